@@ -1,0 +1,32 @@
+//! What a call's digest covers, listed once.
+
+use serde_json::json;
+
+use crate::domain::{Digest, Fault};
+
+use super::{ParsedCall, Preparation};
+
+/// The digest over tool, version, manifest, arguments, principal, target state and policy. Two calls with the same digest are the
+/// same deed under the same rules; an approval of one is an approval of the other.
+///
+/// # Errors
+/// Where the arguments have no canonical form (RFC 8785), as with a number beyond double precision.
+pub fn call_digest(call: &ParsedCall, preparation: &Preparation, policy: &Digest) -> Result<Digest, Fault> {
+    let covered = json!({
+        "tool": call.tool.name,
+        "version": call.tool.version,
+        "manifest": call.tool.manifest,
+        "arguments": call.args.value(),
+        "principal": call.actor.principal,
+        "role": call.actor.role,
+        "run": call.run,
+        "effects": preparation.effects,
+        "target": preparation.target,
+        "policy": policy,
+    });
+    let bytes = serde_json_canonicalizer::to_vec(&covered).map_err(|error| {
+        Fault::new(crate::domain::ErrorCode::InvalidInput, format!("the arguments have no canonical form: {error}"))
+            .hint("numbers must fit a double")
+    })?;
+    Ok(Digest::of_parts("toolgate/call/v1", &[&bytes]))
+}

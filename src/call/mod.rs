@@ -1,0 +1,14 @@
+//! The stages a call passes, as types: `RawCall → ParsedCall → PreparedCall → (Grant) → RawOutput → CheckedOutput → Reply`.
+//!
+//! INVARIANT: each stage is made from the one before it, so a stage cannot be left out without a compile error.
+//! Does not decide, execute or record: those are `policy`, `tools` and `store`, put in order by `gateway`.
+
+mod digest;
+mod output;
+mod ports;
+mod stages;
+
+pub use digest::call_digest;
+pub use output::{CheckedOutput, RawOutput, Reply};
+pub use ports::{ArtifactRef, Artifacts, NoProgress, Progress, Spawner};
+pub use stages::{Origin, ParsedArgs, ParsedCall, Preparation, PreparedCall, RawCall, ToolRef};

@@ -1,0 +1,47 @@
+//! What tools need from rooms above or beside them, as traits; wired in `app`.
+
+use async_trait::async_trait;
+use futures_util::future::BoxFuture;
+use serde::{Deserialize, Serialize};
+
+use crate::domain::{ArtifactId, Fault};
+
+/// A reference to stored bytes, as it stands in outputs and events.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct ArtifactRef {
+    /// SHA-256 of the bytes.
+    #[schemars(with = "String")]
+    pub artifact: ArtifactId,
+    /// How many bytes.
+    pub size: u64,
+    /// Media type, as far as known.
+    pub media_type: String,
+}
+
+/// Bytes stored once under their SHA-256.
+#[async_trait]
+pub trait Artifacts: Send + Sync {
+    /// Stores `bytes` durably.
+    async fn put(&self, bytes: Vec<u8>, media_type: &str) -> Result<ArtifactRef, Fault>;
+    /// Up to `limit` bytes from `offset` on, and the whole size. Fails with `UNKNOWN_ARTIFACT`.
+    async fn read(&self, id: &ArtifactId, offset: u64, limit: u64) -> Result<(Vec<u8>, u64), Fault>;
+}
+
+/// Where a running call tells how far it is.
+pub trait Progress: Send + Sync {
+    /// A note for whoever waits; never awaited, may be dropped.
+    fn note(&self, message: &str, done: Option<f64>, total: Option<f64>);
+}
+
+/// Nobody listens.
+pub struct NoProgress;
+
+impl Progress for NoProgress {
+    fn note(&self, _message: &str, _done: Option<f64>, _total: Option<f64>) {}
+}
+
+/// Starts background tasks, so that `app` can end them all.
+pub trait Spawner: Send + Sync {
+    /// Runs `task` until it ends or the process does. `name` is for the log.
+    fn spawn(&self, name: &'static str, task: BoxFuture<'static, ()>);
+}

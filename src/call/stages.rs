@@ -1,0 +1,183 @@
+//! The stage types up to the point of decision.
+
+use std::any::Any;
+use std::fmt;
+use std::sync::Arc;
+
+use serde_json::Value;
+use tokio_util::sync::CancellationToken;
+
+use crate::domain::{Actor, CallId, Digest, Effects, Fault, Limits, RunId, StepId, ToolName};
+
+use super::{Progress, call_digest};
+
+/// Where a call comes from. One path serves all.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// An MCP client.
+    Client,
+    /// The command line.
+    Cli,
+    /// A step of a workflow run.
+    Step {
+        /// The run whose step it is.
+        run: RunId,
+        /// The step.
+        step: StepId,
+    },
+    /// Python code inside the sandbox, during this call.
+    Code {
+        /// The call whose code asks.
+        call: CallId,
+    },
+}
+
+/// A call as it arrived: nothing about it has been checked.
+pub struct RawCall {
+    /// The tool's canonical or exposed name, as the caller wrote it.
+    pub tool: String,
+    /// The arguments, parsed from the wire exactly once.
+    pub arguments: Value,
+    /// Where it comes from.
+    pub origin: Origin,
+    /// Who asks.
+    pub actor: Actor,
+    /// The run it belongs to, where the caller did not name one in the arguments.
+    pub run: RunId,
+    /// Fires when the caller no longer wants the answer.
+    pub cancel: CancellationToken,
+    /// Where progress goes.
+    pub progress: Arc<dyn Progress>,
+}
+
+/// Which tool, exactly: a changed manifest is another tool.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct ToolRef {
+    /// Canonical name.
+    pub name: ToolName,
+    /// Version of the manifest.
+    pub version: semver::Version,
+    /// Digest of the manifest and its schemas.
+    pub manifest: Digest,
+}
+
+/// Arguments after the one parse: the value that policy sees and the typed form that the handler executes, both from the same
+/// parse, so they cannot differ.
+pub struct ParsedArgs {
+    value: Value,
+    typed: Box<dyn Any + Send + Sync>,
+}
+
+impl ParsedArgs {
+    /// Joins a value with the typed form that was read from it. Only handlers' `parse` makes these.
+    #[must_use]
+    pub fn new<T: Any + Send + Sync>(value: Value, typed: T) -> Self {
+        Self { value, typed: Box::new(typed) }
+    }
+
+    /// What policy, digest and journal see.
+    #[must_use]
+    pub fn value(&self) -> &Value {
+        &self.value
+    }
+
+    /// What the handler executes.
+    ///
+    /// # Errors
+    /// Where another handler made these arguments: a fault of ours.
+    pub fn typed<T: Any>(&self) -> Result<&T, Fault> {
+        self.typed.downcast_ref().ok_or_else(|| Fault::internal("arguments were parsed for another handler"))
+    }
+}
+
+impl fmt::Debug for ParsedArgs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.value.fmt(f)
+    }
+}
+
+/// A call of a known tool with arguments that fit its schema.
+pub struct ParsedCall {
+    /// This call.
+    pub id: CallId,
+    /// The tool.
+    pub tool: ToolRef,
+    /// The widest effects its manifest states.
+    pub widest: Effects,
+    /// The arguments.
+    pub args: ParsedArgs,
+    /// Who asks.
+    pub actor: Actor,
+    /// Where from.
+    pub origin: Origin,
+    /// The run it belongs to.
+    pub run: RunId,
+    /// What it may use up.
+    pub limits: Limits,
+    /// Fires when the caller no longer wants the answer.
+    pub cancel: CancellationToken,
+    /// Where progress goes.
+    pub progress: Arc<dyn Progress>,
+}
+
+/// What a handler says of a call before anything happens; found by reading only.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Preparation {
+    /// The effects of this very call.
+    pub effects: Effects,
+    /// The state of the world the effect depends on: for a push the URL, ref and object id. `null` where there is none.
+    pub target: Value,
+}
+
+impl Preparation {
+    /// Effects that depend on nothing outside the arguments.
+    #[must_use]
+    pub fn of(effects: Effects) -> Self {
+        Self { effects, target: Value::Null }
+    }
+}
+
+/// A call whose effects and target are known and whose digest is fixed: what policy decides on and a human approves.
+pub struct PreparedCall {
+    parsed: ParsedCall,
+    preparation: Preparation,
+    digest: Digest,
+}
+
+impl PreparedCall {
+    /// Fixes the call's digest.
+    ///
+    /// # Errors
+    /// Where the handler claims an effect that the manifest does not state: a fault of ours, and the call must not run.
+    pub fn new(parsed: ParsedCall, preparation: Preparation, policy: &Digest) -> Result<Self, Fault> {
+        if !preparation.effects.within(&parsed.widest) {
+            return Err(Fault::internal(format!("the handler of `{}` claims an effect its manifest does not state", parsed.tool.name)));
+        }
+        let digest = call_digest(&parsed, &preparation, policy)?;
+        Ok(Self { parsed, preparation, digest })
+    }
+
+    /// The call as parsed.
+    #[must_use]
+    pub fn parsed(&self) -> &ParsedCall {
+        &self.parsed
+    }
+
+    /// The effects of this very call.
+    #[must_use]
+    pub fn effects(&self) -> &Effects {
+        &self.preparation.effects
+    }
+
+    /// The state its effect depends on.
+    #[must_use]
+    pub fn target(&self) -> &Value {
+        &self.preparation.target
+    }
+
+    /// The digest an approval names and a Grant covers.
+    #[must_use]
+    pub fn digest(&self) -> &Digest {
+        &self.digest
+    }
+}

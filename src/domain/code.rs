@@ -1,0 +1,141 @@
+//! The one list of error codes. Each has a page `docs/errors/CODE.md`; a test holds both to each other.
+
+/// Who an error is written for, and so how much of it leaves the process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reader {
+    /// The agent: it can mend the call, so it gets message and hint whole.
+    Model,
+    /// The agent, told that and why policy refused, but never a rule's text.
+    Policy,
+    /// The operator: the agent only learns that the fault is not its own.
+    Internal,
+}
+
+macro_rules! codes {
+    ($($(#[doc = $doc:literal])+ $variant:ident = $word:literal, $reader:ident;)+) => {
+        /// A stable word that names a kind of failure.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum ErrorCode { $($(#[doc = $doc])+ $variant,)+ }
+
+        impl ErrorCode {
+            /// Every code, in the order of the list.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
+
+            /// The word as it stands in replies, events and file names.
+            #[must_use]
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $word,)+ }
+            }
+
+            /// For whom errors of this code are written.
+            #[must_use]
+            pub fn reader(self) -> Reader {
+                match self { $(Self::$variant => Reader::$reader,)+ }
+            }
+
+            /// The code of a word, if it is one.
+            #[must_use]
+            pub fn from_word(word: &str) -> Option<Self> {
+                match word { $($word => Some(Self::$variant),)+ _ => None }
+            }
+        }
+    };
+}
+
+codes! {
+    /// No tool of that name is registered.
+    UnknownTool = "UNKNOWN_TOOL", Model;
+    /// The arguments do not fit the tool's input schema.
+    InvalidInput = "INVALID_INPUT", Model;
+    /// The tool's answer does not fit its own output schema.
+    InvalidOutput = "INVALID_OUTPUT", Internal;
+    /// Policy refused the call.
+    PolicyDenied = "POLICY_DENIED", Policy;
+    /// The policy files do not load.
+    PolicyInvalid = "POLICY_INVALID", Internal;
+    /// A human must say yes before this exact call may run.
+    ApprovalRequired = "APPROVAL_REQUIRED", Policy;
+    /// A human said no to this exact call.
+    ApprovalDenied = "APPROVAL_DENIED", Policy;
+    /// No approval of that id is waiting.
+    UnknownApproval = "UNKNOWN_APPROVAL", Model;
+    /// The operator's passphrase is missing or wrong.
+    OperatorLocked = "OPERATOR_LOCKED", Model;
+    /// No run of that id belongs to the caller.
+    UnknownRun = "UNKNOWN_RUN", Model;
+    /// The run has no such step, or the step is not waiting for what was sent.
+    StepNotWaiting = "STEP_NOT_WAITING", Model;
+    /// A run is in a state that does not allow what was asked.
+    RunState = "RUN_STATE", Model;
+    /// No workflow of that name.
+    UnknownWorkflow = "UNKNOWN_WORKFLOW", Model;
+    /// A workflow file is wrong.
+    WorkflowInvalid = "WORKFLOW_INVALID", Model;
+    /// An expression in a workflow cannot be evaluated.
+    ExpressionInvalid = "EXPRESSION_INVALID", Model;
+    /// A tool manifest is wrong.
+    ManifestInvalid = "MANIFEST_INVALID", Internal;
+    /// A JSON Schema is wrong or out of bounds.
+    SchemaInvalid = "SCHEMA_INVALID", Internal;
+    /// A path is absolute, leaves its folder, or passes a link.
+    PathRefused = "PATH_REFUSED", Model;
+    /// A file or folder does not exist.
+    NotFound = "NOT_FOUND", Model;
+    /// Something is larger or more numerous than its limit.
+    LimitExceeded = "LIMIT_EXCEEDED", Model;
+    /// The call took longer than its wall time.
+    Timeout = "TIMEOUT", Model;
+    /// The call was cancelled.
+    Cancelled = "CANCELLED", Model;
+    /// The process that ran the call ended before the call did.
+    Interrupted = "INTERRUPTED", Model;
+    /// The sandbox, or a layer of it, is missing, so the tool cannot run.
+    SandboxUnavailable = "SANDBOX_UNAVAILABLE", Model;
+    /// The sandbox failed in a way the guest did not cause.
+    SandboxFailed = "SANDBOX_FAILED", Internal;
+    /// No artifact of that digest is stored.
+    UnknownArtifact = "UNKNOWN_ARTIFACT", Model;
+    /// The folder is not a repository, or not one that can be worked on.
+    GitRepository = "GIT_REPOSITORY", Model;
+    /// The repository's own configuration asks for something that is not allowed.
+    GitConfigUntrusted = "GIT_CONFIG_UNTRUSTED", Model;
+    /// There is nothing to commit.
+    GitNothingToCommit = "GIT_NOTHING_TO_COMMIT", Model;
+    /// A jq filter does not compile or fails on its input.
+    FilterFailed = "FILTER_FAILED", Model;
+    /// No drive provider of that name is configured, or it does not answer.
+    DriveUnavailable = "DRIVE_UNAVAILABLE", Model;
+    /// The effect may or may not have happened; its outcome could not be recorded.
+    OutcomeUnknown = "OUTCOME_UNKNOWN", Internal;
+    /// The database cannot be read or written.
+    StoreFailed = "STORE_FAILED", Internal;
+    /// The database was written by a newer version.
+    StoreTooNew = "STORE_TOO_NEW", Internal;
+    /// The log does not verify.
+    AuditBroken = "AUDIT_BROKEN", Internal;
+    /// Another process drives the run.
+    LeaseLost = "LEASE_LOST", Internal;
+    /// Settings are wrong.
+    ConfigInvalid = "CONFIG_INVALID", Internal;
+    /// A fault of toolgate itself.
+    Internal = "INTERNAL", Internal;
+}
+
+impl std::fmt::Display for ErrorCode {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl serde::Serialize for ErrorCode {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for ErrorCode {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let word = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
+        Self::from_word(&word).ok_or_else(|| serde::de::Error::custom(format!("`{word}` is not an error code")))
+    }
+}

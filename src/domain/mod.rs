@@ -1,0 +1,25 @@
+//! The words every room shares: ids, names, digests, limits, time, principals and error codes.
+//!
+//! INVARIANT: no I/O, no async, no knowledge of any other room.
+
+pub mod code;
+pub mod digest;
+pub mod effect;
+pub mod fault;
+pub mod ids;
+pub mod limits;
+pub mod name;
+pub mod principal;
+pub mod problem;
+pub mod time;
+
+pub use code::{ErrorCode, Reader};
+pub use digest::Digest;
+pub use effect::{Effect, Effects};
+pub use fault::Fault;
+pub use ids::{ApprovalId, ArtifactId, CallId, OwnerId, RunId, StepId};
+pub use limits::{Bytes, Limits, Millis};
+pub use name::ToolName;
+pub use principal::{Actor, Principal, Role};
+pub use problem::{Problem, Problems};
+pub use time::{Clock, Timestamp};

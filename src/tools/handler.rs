@@ -1,0 +1,100 @@
+//! What a tool is to the rest of the house: parse once, prepare by reading, execute.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use tokio_util::sync::CancellationToken;
+
+use crate::call::{ParsedArgs, Preparation, Progress, RawOutput};
+use crate::confine::Folder;
+use crate::domain::{Actor, CallId, ErrorCode, Fault, Limits, RunId};
+
+/// What a call brings with it, besides its arguments. Ports a tool needs beyond these are given to it when it is made.
+#[derive(Clone)]
+pub struct CallContext {
+    /// This call.
+    pub call: CallId,
+    /// The run it belongs to.
+    pub run: RunId,
+    /// Who asks.
+    pub actor: Actor,
+    /// The run's workspace.
+    pub workspace: Arc<Folder>,
+    /// What the call may use up.
+    pub limits: Limits,
+    /// Fires when the answer is no longer wanted or the wall time is over; the tool must then end and undo nothing.
+    pub cancel: CancellationToken,
+    /// Where progress goes.
+    pub progress: Arc<dyn Progress>,
+}
+
+/// A tool with typed input and output: what authors of built-in tools write.
+#[async_trait]
+pub trait Tool: Send + Sync + 'static {
+    /// The arguments. Derive `Deserialize` with `deny_unknown_fields`.
+    type Input: DeserializeOwned + JsonSchema + Send + Sync + 'static;
+    /// The structured answer.
+    type Output: Serialize + JsonSchema + Send;
+
+    /// The effects and target state of this very call. Reads only.
+    async fn prepare(&self, input: &Self::Input, context: &CallContext) -> Result<Preparation, Fault>;
+
+    /// Does it.
+    async fn execute(&self, input: &Self::Input, context: &CallContext) -> Result<Self::Output, Fault>;
+}
+
+/// A tool with its types erased: what the registry holds.
+#[async_trait]
+pub trait Handler: Send + Sync {
+    /// JSON Schema of the arguments.
+    fn input_schema(&self) -> Value;
+    /// JSON Schema of the structured answer.
+    fn output_schema(&self) -> Value;
+    /// Reads the arguments once. They have passed the input schema already.
+    fn parse(&self, arguments: Value) -> Result<ParsedArgs, Fault>;
+    /// See [`Tool::prepare`].
+    async fn prepare(&self, arguments: &ParsedArgs, context: &CallContext) -> Result<Preparation, Fault>;
+    /// See [`Tool::execute`].
+    async fn execute(&self, arguments: &ParsedArgs, context: &CallContext) -> Result<RawOutput, Fault>;
+}
+
+/// Erases a tool's types.
+pub fn handler<T: Tool>(tool: T) -> Arc<dyn Handler> {
+    Arc::new(Typed(tool))
+}
+
+struct Typed<T>(T);
+
+#[async_trait]
+impl<T: Tool> Handler for Typed<T> {
+    fn input_schema(&self) -> Value {
+        schemars::generate::SchemaSettings::draft2020_12().into_generator().into_root_schema_for::<T::Input>().to_value()
+    }
+
+    fn output_schema(&self) -> Value {
+        schemars::generate::SchemaSettings::draft2020_12()
+            .for_serialize()
+            .into_generator()
+            .into_root_schema_for::<T::Output>()
+            .to_value()
+    }
+
+    fn parse(&self, arguments: Value) -> Result<ParsedArgs, Fault> {
+        let typed: T::Input = T::Input::deserialize(&arguments)
+            .map_err(|error| Fault::new(ErrorCode::InvalidInput, format!("the arguments do not fit: {error}")))?;
+        Ok(ParsedArgs::new(arguments, typed))
+    }
+
+    async fn prepare(&self, arguments: &ParsedArgs, context: &CallContext) -> Result<Preparation, Fault> {
+        self.0.prepare(arguments.typed()?, context).await
+    }
+
+    async fn execute(&self, arguments: &ParsedArgs, context: &CallContext) -> Result<RawOutput, Fault> {
+        let output = self.0.execute(arguments.typed()?, context).await?;
+        serde_json::to_value(output).map(RawOutput).map_err(|error| Fault::internal(format!("the answer has no JSON form: {error}")))
+    }
+}
