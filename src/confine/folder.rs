@@ -102,15 +102,20 @@ impl Folder {
         &self.root
     }
 
+    /// This folder once more, with a handle of its own.
+    ///
+    /// # Errors
+    /// `INTERNAL` where the system has no more handles.
+    pub fn itself(&self) -> Result<Self, Fault> {
+        Ok(Self { root: self.root.clone(), dir: self.handle()? })
+    }
+
     /// A folder in this one, as a folder of its own.
     ///
     /// # Errors
     /// `NOT_FOUND`, `PATH_REFUSED`.
     pub fn sub(&self, path: &RelPath) -> Result<Self, Fault> {
-        let mut dir = self.handle()?;
-        for part in path.parts() {
-            dir = step::dir(&dir, part).map_err(|error| refusal(&dir, part, path, &error))?;
-        }
+        let dir = self.reach(path.parts(), path, false)?;
         Ok(Self { root: self.root.join(path.as_str()), dir })
     }
 
@@ -229,15 +234,27 @@ impl Folder {
         removed.map(|()| true).map_err(|error| failed("removed", path, &error))
     }
 
+    /// Makes an empty folder and those on the way, where they are not there.
+    ///
+    /// # Errors
+    /// `PATH_REFUSED` where something else stands there or a link is on the way.
+    pub fn make_folder(&self, path: &RelPath) -> Result<(), Fault> {
+        self.reach(path.parts(), path, true).map(|_| ())
+    }
+
     pub(super) fn handle(&self) -> Result<Dir, Fault> {
         self.dir.try_clone().map_err(|error| Fault::internal(format!("the folder's handle cannot be used: {error}")))
     }
 
-    /// The folder that holds `path`, walked part by part.
+    /// The folder that holds `path`.
     fn parent(&self, path: &RelPath, make: bool) -> Result<Dir, Fault> {
+        self.reach(path.parts().rev().skip(1).collect::<Vec<_>>().into_iter().rev(), path, make)
+    }
+
+    /// Walks `parts` from the root; `path` is what the errors speak of.
+    fn reach<'a>(&self, parts: impl Iterator<Item = &'a str>, path: &RelPath, make: bool) -> Result<Dir, Fault> {
         let mut dir = self.handle()?;
-        let Some(parent) = path.parent() else { return Ok(dir) };
-        for part in parent.parts() {
+        for part in parts {
             let next = match step::dir(&dir, part) {
                 Err(error) if make && error.kind() == io::ErrorKind::NotFound => {
                     match dir.create_dir(part) {
