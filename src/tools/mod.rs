@@ -3,6 +3,17 @@
 //! INVARIANT: a handler's `prepare` only reads; whatever changes the world is in `execute`, which the registry lets nobody call
 //! without a Grant. Does not decide whether a call may run.
 
+mod blocking;
+pub mod drive;
 pub mod handler;
+pub mod notify;
+pub mod repo_git;
+pub mod transform;
+pub mod workers;
+pub mod workspace;
 
+#[cfg(test)]
+mod testing;
+
+pub use blocking::blocking;
 pub use handler::{CallContext, Handler, Tool, handler};
