@@ -2,6 +2,7 @@
 //!
 //! The rooms, from the bottom up; `ARCHITECTURE.md` says who may enter which, and a test holds it.
 
+pub mod audit;
 pub mod call;
 pub mod confine;
 pub mod domain;

@@ -1,0 +1,280 @@
+//! Reads RFC 8785 canonical JSON in one pass and refuses every other spelling of the same value.
+//!
+//! INVARIANT: a text passes only if it is byte for byte what the canonical form of its value is: no white space, members in UTF-16
+//! order and unique, strings escaped as little as may be, numbers as ECMAScript prints them. Builds no tree: the record's verifier
+//! must be quick. Does not write: that is the canonicaliser's.
+
+/// Deeper than any record is ever written; see `lossless`.
+const MAX_DEPTH: u32 = 100;
+
+/// Where and why a text is not canonical JSON.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not canonical at byte {at}: {what}")]
+pub struct NotCanonical {
+    /// Offset in bytes.
+    pub at: usize,
+    /// What is wrong there.
+    pub what: &'static str,
+}
+
+/// Checks a text that holds one value.
+///
+/// # Errors
+/// The first place where it is not canonical.
+pub fn value(text: &str) -> Result<(), NotCanonical> {
+    let mut scanner = Scanner::new(text);
+    scanner.value(0)?;
+    scanner.end()
+}
+
+/// Checks a text that holds one object and gives each of its members, in order, to `each`: the key as it is spelled between its
+/// quotes, and the text of the value.
+///
+/// # Errors
+/// The first place where the text is not canonical, or what `each` says first.
+pub fn members<'a, E: From<NotCanonical>>(text: &'a str, each: impl FnMut(&'a str, &'a str) -> Result<(), E>) -> Result<(), E> {
+    let mut scanner = Scanner::new(text);
+    scanner.object(0, each)?;
+    Ok(scanner.end()?)
+}
+
+/// The text between the quotes of a string that needs no escapes; `None` for every other value.
+#[must_use]
+pub fn plain_string(text: &str) -> Option<&str> {
+    text.strip_prefix('"')?.strip_suffix('"').filter(|inner| !inner.contains(['"', '\\']))
+}
+
+/// A whole number as it is spelled canonically.
+#[must_use]
+pub fn whole(text: &str) -> Option<u64> {
+    let plain = text.bytes().all(|b| b.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
+    if plain { text.parse().ok() } else { None }
+}
+
+struct Scanner<'a> {
+    text: &'a str,
+    bytes: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Scanner<'a> {
+    fn new(text: &'a str) -> Self {
+        Self { text, bytes: text.as_bytes(), at: 0 }
+    }
+
+    fn wrong(&self, what: &'static str) -> NotCanonical {
+        NotCanonical { at: self.at, what }
+    }
+
+    fn peek(&self) -> Option<u8> {
+        self.bytes.get(self.at).copied()
+    }
+
+    fn take(&mut self, byte: u8, what: &'static str) -> Result<(), NotCanonical> {
+        if self.peek() == Some(byte) {
+            self.at += 1;
+            Ok(())
+        } else {
+            Err(self.wrong(what))
+        }
+    }
+
+    fn end(&self) -> Result<(), NotCanonical> {
+        if self.at == self.bytes.len() { Ok(()) } else { Err(self.wrong("something after the value")) }
+    }
+
+    fn since(&self, start: usize) -> &'a str {
+        self.text.get(start..self.at).unwrap_or_default()
+    }
+
+    fn value(&mut self, depth: u32) -> Result<&'a str, NotCanonical> {
+        let start = self.at;
+        match self.peek() {
+            Some(b'"') => {
+                self.string()?;
+            }
+            Some(b'{') => self.object(depth, |_, _| Ok::<(), NotCanonical>(()))?,
+            Some(b'[') => self.array(depth)?,
+            Some(b'-' | b'0'..=b'9') => self.number()?,
+            Some(b't') => self.word("true")?,
+            Some(b'f') => self.word("false")?,
+            Some(b'n') => self.word("null")?,
+            _ => return Err(self.wrong("a value is missing")),
+        }
+        Ok(self.since(start))
+    }
+
+    fn word(&mut self, word: &'static str) -> Result<(), NotCanonical> {
+        if self.text.get(self.at..).is_some_and(|rest| rest.starts_with(word)) {
+            self.at += word.len();
+            Ok(())
+        } else {
+            Err(self.wrong("an unknown word"))
+        }
+    }
+
+    fn object<E: From<NotCanonical>>(&mut self, depth: u32, mut each: impl FnMut(&'a str, &'a str) -> Result<(), E>) -> Result<(), E> {
+        if depth >= MAX_DEPTH {
+            return Err(self.wrong("nested too deeply").into());
+        }
+        self.take(b'{', "an object is missing")?;
+        let mut last: Option<&'a str> = None;
+        while self.peek() != Some(b'}') || last.is_some() {
+            if last.is_some() {
+                if self.peek() == Some(b'}') {
+                    break;
+                }
+                self.take(b',', "a comma or the end of an object is missing")?;
+            }
+            let before = self.at;
+            let key = self.string()?;
+            if last.is_some_and(|last| !precedes(last, key)) {
+                return Err(NotCanonical { at: before, what: "members are out of order or repeated" }.into());
+            }
+            last = Some(key);
+            self.take(b':', "a colon is missing")?;
+            let value = self.value(depth + 1)?;
+            each(key, value)?;
+        }
+        self.take(b'}', "the end of an object is missing")?;
+        Ok(())
+    }
+
+    fn array(&mut self, depth: u32) -> Result<(), NotCanonical> {
+        if depth >= MAX_DEPTH {
+            return Err(self.wrong("nested too deeply"));
+        }
+        self.take(b'[', "an array is missing")?;
+        if self.peek() != Some(b']') {
+            self.value(depth + 1)?;
+            while self.peek() == Some(b',') {
+                self.at += 1;
+                self.value(depth + 1)?;
+            }
+        }
+        self.take(b']', "a comma or the end of an array is missing")
+    }
+
+    /// Passes a string and gives its spelling between the quotes.
+    fn string(&mut self) -> Result<&'a str, NotCanonical> {
+        self.take(b'"', "a string is missing")?;
+        let start = self.at;
+        loop {
+            let rest = self.bytes.get(self.at..).unwrap_or_default();
+            let Some(step) = rest.iter().position(|&b| b == b'"' || b == b'\\' || b < 0x20) else {
+                return Err(self.wrong("a string has no end"));
+            };
+            self.at += step;
+            match self.peek() {
+                Some(b'"') => {
+                    let spelling = self.since(start);
+                    self.at += 1;
+                    return Ok(spelling);
+                }
+                Some(b'\\') => self.escape()?,
+                _ => return Err(self.wrong("a control character that is not escaped")),
+            }
+        }
+    }
+
+    fn escape(&mut self) -> Result<(), NotCanonical> {
+        let rest = self.bytes.get(self.at + 1..).unwrap_or_default();
+        match rest {
+            [b'"' | b'\\' | b'b' | b't' | b'n' | b'f' | b'r', ..] => self.at += 2,
+            // Only what has no short form is spelled out, in lower case: 00-07, 0b, 0e-0f, 10-1f.
+            [b'u', b'0', b'0', b'0', b'0'..=b'7' | b'b' | b'e' | b'f', ..]
+            | [b'u', b'0', b'0', b'1', b'0'..=b'9' | b'a'..=b'f', ..] => self.at += 6,
+            _ => return Err(self.wrong("an escape that is not needed or not known")),
+        }
+        Ok(())
+    }
+
+    fn number(&mut self) -> Result<(), NotCanonical> {
+        let start = self.at;
+        let rest = self.bytes.get(start..).unwrap_or_default();
+        let length = rest.iter().position(|b| !matches!(b, b'0'..=b'9' | b'+' | b'-' | b'.' | b'e' | b'E')).unwrap_or(rest.len());
+        self.at += length;
+        let token = self.since(start);
+        let digits = token.strip_prefix('-').unwrap_or(token);
+        // Up to 15 digits a whole number is printed as it is; the rest is left to the writer of canonical numbers.
+        let short = digits.len() <= 15 && digits.bytes().all(|b| b.is_ascii_digit()) && !digits.starts_with('0') && !digits.is_empty();
+        if short || token == "0" || is_printed_so(token) { Ok(()) } else { Err(NotCanonical { at: start, what: "a number is not in its shortest form" }) }
+    }
+}
+
+fn is_printed_so(token: &str) -> bool {
+    let Ok(serde_json::Value::Number(number)) = serde_json::from_str(token) else { return false };
+    number.as_f64().and_then(|number| serde_json_canonicalizer::to_string(&number).ok()).is_some_and(|printed| printed == token)
+}
+
+/// Whether one key comes before another by the UTF-16 units they stand for.
+fn precedes(left: &str, right: &str) -> bool {
+    let plain = |key: &str| key.bytes().all(|b| b.is_ascii() && b != b'\\');
+    if plain(left) && plain(right) {
+        return left < right;
+    }
+    let units = |key: &str| serde_json::from_str::<String>(&format!("\"{key}\"")).map(|key| key.encode_utf16().collect::<Vec<_>>());
+    matches!((units(left), units(right)), (Ok(left), Ok(right)) if left < right)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::Value;
+
+    use super::*;
+
+    fn json() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<f64>().prop_filter("finite", |n| n.is_finite()).prop_map(Value::from),
+            any::<String>().prop_map(Value::from),
+        ];
+        leaf.prop_recursive(4, 40, 5, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..5).prop_map(Value::from),
+                prop::collection::btree_map(any::<String>(), inner, 0..5).prop_map(|map| Value::Object(map.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn what_the_canonicaliser_writes_passes(json in json()) {
+            let text = serde_json_canonicalizer::to_string(&json).unwrap();
+            prop_assert_eq!(value(&text), Ok(()));
+        }
+
+        #[test]
+        fn a_text_that_passes_is_what_the_canonicaliser_writes(json in json(), at: prop::sample::Index, byte in 0x20_u8..0x7f) {
+            let mut bytes = serde_json_canonicalizer::to_vec(&json).unwrap();
+            let at = at.index(bytes.len());
+            bytes[at] = byte;
+            if let Ok(text) = std::str::from_utf8(&bytes) && value(text).is_ok() {
+                prop_assert_eq!(serde_json_canonicalizer::pipe(text).unwrap(), text);
+            }
+        }
+
+        #[test]
+        fn no_text_panics(text: String) {
+            let _ = value(&text);
+        }
+    }
+
+    #[test]
+    fn refuses_other_spellings() {
+        for bad in [
+            "", " 1", "1 ", "01", "-0", "1.0", "1e5", "+1", "1.50", "1E+21", "0.00000001", "{\"b\":1,\"a\":2}", "{\"a\":1,\"a\":1}", "{\"a\":1,}", "{,}",
+            "[1,]", "[,1]", "[1 ,2]", "\"\\/\"", "\"\\u0041\"", "\"\\u000A\"", "\"\\u000a\"", "\"\n\"", "\"\\u001F\"", "nul", "{\"a\" :1}", "{} {}",
+            "{\"a\"1}", "\"", "[", "{", "\"\\", "9007199254740993",
+        ] {
+            assert!(value(bad).is_err(), "{bad:?}");
+        }
+        for good in ["0", "-1", "1e+21", "1e-8", "{}", "[]", "\"\\u0000\\u001f\\b\\\"/\u{7f}é\"", "{\"\u{1f600}\":1,\"\u{ffee}\":2}", "9007199254740992"] {
+            assert_eq!(value(good), Ok(()), "{good}");
+        }
+        assert!(value(&format!("{}{}", "[".repeat(5000), "]".repeat(5000))).is_err());
+    }
+}
