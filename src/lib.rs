@@ -5,6 +5,8 @@
 pub mod call;
 pub mod confine;
 pub mod domain;
+pub mod manifest;
 pub mod run;
+pub mod schema;
 pub mod store;
 pub mod tools;
