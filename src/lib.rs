@@ -3,8 +3,11 @@
 //! The rooms, from the bottom up; `ARCHITECTURE.md` says who may enter which, and a test holds it.
 
 pub mod call;
+pub mod cli;
+pub mod config;
 pub mod confine;
 pub mod domain;
 pub mod run;
+pub mod secrets;
 pub mod store;
 pub mod tools;
