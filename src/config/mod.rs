@@ -1,1 +1,92 @@
+//! Settings: options, environment and one file, in that order, each value with the place it comes from.
+//!
+//! INVARIANT: nothing else in the house reads the environment or a settings file, and what cannot be understood is a [`Problem`]
+//! with its place, never a default in its stead. Does not act on settings: it hands out a typed [`Config`].
+//!
+//! [`Problem`]: crate::domain::Problem
 
+mod ambient;
+mod file;
+mod keys;
+mod nearest;
+mod resolve;
+mod value;
+
+#[cfg(test)]
+mod tests;
+
+use std::path::PathBuf;
+
+use crate::domain::{Bytes, Millis, Problem, Problems};
+
+pub use ambient::{Ambient, Platform, process_args};
+pub use keys::{KEYS, Key, template};
+pub use nearest::nearest;
+pub use resolve::{Location, SettingsFile, locate, resolve};
+pub use value::{LogLevel, Source, Sourced, ToolNames};
+
+/// The name of the settings file in the home.
+pub const FILE_NAME: &str = "toolgate.toml";
+
+/// What the command line says; each stands above environment and file.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Options {
+    /// `--home`.
+    pub home: Option<PathBuf>,
+    /// `--config`.
+    pub config: Option<PathBuf>,
+    /// `--log`.
+    pub log: Option<String>,
+    /// `--tool-names`.
+    pub tool_names: Option<String>,
+    /// `--toolsets`.
+    pub toolsets: Option<Vec<String>>,
+}
+
+/// Every setting, checked, with the place it comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// The folder that holds everything toolgate keeps.
+    pub home: Sourced<PathBuf>,
+    /// The settings file that was read, if there was one.
+    pub file: Option<PathBuf>,
+    /// How much is logged; `None` leaves it to the verb.
+    pub log: Sourced<Option<LogLevel>>,
+    /// The folder behind the `local` drive provider.
+    pub drive_local_root: Sourced<PathBuf>,
+    /// Who commits: name.
+    pub git_author_name: Sourced<String>,
+    /// Who commits: address.
+    pub git_author_email: Sourced<String>,
+    /// Where compiled Python runtimes are kept between starts.
+    pub python_cache_dir: Sourced<PathBuf>,
+    /// How long a call waits for a human before it answers `APPROVAL_REQUIRED`.
+    pub approvals_wait: Sourced<Millis>,
+    /// How long a question to a human, and its answer, stay good.
+    pub approvals_expire: Sourced<Millis>,
+    /// How much of an output is shown inline.
+    pub inline_output: Sourced<Bytes>,
+    /// How tools are named to clients.
+    pub tool_names: Sourced<ToolNames>,
+    /// Which toolsets are listed.
+    pub toolsets: Sourced<Vec<String>>,
+    /// What is odd but not wrong, such as a variable that nothing reads.
+    pub notes: Vec<String>,
+}
+
+/// Reads the settings of this process: [`locate`], the file, [`resolve`].
+///
+/// # Errors
+/// Everything that is wrong with options, environment and file, at once.
+pub fn load(options: &Options, ambient: &Ambient) -> Result<Config, Problems> {
+    let location = locate(options, ambient)?;
+    let file = match std::fs::read(&location.file) {
+        Ok(bytes) => Some(SettingsFile::new(&location, bytes)?),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound && !location.named => None,
+        Err(error) => {
+            let problem = Problem::new(location.file.display().to_string(), format!("cannot be read: {error}"));
+            return Err(problem.hint("create it with `toolgate init`, or leave `--config` and `TOOLGATE_CONFIG` out").into());
+        }
+    };
+    resolve(options, ambient, file.as_ref())
+}

@@ -1,0 +1,126 @@
+//! The settings file: TOML into the values of known keys, each with its line.
+//!
+//! INVARIANT: collects everything that is wrong with the file's form and keys before it fails. Does not judge values: see `resolve`.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use crate::domain::{Problem, Problems};
+
+use super::keys::{self, KEYS};
+use super::resolve::Location;
+
+/// No settings file is larger; one that is, is another file.
+const LARGEST: usize = 1 << 20;
+
+/// A value as it stands in the file.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum FileValue {
+    Text(String),
+    Integer(i64),
+    List(Vec<String>),
+    /// Of a kind no setting has, by its name.
+    Other(&'static str),
+}
+
+/// A settings file whose keys are all known.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SettingsFile {
+    pub(super) path: PathBuf,
+    /// Whether it was named, and so may say where the home is.
+    pub(super) named: bool,
+    pub(super) values: BTreeMap<&'static str, (FileValue, u64)>,
+}
+
+impl SettingsFile {
+    /// Reads the text of a file.
+    ///
+    /// # Errors
+    /// Every place that is not TOML; else every key that is unknown.
+    pub fn new(location: &Location, bytes: Vec<u8>) -> Result<Self, Problems> {
+        let path = location.file.clone();
+        let whole = |message: String| Problems::one(Problem::new(path.display().to_string(), message));
+        if bytes.len() > LARGEST {
+            return Err(whole(format!("has {} bytes, which is too large for settings", bytes.len())));
+        }
+        let text = String::from_utf8(bytes).map_err(|error| whole(format!("is not UTF-8 text: {error}")))?;
+        let values = read(&path, &text)?;
+        Ok(Self { path, named: location.named, values })
+    }
+}
+
+fn read(path: &Path, text: &str) -> Result<BTreeMap<&'static str, (FileValue, u64)>, Problems> {
+    let file = path.display().to_string();
+    let (table, errors) = DeTable::parse_recoverable(text);
+    let broken = errors
+        .iter()
+        .map(|error| Problem::new(file.clone(), format!("not TOML: {}", error.message())).at(error.span().map(|span| line_of(text, span.start))))
+        .collect();
+    Problems::check(broken)?;
+
+    let mut reader = Reader { file, text, values: BTreeMap::new(), problems: Vec::new() };
+    reader.table("", table.get_ref());
+    reader.problems.sort_by_key(|problem| problem.line);
+    Problems::check(reader.problems)?;
+    Ok(reader.values)
+}
+
+struct Reader<'a> {
+    file: String,
+    text: &'a str,
+    values: BTreeMap<&'static str, (FileValue, u64)>,
+    problems: Vec<Problem>,
+}
+
+impl Reader<'_> {
+    fn table(&mut self, prefix: &str, table: &DeTable<'_>) {
+        for (name, value) in table {
+            let line = line_of(self.text, name.span().start);
+            let path = if prefix.is_empty() { name.get_ref().to_string() } else { format!("{prefix}.{}", name.get_ref()) };
+            if let Some(key) = keys::find(&path) {
+                self.values.insert(key.path, (value_of(value), line));
+            } else if let (true, Some(inner)) = (is_group(&path), value.get_ref().as_table()) {
+                self.table(&path, inner);
+            } else {
+                let problem = Problem::new(self.file.clone(), format!("unknown key `{}`", path.escape_debug())).at(Some(line));
+                let near = super::nearest(&path, KEYS.iter().map(|key| key.path));
+                self.problems.push(match near {
+                    Some(near) => problem.hint(format!("did you mean `{near}`?")),
+                    None => problem.hint("`toolgate config show` lists the keys there are"),
+                });
+            }
+        }
+    }
+}
+
+fn is_group(path: &str) -> bool {
+    KEYS.iter().any(|key| key.path.split_once('.').is_some_and(|(group, _)| group == path))
+}
+
+fn value_of(value: &Spanned<DeValue<'_>>) -> FileValue {
+    let value = value.get_ref();
+    match value {
+        DeValue::String(text) => FileValue::Text(text.to_string()),
+        DeValue::Integer(number) => match i64::from_str_radix(&number.as_str().replace('_', ""), number.radix()) {
+            Ok(number) => FileValue::Integer(number),
+            Err(_) => FileValue::Other("a number that is too large"),
+        },
+        DeValue::Array(items) => {
+            let texts: Option<Vec<String>> = items.iter().map(|item| item.get_ref().as_str().map(str::to_owned)).collect();
+            texts.map_or(FileValue::Other("a list that is not of strings"), FileValue::List)
+        }
+        DeValue::Float(_) => FileValue::Other("a number with decimals"),
+        DeValue::Boolean(_) => FileValue::Other("true or false"),
+        DeValue::Datetime(_) => FileValue::Other("a date"),
+        DeValue::Table(_) => FileValue::Other("a table"),
+    }
+}
+
+/// The line, from 1, of a place in the text.
+fn line_of(text: &str, at: usize) -> u64 {
+    let before = text.as_bytes().iter().take(at);
+    1 + before.filter(|byte| **byte == b'\n').count() as u64
+}

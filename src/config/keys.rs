@@ -1,0 +1,136 @@
+//! The one table of settings: every key with its variable, default and meaning, and the commented file made from it.
+//!
+//! INVARIANT: a key that is not in [`KEYS`] is an error wherever it stands. Does not parse values.
+
+use std::fmt::Write as _;
+
+/// One setting.
+#[derive(Debug, Clone, Copy)]
+pub struct Key {
+    /// Dotted path in the file, such as `drive.local_root`.
+    pub path: &'static str,
+    /// The environment variable.
+    pub env: &'static str,
+    /// The option of the command line, where there is one.
+    pub option: Option<&'static str>,
+    /// The default as it would be written in the file.
+    pub default: &'static str,
+    /// What it means, one line.
+    pub about: &'static str,
+}
+
+/// Every setting, grouped by table, keys without a table first.
+pub const KEYS: &[Key] = &[
+    Key {
+        path: "home",
+        env: "TOOLGATE_HOME",
+        option: Some("--home"),
+        default: "(the platform's data folder)/toolgate",
+        about: "folder of everything toolgate keeps; only in a file named by --config or TOOLGATE_CONFIG",
+    },
+    Key {
+        path: "log",
+        env: "TOOLGATE_LOG",
+        option: Some("--log"),
+        default: "\"warn\"",
+        about: "off, error, warn, info, debug or trace; without it `serve` logs at info, other verbs at warn",
+    },
+    Key {
+        path: "drive.local_root",
+        env: "TOOLGATE_DRIVE_LOCAL_ROOT",
+        option: None,
+        default: "\"drive\"",
+        about: "folder behind the `local` drive provider; relative to this file",
+    },
+    Key {
+        path: "git.author_name",
+        env: "TOOLGATE_GIT_AUTHOR_NAME",
+        option: None,
+        default: "\"toolgate\"",
+        about: "name on commits",
+    },
+    Key {
+        path: "git.author_email",
+        env: "TOOLGATE_GIT_AUTHOR_EMAIL",
+        option: None,
+        default: "\"toolgate@localhost\"",
+        about: "address on commits",
+    },
+    Key {
+        path: "python.cache_dir",
+        env: "TOOLGATE_PYTHON_CACHE_DIR",
+        option: None,
+        default: "(the platform's cache folder)/toolgate",
+        about: "where the compiled Python runtime is kept; must belong to you alone, as it is code",
+    },
+    Key {
+        path: "approvals.wait_sec",
+        env: "TOOLGATE_APPROVALS_WAIT_SEC",
+        option: None,
+        default: "45",
+        about: "seconds a call waits for a human before it answers APPROVAL_REQUIRED; at most 45",
+    },
+    Key {
+        path: "approvals.expire_sec",
+        env: "TOOLGATE_APPROVALS_EXPIRE_SEC",
+        option: None,
+        default: "900",
+        about: "seconds a question to a human, and its answer, stay good",
+    },
+    Key {
+        path: "limits.inline_output_bytes",
+        env: "TOOLGATE_LIMITS_INLINE_OUTPUT_BYTES",
+        option: None,
+        default: "16384",
+        about: "bytes of an output that are shown; the whole is kept as an artifact",
+    },
+    Key {
+        path: "serve.tool_names",
+        env: "TOOLGATE_SERVE_TOOL_NAMES",
+        option: Some("--tool-names"),
+        default: "\"underscore\"",
+        about: "underscore (repo_git_commit) or dotted (repo.git.commit)",
+    },
+    Key {
+        path: "serve.toolsets",
+        env: "TOOLGATE_SERVE_TOOLSETS",
+        option: Some("--toolsets"),
+        default: "[\"default\"]",
+        about: "which toolsets clients see listed; in the variable separated by commas",
+    },
+];
+
+/// The key of a dotted path.
+pub(super) fn find(path: &str) -> Option<&'static Key> {
+    KEYS.iter().find(|key| key.path == path)
+}
+
+/// A settings file that says nothing: every key with its default, commented out.
+#[must_use]
+pub fn template() -> String {
+    let mut text = String::from(
+        "# Settings of toolgate. An option of the command line stands above an environment variable,\n\
+         # a variable above this file, and this file above the default.\n\
+         # `toolgate config show` says where each value comes from; an unknown key is an error.\n",
+    );
+    let mut table = "";
+    for key in KEYS.iter().filter(|key| key.path != "home") {
+        let name = match key.path.split_once('.') {
+            Some((group, name)) => {
+                if group != table {
+                    table = group;
+                    let _ = write!(text, "\n[{group}]\n");
+                }
+                name
+            }
+            None => {
+                text.push('\n');
+                key.path
+            }
+        };
+        // A default in parentheses depends on the machine, so there is no text that could be uncommented as it is.
+        let default = if key.default.starts_with('(') { "\"/some/folder\"" } else { key.default };
+        let _ = writeln!(text, "# {}; {}\n# {name} = {default}", key.about, key.env);
+    }
+    text
+}
