@@ -5,6 +5,7 @@
 pub mod call;
 pub mod confine;
 pub mod domain;
+pub mod mcp;
 pub mod run;
 pub mod store;
 pub mod tools;
