@@ -19,8 +19,6 @@ pub fn call_digest(call: &ParsedCall, preparation: &Preparation, policy: &Digest
         "arguments": call.args.value(),
         "principal": call.actor.principal,
         "role": call.actor.role,
-        "run": call.run,
-        "effects": preparation.effects,
         "target": preparation.target,
         "policy": policy,
     });

@@ -1,1 +1,98 @@
+//! The one path every call walks, and what belongs to it: approvals, ad-hoc runs, recovery.
+//!
+//! INVARIANT: no effect without a durable intent, no reply without a durable outcome. `path.rs` reads top to bottom.
+//! Does not know who calls (faces and engine do) nor what tools do.
 
+mod adhoc;
+mod approval;
+mod journal;
+mod path;
+mod recovery;
+mod workspaces;
+
+pub use approval::{Answer, ApprovalSettings};
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use crate::call::{Artifacts, Spawner};
+use crate::domain::{Bytes, Clock};
+use crate::policy::PolicySet;
+use crate::registry::Registry;
+use crate::store::Store;
+
+/// What the path is made of.
+pub struct Parts {
+    /// The tools.
+    pub registry: Registry,
+    /// The rules.
+    pub policy: PolicySet,
+    /// The log.
+    pub store: Store,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Where calls run, so that a caller who goes away leaves no call half recorded.
+    pub spawner: Arc<dyn Spawner>,
+    /// The folder that holds a folder for each run.
+    pub runs_folder: PathBuf,
+    /// How humans are asked.
+    pub approvals: ApprovalSettings,
+    /// Arguments and outputs larger than this are stored as artifacts and only named in the journal.
+    pub inline: Bytes,
+}
+
+/// The call path. Cheap to clone.
+#[derive(Clone)]
+pub struct Gateway {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    registry: Registry,
+    policy: PolicySet,
+    store: Store,
+    artifacts: Arc<dyn Artifacts>,
+    clock: Arc<dyn Clock>,
+    spawner: Arc<dyn Spawner>,
+    approvals: ApprovalSettings,
+    inline: Bytes,
+    workspaces: workspaces::Workspaces,
+    adhoc: adhoc::AdhocRuns,
+    /// Set when an outcome could not be recorded: from then on nothing new runs in this process.
+    halted: AtomicBool,
+}
+
+impl Gateway {
+    /// Joins the parts.
+    #[must_use]
+    pub fn new(parts: Parts) -> Self {
+        Self {
+            inner: Arc::new(Inner {
+                artifacts: parts.store.artifacts(),
+                workspaces: workspaces::Workspaces::new(parts.runs_folder),
+                adhoc: adhoc::AdhocRuns::default(),
+                halted: AtomicBool::new(false),
+                registry: parts.registry,
+                policy: parts.policy,
+                store: parts.store,
+                clock: parts.clock,
+                spawner: parts.spawner,
+                approvals: parts.approvals,
+                inline: parts.inline,
+            }),
+        }
+    }
+
+    /// The tools.
+    #[must_use]
+    pub fn registry(&self) -> &Registry {
+        &self.inner.registry
+    }
+
+    /// The rules.
+    #[must_use]
+    pub fn policy(&self) -> &PolicySet {
+        &self.inner.policy
+    }
+}

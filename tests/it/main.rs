@@ -1,1 +1,5 @@
+//! The one integration binary. `every_test_file_is_named_here` keeps it whole.
 
+mod layering;
+mod omissions;
+mod support;

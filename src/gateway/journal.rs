@@ -1,0 +1,112 @@
+//! The events of a call: intent, outcome, refusal. What is large goes to an artifact and is only named here.
+
+use serde_json::{Value, json};
+
+use crate::call::{ArtifactRef, Origin, ParsedCall, PreparedCall};
+use crate::domain::{Actor, CallId, Fault, StepId};
+use crate::policy::Decision;
+use crate::run::{EventDraft, EventKind};
+
+use super::Inner;
+
+/// A value as the journal holds it.
+pub(super) struct Recorded {
+    pub(super) value: Value,
+    pub(super) artifact: Option<ArtifactRef>,
+}
+
+impl Inner {
+    /// The value itself where it is small, else a reference to its stored JSON.
+    pub(super) async fn record_value(&self, value: &Value) -> Result<Recorded, Fault> {
+        if !larger_than(value, self.inline.as_usize()) {
+            return Ok(Recorded { value: value.clone(), artifact: None });
+        }
+        let bytes = serde_json::to_vec(value).map_err(|error| Fault::internal(format!("a value has no JSON form: {error}")))?;
+        let artifact = self.artifacts.put(bytes, "application/json").await?;
+        Ok(Recorded { value: json!({ "artifact": artifact.artifact, "size": artifact.size }), artifact: Some(artifact) })
+    }
+}
+
+/// Whether the JSON text of `value` is longer than `most` bytes; stops counting once it is.
+fn larger_than(value: &Value, most: usize) -> bool {
+    struct Counter(usize);
+    impl std::io::Write for Counter {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0 = self.0.checked_sub(bytes.len()).ok_or(std::io::ErrorKind::FileTooLarge)?;
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    serde_json::to_writer(Counter(most), value).is_err()
+}
+
+/// The step a call belongs to, if it is one's.
+pub(super) fn step_of(origin: &Origin) -> Option<StepId> {
+    match origin {
+        Origin::Step { step, .. } => Some(step.clone()),
+        Origin::Client | Origin::Cli | Origin::Code { .. } => None,
+    }
+}
+
+fn origin_word(origin: &Origin) -> Value {
+    match origin {
+        Origin::Client => "client".into(),
+        Origin::Cli => "cli".into(),
+        Origin::Step { .. } => "step".into(),
+        Origin::Code { call } => json!({ "code": call }),
+    }
+}
+
+/// The intent: what will be done, under which rules, by whose leave. Durable before the effect.
+pub(super) fn intent(call: &PreparedCall, decision: &Decision, arguments: Value) -> EventDraft {
+    let parsed = call.parsed();
+    EventDraft::new(EventKind::ToolCall, parsed.actor.clone())
+        .step(step_of(&parsed.origin))
+        .call(parsed.id)
+        .field("tool", parsed.tool.name.as_str())
+        .field("version", parsed.tool.version.to_string())
+        .field("manifest", parsed.tool.manifest.to_string())
+        .field("origin", origin_word(&parsed.origin))
+        .field("effects", json!(call.effects()))
+        .field("target", call.target().clone())
+        .field("digest", call.digest().to_string())
+        .field("verdict", decision.verdict.as_str())
+        .field("rules", json!(decision.reasons.iter().map(|reason| &reason.rule).collect::<Vec<_>>()))
+        .sealed("arguments", arguments)
+}
+
+/// The outcome of a call that ran.
+pub(super) fn outcome(call: &ParsedCall, result: Result<Value, &Fault>, millis: u64) -> EventDraft {
+    let kind = if result.is_ok() { EventKind::ToolResult } else { EventKind::ToolError };
+    let draft = EventDraft::new(kind, call.actor.clone())
+        .step(step_of(&call.origin))
+        .call(call.id)
+        .field("tool", call.tool.name.as_str())
+        .field("duration_ms", millis);
+    match result {
+        Ok(value) => draft.sealed("output", value),
+        Err(fault) => draft.field("code", fault.code.as_str()).sealed("error", fault.to_json()),
+    }
+}
+
+/// A call that was turned away before anything ran. It has no intent; this is its only record.
+pub(super) fn refusal(
+    call: CallId,
+    actor: &Actor,
+    step: Option<StepId>,
+    tool: &str,
+    stage: &'static str,
+    fault: &Fault,
+    arguments: Value,
+) -> EventDraft {
+    EventDraft::new(EventKind::ToolError, actor.clone())
+        .step(step)
+        .call(call)
+        .field("tool", tool.chars().take(80).collect::<String>())
+        .field("refused_at", stage)
+        .field("code", fault.code.as_str())
+        .sealed("error", fault.to_json())
+        .sealed("arguments", arguments)
+}

@@ -1,0 +1,273 @@
+//! The one path, top to bottom: parse, prepare, decide, ask, intent, execute, check, outcome, reply.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use serde_json::Value;
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
+
+use crate::call::{CheckedOutput, ParsedCall, PreparedCall, RawCall, RawOutput, Reply};
+use crate::domain::{Actor, CallId, ErrorCode, Fault, Role, RunId, StepId};
+use crate::policy::{Decision, Grant, Verdict};
+use crate::run::EventDraft;
+use crate::store::{Append, Change};
+use crate::tools::CallContext;
+
+use super::approval::Approved;
+use super::journal::{self, Recorded};
+use super::{Gateway, Inner};
+
+/// How long a cancelled or overdue tool may take to end by itself before it is dropped.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// What a refusal's record needs, kept aside because the stages consume the call.
+struct Identity {
+    call: CallId,
+    run: RunId,
+    actor: Actor,
+    step: Option<StepId>,
+    tool: String,
+}
+
+/// By whose leave a call runs.
+enum Leave {
+    Policy(Grant),
+    Human(Approved),
+}
+
+/// An intent that is recorded or will share its outcome's commit. Only `finish` ends it.
+#[must_use = "an intent needs its outcome"]
+struct OpenCall {
+    unrecorded: Option<EventDraft>,
+}
+
+impl Gateway {
+    /// Walks the path. Whoever awaits this may go away: the call is then cancelled and its outcome still recorded.
+    pub async fn call(&self, raw: RawCall) -> Reply {
+        let call = CallId::mint(self.inner.clock.now());
+        let run = raw.run;
+        let cancel = raw.cancel.child_token();
+        let raw = RawCall { cancel: cancel.clone(), ..raw };
+        let (answer, answered) = oneshot::channel();
+        let gateway = self.clone();
+        let walk = async move {
+            // Nobody listens any more where this fails; the journal has the outcome.
+            let _unheard = answer.send(gateway.walk(call, raw).await);
+        };
+        self.inner.spawner.spawn("call", walk.boxed());
+        let guard = cancel.drop_guard();
+        let reply = answered.await;
+        drop(guard.disarm());
+        reply.unwrap_or_else(|_| Reply { call, run, outcome: Err(Fault::internal("the call's task ended without an answer")) })
+    }
+
+    async fn walk(&self, id: CallId, raw: RawCall) -> Reply {
+        let house = &*self.inner;
+        let mut who = Identity {
+            call: id,
+            run: raw.run,
+            actor: raw.actor.clone(),
+            step: journal::step_of(&raw.origin),
+            tool: raw.tool.clone(),
+        };
+        let outcome = match house.admit(&mut who, raw).await {
+            Ok((prepared, decision, leave, context)) => house.carry_out(&prepared, decision, leave, &context).await,
+            Err(fault) => Err(fault),
+        };
+        if let Err(fault) = &outcome {
+            tracing::info!(call_id = %id, run_id = %who.run, tool = %who.tool, code = %fault.code, "{}", fault.message);
+        }
+        Reply { call: id, run: who.run, outcome }
+    }
+}
+
+impl Inner {
+    /// From the wire to a leave to run; whatever is turned away on the way is recorded.
+    async fn admit(&self, who: &mut Identity, raw: RawCall) -> Result<(PreparedCall, Decision, Leave, CallContext), Fault> {
+        if self.halted.load(Ordering::Acquire) {
+            return Err(Fault::new(ErrorCode::StoreFailed, "an outcome could not be recorded, so nothing new runs in this process")
+                .hint("mend the disk or database, then start toolgate again"));
+        }
+        let written = raw.arguments.clone();
+        let parsed = match self.registry.parse(raw, who.call) {
+            Ok(parsed) => parsed,
+            Err(fault) => return Err(self.refuse(who, "parse", fault, written).await),
+        };
+        if let Err(fault) = self.owns_run(&parsed, who.run).await {
+            return Err(self.refuse(who, "run", fault, written).await);
+        }
+        who.run = parsed.run;
+        let context = self.context(&parsed)?;
+        let preparation = match self.registry.prepare(&parsed, &context).await {
+            Ok(preparation) => preparation,
+            Err(fault) => return Err(self.refuse(who, "prepare", fault, written).await),
+        };
+        let prepared = PreparedCall::new(parsed, preparation, self.policy.digest())?;
+        let decision = self.policy.decide(&prepared);
+        let leave = match decision.verdict {
+            Verdict::Deny => return Err(self.refuse(who, "policy", decision.refusal(), written).await),
+            Verdict::Ask => match self.ask(&prepared, &decision).await {
+                Ok(approved) => Leave::Human(approved),
+                Err(fault) => return Err(self.refuse(who, "approval", fault, written).await),
+            },
+            Verdict::Allow => match decision.grant(&prepared) {
+                Some(grant) => Leave::Policy(grant),
+                None => return Err(Fault::internal("policy allowed a call without a grant")),
+            },
+        };
+        Ok((prepared, decision, leave, context))
+    }
+
+    /// From the leave to a recorded outcome.
+    async fn carry_out(
+        &self,
+        call: &PreparedCall,
+        decision: Decision,
+        leave: Leave,
+        context: &CallContext,
+    ) -> Result<CheckedOutput, Fault> {
+        let (open, grant) = self.record_intent(call, &decision, leave).await?;
+        let started = self.clock.now();
+        let output = self.execute(call, grant, context).await;
+        let checked = output.and_then(|output| self.registry.check(call, output));
+        let millis = self.clock.now().since(started).0;
+        self.record_outcome(call.parsed(), open, checked, millis).await
+    }
+
+    /// Writes the intent and takes the Grant that it allows. A call that leaves nothing behind and that nobody was asked about
+    /// keeps its intent for the outcome's commit: one fsync instead of two.
+    async fn record_intent(&self, call: &PreparedCall, decision: &Decision, leave: Leave) -> Result<(OpenCall, Grant), Fault> {
+        let arguments = self.record_value(call.parsed().args.value()).await?.value;
+        let intent = journal::intent(call, decision, arguments);
+        let parsed = call.parsed();
+        let mut changes = Vec::new();
+        match &leave {
+            Leave::Policy(_) if call.effects().leave_nothing_behind() => {
+                let Leave::Policy(grant) = leave else { return Err(Fault::internal("a leave changed its kind")) };
+                return Ok((OpenCall { unrecorded: Some(intent) }, grant));
+            }
+            Leave::Policy(_) => {}
+            Leave::Human(approved) => changes.push(Change::UseApproval { id: approved.id, digest: *call.digest() }),
+        }
+        let idempotent = self.registry.find(parsed.tool.name.as_str()).is_some_and(|entry| entry.def.idempotent);
+        changes.push(Change::OpenCall { call: parsed.id, idempotent });
+        self.store.append(Append { run: Some(parsed.run), events: vec![intent], changes, ..Append::default() }).await?;
+        let grant = match leave {
+            Leave::Policy(grant) => grant,
+            Leave::Human(approved) => approved.grant(*call.digest()),
+        };
+        Ok((OpenCall { unrecorded: None }, grant))
+    }
+
+    /// Runs the tool within its wall time, until it is cancelled, and through its panics.
+    async fn execute(&self, call: &PreparedCall, grant: Grant, context: &CallContext) -> Result<RawOutput, Fault> {
+        let parsed = call.parsed();
+        let mut running = std::pin::pin!(AssertUnwindSafe(self.registry.execute(call, grant, context)).catch_unwind());
+        let stopped = tokio::select! {
+            biased;
+            done = &mut running => return settled(done),
+            () = parsed.cancel.cancelled() => Fault::new(ErrorCode::Cancelled, format!("`{}` was cancelled", parsed.tool.name)),
+            () = tokio::time::sleep(parsed.limits.wall.duration()) => Fault::new(
+                ErrorCode::Timeout,
+                format!("`{}` took longer than {} ms", parsed.tool.name, parsed.limits.wall.0),
+            )
+            .hint("ask for less at once, or raise the limit where the tool takes one"),
+        };
+        context.cancel.cancel();
+        match tokio::time::timeout(GRACE, running).await {
+            // What came in time is worth more than saying that it was late; after a cancel nobody wants it.
+            Ok(Ok(Ok(output))) if stopped.code == ErrorCode::Timeout => Ok(output),
+            _ => Err(stopped),
+        }
+    }
+
+    /// Writes the outcome. Where that fails nobody can say what happened: this process stops taking calls.
+    async fn record_outcome(
+        &self,
+        call: &ParsedCall,
+        open: OpenCall,
+        result: Result<Value, Fault>,
+        millis: u64,
+    ) -> Result<CheckedOutput, Fault> {
+        let (draft, reply, artifact) = match result {
+            Ok(value) => match self.record_value(&value).await {
+                Ok(Recorded { value: recorded, artifact }) => {
+                    let draft = journal::outcome(call, Ok(recorded), millis);
+                    (draft, Ok(CheckedOutput { value, artifact: artifact.clone() }), artifact)
+                }
+                Err(fault) => (journal::outcome(call, Err(&fault), millis), Err(fault), None),
+            },
+            Err(fault) => (journal::outcome(call, Err(&fault), millis), Err(fault), None),
+        };
+        let mut changes: Vec<Change> = artifact.into_iter().map(Change::LinkArtifact).collect();
+        let mut events = Vec::with_capacity(2);
+        let was_recorded = open.unrecorded.is_none();
+        events.extend(open.unrecorded);
+        events.push(draft);
+        if was_recorded {
+            changes.push(Change::CloseCall(call.id));
+        }
+        match self.store.append(Append { run: Some(call.run), events, changes, ..Append::default() }).await {
+            Ok(_) => reply,
+            // With nothing done and nothing recorded the call simply did not happen.
+            Err(fault) if !was_recorded => Err(fault),
+            Err(fault) => {
+                self.halted.store(true, Ordering::Release);
+                tracing::error!(call_id = %call.id, "outcome not recorded: {fault}");
+                Err(Fault::new(ErrorCode::OutcomeUnknown, format!("`{}` ran, but its outcome could not be recorded", call.tool.name))
+                    .hint("do not repeat it unseen; after the next start the log shows the call as interrupted"))
+            }
+        }
+    }
+
+    /// Records that a call was turned away, and gives the reason back.
+    async fn refuse(&self, who: &Identity, stage: &'static str, fault: Fault, arguments: Value) -> Fault {
+        let arguments = match self.record_value(&arguments).await {
+            Ok(recorded) => recorded.value,
+            Err(broken) => return broken,
+        };
+        let draft = journal::refusal(who.call, &who.actor, who.step.clone(), &who.tool, stage, &fault, arguments);
+        let append = Append { run: Some(who.run), events: vec![draft], ..Append::default() };
+        match self.store.append(append).await {
+            Ok(_) => fault,
+            Err(broken) => broken,
+        }
+    }
+
+    /// A run that the arguments name must be the caller's and open; another's is as unknown as none.
+    async fn owns_run(&self, call: &ParsedCall, given: RunId) -> Result<(), Fault> {
+        if call.run == given {
+            return Ok(());
+        }
+        let unknown = || {
+            Fault::new(ErrorCode::UnknownRun, format!("no run `{}`", call.run)).hint("run.list shows the runs there are")
+        };
+        let row = self.store.run(&call.run).await?.ok_or_else(unknown)?;
+        if row.principal != call.actor.principal && call.actor.role != Role::Operator {
+            return Err(unknown());
+        }
+        Ok(())
+    }
+
+    fn context(&self, call: &ParsedCall) -> Result<CallContext, Fault> {
+        Ok(CallContext {
+            call: call.id,
+            run: call.run,
+            actor: call.actor.clone(),
+            workspace: self.workspaces.of(call.run)?,
+            limits: call.limits,
+            cancel: CancellationToken::child_token(&call.cancel),
+            progress: call.progress.clone(),
+        })
+    }
+}
+
+fn settled(done: std::thread::Result<Result<RawOutput, Fault>>) -> Result<RawOutput, Fault> {
+    done.unwrap_or_else(|panic| {
+        let said = panic.downcast_ref::<&str>().map(|text| (*text).to_owned()).or_else(|| panic.downcast_ref::<String>().cloned());
+        Err(Fault::internal(format!("the tool panicked: {}", said.unwrap_or_default())))
+    })
+}
