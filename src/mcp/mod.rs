@@ -1,1 +1,29 @@
+//! The MCP face: one hand-written server for both protocol generations, over standard input and output.
+//!
+//! INVARIANT: converts and calls, decides nothing. Whatever a client asks for that touches a tool, a run or an artifact becomes a
+//! `RawCall` down the one path, and standard output carries protocol lines only.
+//!
+//! Not here: approving (never an MCP tool), policy, records.
 
+mod catalog;
+mod convert;
+mod cut;
+mod lean;
+mod notices;
+mod ports;
+mod progress;
+mod resources;
+mod server;
+mod status;
+mod stdio;
+mod strict;
+mod wire;
+
+#[cfg(test)]
+mod tests;
+
+pub use catalog::{Catalog, Naming, Toolset};
+pub use ports::{Gate, Notice, NoticeLevel, Notices, PublishedTool};
+pub use progress::Pace;
+pub use status::serve_broken;
+pub use stdio::{StdioOptions, serve_over, serve_stdio};

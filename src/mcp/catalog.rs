@@ -1,0 +1,209 @@
+//! Which tools a client sees, under which names, and how they are described.
+//!
+//! INVARIANT: the list is made once and is byte for byte the same for every client and connection; every tool in it can be called by
+//! its canonical and by its exposed name, whichever of the two is listed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use rmcp::model::{ListToolsResult, MetaObject, Tool, ToolAnnotations};
+use serde_json::{Map, Value};
+
+use crate::domain::{Effect, Effects, ErrorCode, Fault};
+
+use super::{PublishedTool, lean};
+
+/// Which of a tool's two names is listed. Calls take both.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Naming {
+    /// `repo_git_commit`: what every model API accepts.
+    #[default]
+    Underscore,
+    /// `repo.git.commit`: for clients that pass dots through.
+    Dotted,
+}
+
+/// Which tools are listed. The rest stay callable by name and by `tool.call`; what may run is policy's business, not this list's.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Toolset {
+    /// The tools that most work needs.
+    #[default]
+    Standard,
+    /// Every tool.
+    All,
+    /// Those of these words: a scope, a first part of a name such as `audit`, or `default`.
+    Words(BTreeSet<String>),
+}
+
+/// The listed tools of [`Toolset::Standard`]; a name that ends in a dot stands for all that begin with it.
+const STANDARD: &[&str] = &[
+    "python.run",
+    "eval.run",
+    "workspace.",
+    "repo.git.",
+    "drive.search",
+    "drive.get",
+    "drive.upload",
+    "web.",
+    "notify.send",
+    "workflow.list",
+    "workflow.show",
+    "run.start",
+    "run.watch",
+    "run.submit",
+    "run.cancel",
+    "artifact.read",
+    "tool.search",
+    "tool.call",
+];
+
+impl Toolset {
+    /// Reads the value of `--toolsets`: `default`, `all`, or words separated by commas.
+    #[must_use]
+    pub fn parse(text: &str) -> Self {
+        let words: BTreeSet<String> = text.split(',').map(str::trim).filter(|word| !word.is_empty()).map(str::to_owned).collect();
+        if words.contains("all") {
+            Self::All
+        } else if words.iter().all(|word| word == "default") {
+            Self::Standard
+        } else {
+            Self::Words(words)
+        }
+    }
+
+    /// Whether `tool` is listed.
+    #[must_use]
+    pub fn includes(&self, tool: &PublishedTool) -> bool {
+        match self {
+            Self::Standard => is_standard(tool),
+            Self::All => true,
+            Self::Words(words) => words.iter().any(|word| matches_word(tool, word)),
+        }
+    }
+
+    /// Refuses a word that chooses nothing, as it is then a slip of the pen.
+    ///
+    /// # Errors
+    /// `CONFIG_INVALID` with the words that exist.
+    pub fn check(&self, tools: &[PublishedTool]) -> Result<(), Fault> {
+        let Self::Words(words) = self else { return Ok(()) };
+        let Some(unknown) = words.iter().find(|word| !tools.iter().any(|tool| matches_word(tool, word))) else { return Ok(()) };
+        let known: BTreeSet<&str> = tools.iter().flat_map(|tool| tool.scopes.iter().map(String::as_str).chain(family(tool))).collect();
+        let known = known.into_iter().collect::<Vec<_>>().join(", ");
+        Err(Fault::new(ErrorCode::ConfigInvalid, format!("no tool belongs to the toolset `{unknown}`"))
+            .hint(format!("use `default`, `all` or some of: {known}")))
+    }
+}
+
+fn is_standard(tool: &PublishedTool) -> bool {
+    let name = tool.name.as_str();
+    STANDARD.iter().any(|entry| if entry.ends_with('.') { name.starts_with(entry) } else { name == *entry })
+}
+
+fn family(tool: &PublishedTool) -> Option<&str> {
+    tool.name.as_str().split('.').next()
+}
+
+fn matches_word(tool: &PublishedTool, word: &str) -> bool {
+    (word == "default" && is_standard(tool))
+        || tool.scopes.iter().any(|scope| scope == word)
+        || tool.name.as_str() == word
+        || family(tool) == Some(word)
+}
+
+/// The tools a server publishes.
+#[derive(Debug)]
+pub struct Catalog {
+    listed: Vec<Tool>,
+    known: BTreeMap<String, Entry>,
+}
+
+/// One known tool.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    /// As it is or would be listed.
+    pub tool: Tool,
+    /// Whether a cut answer may carry the member `truncated`: its schema does not use the word for something else.
+    pub may_mark: bool,
+}
+
+impl Catalog {
+    /// Describes `tools`, listing those of `toolset`.
+    #[must_use]
+    pub fn new(tools: &[PublishedTool], naming: Naming, toolset: &Toolset) -> Self {
+        let mut listed = Vec::new();
+        let mut known = BTreeMap::new();
+        let mut in_order: Vec<&PublishedTool> = tools.iter().collect();
+        in_order.sort_by(|a, b| a.name.cmp(&b.name));
+        for published in in_order {
+            let tool = describe(published, naming);
+            if toolset.includes(published) {
+                listed.push(tool.clone());
+            }
+            let entry = Entry { tool, may_mark: !mentions(&published.output, "truncated") };
+            known.insert(published.name.exposed(), entry.clone());
+            known.insert(published.name.as_str().to_owned(), entry);
+        }
+        Self { listed, known }
+    }
+
+    /// What `tools/list` answers, in name order.
+    #[must_use]
+    pub fn listed(&self) -> &[Tool] {
+        &self.listed
+    }
+
+    /// A tool by either of its names, listed or not.
+    #[must_use]
+    pub fn find(&self, name: &str) -> Option<&Entry> {
+        self.known.get(name)
+    }
+
+    /// How many bytes the answer to `tools/list` takes on the wire, without the JSON-RPC envelope.
+    #[must_use]
+    pub fn listing_bytes(&self) -> usize {
+        serde_json::to_vec(&ListToolsResult::with_all_items(self.listed.clone())).map_or(usize::MAX, |bytes| bytes.len())
+    }
+}
+
+fn describe(published: &PublishedTool, naming: Naming) -> Tool {
+    let canonical = published.name.as_str();
+    let name = match naming {
+        Naming::Underscore => published.name.exposed(),
+        Naming::Dotted => canonical.to_owned(),
+    };
+    let mut tool = Tool::new(name, published.description.clone(), Arc::new(lean::input(&published.input)))
+        .with_title(published.title.clone())
+        .with_annotations(annotations(&published.effects, published.idempotent));
+    if let Some(schema) = lean::output(&published.output) {
+        tool = tool.with_raw_output_schema(Arc::new(schema));
+    }
+    if published.title != canonical {
+        let mut meta = Map::new();
+        meta.insert("toolgate/id".to_owned(), Value::String(canonical.to_owned()));
+        tool = tool.with_meta(MetaObject::from(meta));
+    }
+    tool
+}
+
+/// Hints true to the effects. Those that mean nothing for a tool that only reads are left out.
+fn annotations(effects: &Effects, idempotent: bool) -> ToolAnnotations {
+    let mut hints = ToolAnnotations::new();
+    if effects.leave_nothing_behind() {
+        hints = hints.read_only(true);
+    } else {
+        hints = hints.destructive(effects.contains(Effect::ExternalWrite));
+        if idempotent {
+            hints = hints.idempotent(true);
+        }
+    }
+    hints.open_world(effects.contains(Effect::Egress) || effects.contains(Effect::ExternalWrite))
+}
+
+fn mentions(schema: &Value, member: &str) -> bool {
+    match schema {
+        Value::Object(members) => members.iter().any(|(word, value)| word == member || mentions(value, member)),
+        Value::Array(items) => items.iter().any(|item| mentions(item, member)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
+    }
+}

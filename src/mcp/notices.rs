@@ -1,0 +1,88 @@
+//! Notices for the person, on their way to a client of the older generation. The newer one has no channel for them.
+//!
+//! INVARIANT: a notice waits for nobody; a client that is slow or gone loses notices, never calls.
+#![expect(deprecated, reason = "the protocol gives up log messages, but older clients have no other channel")]
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use rmcp::model::{LoggingLevel, LoggingMessageNotificationParam};
+use rmcp::{Peer, RoleServer};
+use serde_json::{Map, Value};
+use tokio::sync::broadcast;
+use tokio::sync::broadcast::error::RecvError;
+
+use super::{Notice, NoticeLevel};
+
+/// The client's end; over one pair of streams there is at most one client.
+#[derive(Default)]
+pub(super) struct NoticeListener {
+    peer: OnceLock<Peer<RoleServer>>,
+    /// Index into [`LEVELS`] of the least level that the client asked for.
+    least: AtomicUsize,
+}
+
+const LEVELS: [LoggingLevel; 8] = [
+    LoggingLevel::Debug,
+    LoggingLevel::Info,
+    LoggingLevel::Notice,
+    LoggingLevel::Warning,
+    LoggingLevel::Error,
+    LoggingLevel::Critical,
+    LoggingLevel::Alert,
+    LoggingLevel::Emergency,
+];
+
+fn rank(level: LoggingLevel) -> usize {
+    LEVELS.iter().position(|known| *known == level).unwrap_or_default()
+}
+
+fn level(level: NoticeLevel) -> LoggingLevel {
+    match level {
+        NoticeLevel::Info => LoggingLevel::Info,
+        NoticeLevel::Success => LoggingLevel::Notice,
+        NoticeLevel::Warning => LoggingLevel::Warning,
+        NoticeLevel::Error => LoggingLevel::Error,
+    }
+}
+
+impl NoticeListener {
+    /// From now on this client gets notices.
+    pub(super) fn attach(&self, peer: Peer<RoleServer>) {
+        let _ = self.peer.set(peer);
+    }
+
+    /// The client wants nothing that matters less than this.
+    pub(super) fn set_least(&self, least: LoggingLevel) {
+        self.least.store(rank(least), Ordering::Relaxed);
+    }
+
+    /// Passes notices on for as long as the connection lives; never ends by itself.
+    pub(super) async fn forward(&self, notices: Option<broadcast::Receiver<Notice>>) {
+        let Some(mut notices) = notices else { return std::future::pending().await };
+        loop {
+            match notices.recv().await {
+                Ok(notice) => self.tell(&notice).await,
+                Err(RecvError::Lagged(lost)) => tracing::warn!(lost, "notices came faster than the client took them"),
+                Err(RecvError::Closed) => return std::future::pending().await,
+            }
+        }
+    }
+
+    async fn tell(&self, notice: &Notice) {
+        let Some(peer) = self.peer.get() else { return };
+        let level = level(notice.level);
+        if rank(level) < self.least.load(Ordering::Relaxed) {
+            return;
+        }
+        let mut data = Map::new();
+        if let Some(title) = &notice.title {
+            data.insert("title".to_owned(), title.clone().into());
+        }
+        data.insert("message".to_owned(), notice.message.clone().into());
+        let param = LoggingMessageNotificationParam::new(level, Value::Object(data)).with_logger("toolgate");
+        if let Err(error) = peer.notify_logging_message(param).await {
+            tracing::debug!("a notice did not reach the client: {error}");
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! What this face needs of the rooms below, as narrow traits; `app` wires them to the gateway and to the notifier.
+//!
+//! INVARIANT: nothing here lets a face decide, record or reach the store; a call goes in raw and comes out as a `Reply`.
+
+use async_trait::async_trait;
+use serde_json::Value;
+use tokio::sync::broadcast;
+
+use crate::call::{RawCall, Reply};
+use crate::domain::{Actor, Effects, Fault, RunId, ToolName};
+
+/// The one path, seen from a face.
+#[async_trait]
+pub trait Gate: Send + Sync {
+    /// Takes a call down the one path. Never panics and always ends soon after `RawCall::cancel` fires.
+    async fn call(&self, raw: RawCall) -> Reply;
+
+    /// The ad-hoc run that this process's direct calls of `actor` belong to.
+    ///
+    /// # Errors
+    /// Where the run cannot be opened, as when the store cannot be written.
+    async fn adhoc_run(&self, actor: &Actor) -> Result<RunId, Fault>;
+
+    /// Every registered tool, in name order. Read once, when serving begins.
+    fn tools(&self) -> Vec<PublishedTool>;
+}
+
+/// A tool as a client may know it.
+#[derive(Debug, Clone)]
+pub struct PublishedTool {
+    /// Canonical name.
+    pub name: ToolName,
+    /// The manifest's title; the canonical name where it has none.
+    pub title: String,
+    /// For a model that chooses among tools.
+    pub description: String,
+    /// JSON Schema of the arguments.
+    pub input: Value,
+    /// JSON Schema of the structured answer.
+    pub output: Value,
+    /// The widest effects.
+    pub effects: Effects,
+    /// The scopes its manifest names; `--toolsets` chooses by them.
+    pub scopes: Vec<String>,
+    /// Whether the same call twice does no more than once.
+    pub idempotent: bool,
+}
+
+/// How much a notice matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum NoticeLevel {
+    /// For whoever wants to know.
+    Info,
+    /// Something ended well.
+    Success,
+    /// Something wants attention.
+    Warning,
+    /// Something failed.
+    Error,
+}
+
+/// A message for the person in front of the client.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Notice {
+    /// How much it matters.
+    pub level: NoticeLevel,
+    /// A headline, where there is one.
+    pub title: Option<String>,
+    /// The message.
+    pub message: String,
+}
+
+/// Where notices come from.
+pub trait Notices: Send + Sync {
+    /// Every notice from now on. A slow reader loses the oldest.
+    fn subscribe(&self) -> broadcast::Receiver<Notice>;
+}

@@ -1,0 +1,137 @@
+//! Tells a waiting client how far its call is, and that it is still alive.
+//!
+//! INVARIANT: a client that gave no progress token is told nothing; one that did hears something at least every
+//! [`Pace::heartbeat`], a growing number each time, and nothing after the answer.
+
+use std::future::Future;
+use std::pin::pin;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, Fuse, FusedFuture};
+use rmcp::model::{ProgressNotificationParam, ProgressToken};
+use rmcp::{Peer, RoleServer};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
+
+use crate::call::Progress;
+
+/// How often a client is told.
+#[derive(Debug, Clone, Copy)]
+pub struct Pace {
+    /// The least time between two notes; of those that come faster the latest counts.
+    pub least: Duration,
+    /// The most time between two notes: clients count silence against their time limit.
+    pub heartbeat: Duration,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self { least: Duration::from_millis(250), heartbeat: Duration::from_secs(8) }
+    }
+}
+
+/// What a call last said of itself.
+#[derive(Debug, Clone, Default)]
+struct Note {
+    message: Option<String>,
+    done: Option<f64>,
+    total: Option<f64>,
+}
+
+/// The end a running call holds.
+pub(super) struct Teller(watch::Sender<Note>);
+
+/// The end that the client's connection holds.
+pub(super) struct Listener(watch::Receiver<Note>);
+
+pub(super) fn channel() -> (Teller, Listener) {
+    let (sender, receiver) = watch::channel(Note::default());
+    (Teller(sender), Listener(receiver))
+}
+
+/// Longer messages are cut: a note is one line on somebody's screen.
+const LONGEST_MESSAGE: usize = 300;
+
+impl Progress for Teller {
+    fn note(&self, message: &str, done: Option<f64>, total: Option<f64>) {
+        let finite = |value: Option<f64>| value.filter(|value| value.is_finite());
+        let message = Some(message.chars().take(LONGEST_MESSAGE).collect::<String>()).filter(|text| !text.is_empty());
+        self.0.send_replace(Note { message, done: finite(done), total: finite(total) });
+    }
+}
+
+/// Runs `call` to its end while telling the client of it. A note that is on its way is finished before the outcome is given, so that
+/// none follows the answer.
+pub(super) async fn follow<T>(
+    call: impl Future<Output = T>,
+    listener: Listener,
+    peer: &Peer<RoleServer>,
+    token: Option<ProgressToken>,
+    pace: Pace,
+) -> T {
+    let Some(token) = token else { return call.await };
+    let mut call = pin!(call.fuse());
+    let mut steps = Steps { listener, token, pace, last: Instant::now(), value: 0.0, alone: false };
+    let mut sending: Fuse<BoxFuture<'_, _>> = Fuse::terminated();
+    let mut outcome = None;
+    loop {
+        tokio::select! {
+            biased;
+            () = &mut sending, if !sending.is_terminated() => {}
+            reply = &mut call, if outcome.is_none() => outcome = Some(reply),
+            note = steps.next(), if sending.is_terminated() && outcome.is_none() => {
+                // A client that is gone is noticed elsewhere.
+                sending = peer.notify_progress(note).map(drop).boxed().fuse();
+            }
+        }
+        if sending.is_terminated()
+            && let Some(reply) = outcome.take()
+        {
+            return reply;
+        }
+    }
+}
+
+struct Steps {
+    listener: Listener,
+    token: ProgressToken,
+    pace: Pace,
+    last: Instant,
+    value: f64,
+    /// The call has dropped its end; only heartbeats are left.
+    alone: bool,
+}
+
+impl Steps {
+    /// The next note, when it is due.
+    async fn next(&mut self) -> ProgressNotificationParam {
+        let heartbeat = self.last + self.pace.heartbeat;
+        while !self.alone {
+            tokio::select! {
+                changed = self.listener.0.changed() => match changed {
+                    Ok(()) => {
+                        sleep_until((self.last + self.pace.least).min(heartbeat)).await;
+                        return self.take();
+                    }
+                    Err(_) => self.alone = true,
+                },
+                () = sleep_until(heartbeat) => return self.take(),
+            }
+        }
+        sleep_until(heartbeat).await;
+        self.take()
+    }
+
+    fn take(&mut self) -> ProgressNotificationParam {
+        let note = self.listener.0.borrow_and_update().clone();
+        // The protocol wants every number greater than the one before, also for a mere sign of life.
+        self.value = note.done.filter(|done| *done > self.value).unwrap_or(self.value + 0.0001);
+        self.last = Instant::now();
+        let mut param = ProgressNotificationParam::new(self.token.clone(), self.value);
+        if let Some(total) = note.total {
+            param = param.with_total(total);
+        }
+        param.with_message(note.message.unwrap_or_else(|| "still running".to_owned()))
+    }
+}

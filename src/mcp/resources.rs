@@ -1,0 +1,172 @@
+//! Runs, their events and artifacts as MCP resources.
+//!
+//! INVARIANT: a resource is read by calling the tool that reads such things, so it is decided on and recorded like any call. Nothing
+//! is read from the store here.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use rmcp::model::{Resource, ResourceContents, ResourceTemplate};
+use serde_json::{Value, json};
+
+use crate::domain::{ArtifactId, CallId, ErrorCode, Fault, RunId};
+
+/// The most bytes of one artifact that are read as a resource; a larger one is read in pages with `artifact.read`.
+const LARGEST: u64 = 4 * 1024 * 1024;
+
+/// How many bytes of an artifact are asked for at a time.
+const PAGE: u64 = 256 * 1024;
+
+/// How many runs are listed.
+const LISTED_RUNS: u64 = 50;
+
+/// A resource that a client names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Target {
+    /// `run://{id}`.
+    Run(RunId),
+    /// `run://{id}/events`, or `run://{id}/events?cursor=N` for what comes after.
+    Events(RunId, u64),
+    /// `artifact://{sha256}`.
+    Artifact(ArtifactId),
+}
+
+impl Target {
+    /// Reads a resource's address; `None` where it is none of ours.
+    pub(super) fn parse(uri: &str) -> Option<Self> {
+        if let Some(id) = uri.strip_prefix("artifact://") {
+            return id.parse().ok().map(Self::Artifact);
+        }
+        let rest = uri.strip_prefix("run://")?;
+        let Some((id, tail)) = rest.split_once('/') else { return rest.parse().ok().map(Self::Run) };
+        let id = id.parse().ok()?;
+        match tail.split_once('?') {
+            None if tail == "events" => Some(Self::Events(id, 0)),
+            Some(("events", query)) => Some(Self::Events(id, query.strip_prefix("cursor=")?.parse().ok()?)),
+            None | Some(_) => None,
+        }
+    }
+}
+
+/// What the addresses look like.
+pub(super) fn templates() -> Vec<ResourceTemplate> {
+    vec![
+        ResourceTemplate::new("run://{id}", "run")
+            .with_description("A run: its status, steps and what it waits for.")
+            .with_mime_type("application/json"),
+        ResourceTemplate::new("run://{id}/events", "run events")
+            .with_description("The first page of a run's event log; add ?cursor=N with the page's cursor for the next.")
+            .with_mime_type("application/json"),
+        ResourceTemplate::new("artifact://{sha256}", "artifact").with_description("Stored bytes, named by their SHA-256."),
+    ]
+}
+
+/// A tool call that a resource stands for, answered whole.
+pub(super) trait Reader {
+    /// Calls a tool by its canonical name.
+    async fn call(&self, tool: &str, arguments: Value) -> Result<Value, Refused>;
+}
+
+/// Why a resource could not be read.
+pub(super) struct Refused {
+    /// What was wrong.
+    pub(super) fault: Fault,
+    /// The call in which it showed, where one was made.
+    pub(super) call: Option<CallId>,
+}
+
+impl From<Fault> for Refused {
+    fn from(fault: Fault) -> Self {
+        Self { fault, call: None }
+    }
+}
+
+/// The recent runs.
+pub(super) async fn list(reader: &impl Reader) -> Result<Vec<Resource>, Refused> {
+    let answer = reader.call("run.list", json!({ "limit": LISTED_RUNS })).await?;
+    let runs = answer.get("runs").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    Ok(runs.iter().filter_map(run_resource).collect())
+}
+
+fn run_resource(run: &Value) -> Option<Resource> {
+    let text = |name: &str| run.get(name).and_then(Value::as_str);
+    let id = text("run_id")?;
+    let what = text("workflow").or_else(|| text("kind")).unwrap_or("run");
+    let mut resource = Resource::new(format!("run://{id}"), id).with_title(what).with_mime_type("application/json");
+    let about: Vec<&str> = [text("status"), text("goal")].into_iter().flatten().collect();
+    if !about.is_empty() {
+        resource = resource.with_description(about.join(": "));
+    }
+    Some(resource)
+}
+
+/// What a resource holds.
+pub(super) async fn read(reader: &impl Reader, uri: &str, target: &Target) -> Result<ResourceContents, Refused> {
+    let json_text = |value: &Value| ResourceContents::text(value.to_string(), uri).with_mime_type("application/json");
+    match target {
+        Target::Run(run) => reader.call("run.show", json!({ "run_id": run })).await.map(|value| json_text(&value)),
+        Target::Events(run, cursor) => {
+            let arguments = json!({ "run_id": run, "cursor": cursor, "wait_sec": 0 });
+            reader.call("run.watch", arguments).await.map(|value| json_text(&value))
+        }
+        Target::Artifact(id) => artifact(reader, uri, id).await,
+    }
+}
+
+async fn artifact(reader: &impl Reader, uri: &str, id: &ArtifactId) -> Result<ResourceContents, Refused> {
+    let mut bytes: Vec<u8> = Vec::new();
+    loop {
+        let page = reader.call("artifact.read", json!({ "artifact": id, "offset": bytes.len(), "limit": PAGE })).await?;
+        let size = page.get("size").and_then(Value::as_u64).ok_or_else(|| Fault::internal("a page of an artifact has no `size`"))?;
+        if size > LARGEST {
+            return Err(Fault::new(ErrorCode::LimitExceeded, format!("artifact `{id}` has {size} bytes, more than {LARGEST}"))
+                .hint("read it in pages with the tool `artifact.read`")
+                .into());
+        }
+        let before = bytes.len();
+        bytes.extend(page_bytes(&page)?);
+        if u64::try_from(bytes.len()).is_ok_and(|read| read >= size) || bytes.len() == before {
+            let media_type = page.get("media_type").and_then(Value::as_str).map(str::to_owned);
+            return Ok(contents(bytes, media_type, uri));
+        }
+    }
+}
+
+/// A page holds its bytes as `content` where they are text, else as `content_base64`.
+fn page_bytes(page: &Value) -> Result<Vec<u8>, Fault> {
+    let text = |name: &str| page.get(name).and_then(Value::as_str);
+    if let Some(content) = text("content") {
+        return Ok(content.as_bytes().to_vec());
+    }
+    let encoded = text("content_base64").ok_or_else(|| Fault::internal("a page of an artifact has no content"))?;
+    STANDARD.decode(encoded).map_err(|error| Fault::internal(format!("a page of an artifact is not base64: {error}")))
+}
+
+fn contents(bytes: Vec<u8>, media_type: Option<String>, uri: &str) -> ResourceContents {
+    match String::from_utf8(bytes) {
+        Ok(text) => ResourceContents::text(text, uri).with_mime_type(media_type.unwrap_or_else(|| "text/plain".to_owned())),
+        Err(error) => ResourceContents::blob(STANDARD.encode(error.as_bytes()), uri)
+            .with_mime_type(media_type.unwrap_or_else(|| "application/octet-stream".to_owned())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_read_exactly() {
+        let run = "run_0190b1c2d3e4f5061728394a5b6c7d8e";
+        let sha = "ab".repeat(32);
+        assert_eq!(Target::parse(&format!("run://{run}")), Some(Target::Run(run.parse().unwrap())));
+        assert_eq!(Target::parse(&format!("run://{run}/events")), Some(Target::Events(run.parse().unwrap(), 0)));
+        assert_eq!(Target::parse(&format!("run://{run}/events?cursor=7")), Some(Target::Events(run.parse().unwrap(), 7)));
+        assert_eq!(Target::parse(&format!("artifact://{sha}")), Some(Target::Artifact(sha.parse().unwrap())));
+        let long = format!("run://{}", "a/".repeat(500_000));
+        for bad in ["", "run://", "run://x", "file:///etc/passwd", "artifact://../x", "RUN://x", &long] {
+            assert_eq!(Target::parse(bad), None, "{}", &bad[..bad.len().min(40)]);
+        }
+        for tail in ["/", "/event", "/events/", "/events?cursor=-1", "/events?x=1", "/events#a"] {
+            assert_eq!(Target::parse(&format!("run://{run}{tail}")), None, "{tail}");
+        }
+    }
+}

@@ -1,0 +1,232 @@
+//! The line transport: one JSON-RPC message a line, read strictly, with an answer to every line that is none.
+//!
+//! INVARIANT: no line of input ends the server, however broken or long; only the end of input or the order to stop does. Memory held
+//! for one line is bounded.
+
+use std::borrow::Cow;
+use std::io;
+
+use rmcp::model::{
+    ClientJsonRpcMessage, ClientRequest, ErrorData, GetMeta, ProtocolVersion, RequestId, ServerJsonRpcMessage,
+};
+use rmcp::service::{RxJsonRpcMessage, TxJsonRpcMessage};
+use rmcp::transport::Transport;
+use rmcp::RoleServer;
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::strict;
+
+/// The longest line that is read; a longer one is answered with an error and skipped.
+pub(super) const LONGEST_LINE: usize = 16 * 1024 * 1024;
+
+/// Lines on their way out.
+pub(super) type Lines = mpsc::Sender<Vec<u8>>;
+
+/// The two directions of a connection.
+pub(super) struct Wire<R> {
+    reader: LineReader<R>,
+    out: Option<Lines>,
+    /// An answer to a line that was no message, kept until there is room for it.
+    pending: Option<Vec<u8>>,
+    /// Whether the protocol library has chosen a generation; before that it takes nothing but requests.
+    opened: bool,
+    stop: CancellationToken,
+    ended: CancellationToken,
+}
+
+impl<R: AsyncRead + Unpin + Send> Wire<R> {
+    /// Reads from `input` and writes into `out` until the input ends or `stop` fires; then `ended` fires.
+    pub(super) fn new(input: R, out: Lines, stop: CancellationToken, ended: CancellationToken) -> Self {
+        Self { reader: LineReader::new(input), out: Some(out), pending: None, opened: false, stop, ended }
+    }
+
+    async fn next(&mut self) -> Option<ClientJsonRpcMessage> {
+        loop {
+            if self.pending.is_some() {
+                let permit = self.out.as_ref()?.reserve().await.ok()?;
+                if let Some(line) = self.pending.take() {
+                    permit.send(line);
+                }
+            }
+            let read = match self.reader.next().await {
+                Ok(Some(Line::Whole(line))) => message(&line),
+                Ok(Some(Line::TooLong)) => Err(Refusal::parse(format!("the line is longer than {LONGEST_LINE} bytes"))),
+                Ok(None) => return None,
+                Err(error) => {
+                    tracing::warn!("standard input cannot be read: {error}");
+                    return None;
+                }
+            };
+            match read {
+                Ok(Some(message)) if self.admits(&message) => return Some(message),
+                Ok(_) => {}
+                Err(refusal) => self.pending = encode(&ServerJsonRpcMessage::error(refusal.error, refusal.id)).ok(),
+            }
+        }
+    }
+
+    /// Whether the protocol library can take this message now: as long as no generation is chosen, anything but a request would end it.
+    fn admits(&mut self, message: &ClientJsonRpcMessage) -> bool {
+        if self.opened {
+            return true;
+        }
+        let ClientJsonRpcMessage::Request(request) = message else { return false };
+        self.opened = match &request.request {
+            ClientRequest::InitializeRequest(_) => true,
+            ClientRequest::PingRequest(_) | ClientRequest::DiscoverRequest(_) => false,
+            other => {
+                let meta = other.get_meta();
+                let version = meta.protocol_version();
+                meta.missing_required_keys(&ProtocolVersion::V_2026_07_28).is_empty()
+                    && version.is_some_and(|version| ProtocolVersion::KNOWN_VERSIONS.contains(&version))
+            }
+        };
+        true
+    }
+}
+
+impl<R: AsyncRead + Unpin + Send> Transport<RoleServer> for Wire<R> {
+    type Error = io::Error;
+
+    fn send(&mut self, item: TxJsonRpcMessage<RoleServer>) -> impl Future<Output = Result<(), io::Error>> + Send + 'static {
+        let out = self.out.clone();
+        async move {
+            let gone = || io::Error::new(io::ErrorKind::BrokenPipe, "the client is gone");
+            let line = encode(&item)?;
+            out.ok_or_else(gone)?.send(line).await.map_err(|_| gone())
+        }
+    }
+
+    async fn receive(&mut self) -> Option<RxJsonRpcMessage<RoleServer>> {
+        let stop = self.stop.clone();
+        let received = tokio::select! {
+            biased;
+            () = stop.cancelled() => None,
+            message = self.next() => message,
+        };
+        if received.is_none() {
+            self.ended.cancel();
+        }
+        received
+    }
+
+    async fn close(&mut self) -> Result<(), io::Error> {
+        self.out = None;
+        Ok(())
+    }
+
+    fn name() -> Cow<'static, str> {
+        "toolgate line transport".into()
+    }
+}
+
+/// Writes lines until no sender is left or the client has gone.
+pub(super) async fn write_lines<W: AsyncWrite + Unpin>(mut output: W, mut lines: mpsc::Receiver<Vec<u8>>) -> io::Result<()> {
+    while let Some(line) = lines.recv().await {
+        output.write_all(&line).await?;
+        if lines.is_empty() {
+            output.flush().await?;
+        }
+    }
+    output.shutdown().await
+}
+
+fn encode(message: &TxJsonRpcMessage<RoleServer>) -> io::Result<Vec<u8>> {
+    let mut line = serde_json::to_vec(message)?;
+    line.push(b'\n');
+    Ok(line)
+}
+
+/// A line that is no message, and the answer to it.
+struct Refusal {
+    error: ErrorData,
+    id: Option<RequestId>,
+}
+
+impl Refusal {
+    fn parse(message: String) -> Self {
+        Self { error: ErrorData::parse_error(format!("Parse error: {message}"), None), id: None }
+    }
+
+    fn request(message: impl Into<Cow<'static, str>>, id: Option<RequestId>) -> Self {
+        Self { error: ErrorData::invalid_request(message, None), id }
+    }
+}
+
+/// The message in a line; `None` for an empty line and for a malformed notification, which nobody may answer.
+fn message(line: &[u8]) -> Result<Option<ClientJsonRpcMessage>, Refusal> {
+    let line = line.trim_ascii();
+    if line.is_empty() {
+        return Ok(None);
+    }
+    let value = strict::parse(line).map_err(|error| Refusal::parse(error.to_string()))?;
+    let Some(members) = value.as_object() else {
+        return Err(Refusal::request("Invalid request: a line must hold one JSON-RPC message; batches are not supported", None));
+    };
+    let id = members.get("id").and_then(|id| serde_json::from_value::<RequestId>(id.clone()).ok());
+    if let Some(name) = members.keys().find(|name| is_look_alike(name)) {
+        let name: String = name.chars().take(20).collect();
+        return Err(Refusal::request(format!("Invalid request: `{name}` is not a member of a JSON-RPC message"), id));
+    }
+    let is_notification = members.contains_key("method") && !members.contains_key("id");
+    match serde_json::from_value(value) {
+        Ok(message) => Ok(Some(message)),
+        Err(error) if is_notification => {
+            tracing::debug!("a malformed notification was dropped: {error}");
+            Ok(None)
+        }
+        Err(error) => Err(Refusal::request(format!("Invalid request: {error}"), id)),
+    }
+}
+
+/// Whether a sloppy reader could take this for a member that it is not (`Method`, `paramſ`).
+fn is_look_alike(name: &str) -> bool {
+    const MEMBERS: [&str; 6] = ["jsonrpc", "id", "method", "params", "result", "error"];
+    !MEMBERS.contains(&name) && name.len() < 20 && MEMBERS.contains(&name.to_uppercase().to_lowercase().as_str())
+}
+
+enum Line {
+    Whole(Vec<u8>),
+    TooLong,
+}
+
+/// Reads bounded lines. Dropping the future of [`LineReader::next`] loses nothing.
+struct LineReader<R> {
+    input: BufReader<R>,
+    line: Vec<u8>,
+    /// The current line was too long; the rest of it is skipped.
+    skipping: bool,
+}
+
+impl<R: AsyncRead + Unpin> LineReader<R> {
+    fn new(input: R) -> Self {
+        Self { input: BufReader::with_capacity(64 * 1024, input), line: Vec::new(), skipping: false }
+    }
+
+    /// The next line, without its end; `None` at the end of input, where an unfinished line is no line.
+    async fn next(&mut self) -> io::Result<Option<Line>> {
+        loop {
+            let available = self.input.fill_buf().await?;
+            if available.is_empty() {
+                return Ok(None);
+            }
+            let end = available.iter().position(|byte| *byte == b'\n');
+            let part = end.and_then(|end| available.get(..end)).unwrap_or(available);
+            let used = end.map_or(available.len(), |end| end + 1);
+            let fits = self.line.len() + part.len() <= LONGEST_LINE;
+            if fits && !self.skipping {
+                self.line.extend_from_slice(part);
+            } else {
+                self.skipping = true;
+                self.line = Vec::new();
+            }
+            self.input.consume(used);
+            if end.is_some() {
+                let line = std::mem::take(&mut self.line);
+                return Ok(Some(if std::mem::take(&mut self.skipping) { Line::TooLong } else { Line::Whole(line) }));
+            }
+        }
+    }
+}
