@@ -1,0 +1,30 @@
+//! Every background task of the process, so that the end of the process can wait for them.
+
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use tokio_util::task::TaskTracker;
+
+use crate::call::Spawner;
+
+/// Starts tasks and knows which still run.
+#[derive(Clone, Default)]
+pub struct Tasks {
+    tracker: TaskTracker,
+}
+
+impl Tasks {
+    /// Waits for all tasks to end, at most `patience`; whether all did.
+    pub async fn finish(&self, patience: Duration) -> bool {
+        self.tracker.close();
+        tokio::time::timeout(patience, self.tracker.wait()).await.is_ok()
+    }
+}
+
+impl Spawner for Tasks {
+    fn spawn(&self, name: &'static str, task: BoxFuture<'static, ()>) {
+        tracing::trace!(task = name, "spawn");
+        // The handle is not needed: the tracker knows the task, and nobody aborts it from outside.
+        drop(self.tracker.spawn(task));
+    }
+}
