@@ -95,4 +95,10 @@ impl Gateway {
     pub fn policy(&self) -> &PolicySet {
         &self.inner.policy
     }
+
+    /// Where a run's workspace is, whether it exists or not.
+    #[must_use]
+    pub fn workspace_path(&self, run: crate::domain::RunId) -> PathBuf {
+        self.inner.workspaces.path(run)
+    }
 }

@@ -1,0 +1,80 @@
+//! What works on this machine: each failure with its mend.
+
+use std::time::Duration;
+
+use crate::cli::ports::Check;
+use crate::config::Config;
+use crate::domain::Fault;
+
+use super::App;
+
+/// Compiling the Python runtime the first time takes seconds; longer than this and something is wrong.
+const RUNTIME: Duration = Duration::from_secs(120);
+
+/// Looks at home, files, database, log and Python runtime.
+pub(super) async fn checks(config: &Config) -> Vec<Check> {
+    let home = &config.home.value;
+    let mut checks = vec![good("settings", format!("home {}, from {}", home.display(), config.home.source))];
+    let app = match App::open(config).await {
+        Ok(app) => app,
+        Err(fault) => {
+            checks.push(bad("home", &fault, "mend what is named, then look again"));
+            return checks;
+        }
+    };
+    let registry = app.gateway.registry();
+    checks.push(good("tools", format!("{} tools", registry.len())));
+    checks.push(good("policy", format!("{} rules, digest {}", app.gateway.policy().len(), app.gateway.policy().digest().short())));
+    checks.push(good("workflows", format!("{} workflows", app.workflows.iter().count())));
+    checks.push(match app.store.verify().await {
+        Ok(report) => match report.bad {
+            None => good("log", format!("{} records verify", report.events)),
+            Some(broken) => Check {
+                name: "log".into(),
+                ok: false,
+                detail: format!("record {} does not verify: {}", broken.index, broken.why),
+                mend: Some("keep a copy of the database; `toolgate audit verify` tells more".into()),
+            },
+        },
+        Err(fault) => bad("log", &fault, "see whether the disk is full and the home is writable"),
+    });
+    checks.push(python(&app, config).await);
+    app.close().await;
+    checks
+}
+
+async fn python(app: &App, config: &Config) -> Check {
+    app.sandbox.warm();
+    let ready = tokio::time::timeout(RUNTIME, async {
+        loop {
+            match app.sandbox.readiness() {
+                Some(ready) => return ready,
+                None => tokio::time::sleep(Duration::from_millis(20)).await,
+            }
+        }
+    });
+    let cache = config.python_cache_dir.value.display();
+    match ready.await {
+        Ok(Ok(())) => good("python (wasm)", format!("ready; compiled code in {cache}")),
+        Ok(Err(fault)) => bad("python (wasm)", &fault, "see that the cache folder is yours alone and writable"),
+        Err(_) => Check {
+            name: "python (wasm)".into(),
+            ok: false,
+            detail: format!("not ready after {} s", RUNTIME.as_secs()),
+            mend: Some("look at the load of the machine and try again".into()),
+        },
+    }
+}
+
+fn good(name: &str, detail: String) -> Check {
+    Check { name: name.into(), ok: true, detail, mend: None }
+}
+
+fn bad(name: &str, fault: &Fault, mend: &str) -> Check {
+    Check {
+        name: name.into(),
+        ok: false,
+        detail: format!("{}: {}", fault.code, fault.message),
+        mend: Some(fault.hint.clone().unwrap_or_else(|| mend.to_owned())),
+    }
+}

@@ -1,0 +1,141 @@
+//! The way into a home, and what can be had without one.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use tokio_util::sync::CancellationToken;
+
+use crate::cli::ports::{Check, Door, House, ToolView, WorkflowView};
+use crate::config::{Config, ToolNames};
+use crate::domain::{ErrorCode, Fault, Problem, Problems};
+use crate::gateway::Gateway;
+use crate::manifest;
+use crate::mcp::{self, Naming, StdioOptions, Toolset};
+use crate::workflow::Library;
+
+use super::gate::ClientNotices;
+use super::{App, SystemClock, doctor, views};
+
+/// Opens homes of this machine.
+pub struct FrontDoor;
+
+#[async_trait]
+impl Door for FrontDoor {
+    async fn open(&self, config: &Config) -> Result<Arc<dyn House>, Fault> {
+        Ok(App::open(config).await?)
+    }
+
+    async fn serve(&self, config: Result<Config, Problems>) -> Result<(), Fault> {
+        let shutdown = on_signal();
+        let config = match config {
+            Ok(config) => config,
+            Err(problems) => return tell(problems, StdioOptions::default(), shutdown).await,
+        };
+        let options = options(&config);
+        match App::open(&config).await {
+            Ok(app) => app.serve(options, shutdown).await,
+            Err(fault) => {
+                tracing::error!(code = %fault.code, "{fault}");
+                tell(problems_of(&fault), options, shutdown).await
+            }
+        }
+    }
+
+    async fn doctor(&self, config: &Config) -> Vec<Check> {
+        doctor::checks(config).await
+    }
+
+    async fn check_manifest(&self, _config: &Config, file: &Path) -> Result<ToolView, Fault> {
+        let invalid = |problems: Problems| problems.into_fault(ErrorCode::ManifestInvalid);
+        let folder = file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let named = file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        if !file.is_file() {
+            return Err(Fault::new(ErrorCode::NotFound, format!("no file `{}`", file.display())));
+        }
+        let files = manifest::read_folder(folder).map_err(invalid)?;
+        let shown = format!("{}/{named}", folder.display());
+        let Some(found) = files.into_iter().find(|candidate| candidate.path == shown) else {
+            return Err(invalid(Problem::new(shown, "not a manifest").hint("its name must end in `.yaml`").into()));
+        };
+        let defs = manifest::load(&[found]).map_err(invalid)?;
+        let def = defs.first().ok_or_else(|| Fault::internal("a manifest without problems gave no tool"))?;
+        Ok(views::tool(def))
+    }
+
+    async fn check_workflow(&self, _config: &Config, file: &Path) -> Result<WorkflowView, Fault> {
+        let plan = Library::read_file(file).map_err(|problems| problems.into_fault(ErrorCode::WorkflowInvalid))?;
+        Ok(views::workflow(&plan, &file.display().to_string()))
+    }
+}
+
+impl App {
+    async fn serve(self: Arc<Self>, options: StdioOptions, shutdown: CancellationToken) -> Result<(), Fault> {
+        let notices = Arc::new(ClientNotices::new());
+        self.hub.attach("mcp", notices.clone());
+        self.sandbox.warm();
+        self.drive();
+        let gate: Arc<Gateway> = Arc::new(self.gateway.clone());
+        let served = mcp::serve_stdio(gate, StdioOptions { notices: Some(notices), ..options }, shutdown).await;
+        self.close().await;
+        served
+    }
+}
+
+fn options(config: &Config) -> StdioOptions {
+    StdioOptions {
+        naming: match config.tool_names.value {
+            ToolNames::Underscore => Naming::Underscore,
+            ToolNames::Dotted => Naming::Dotted,
+        },
+        toolset: Toolset::parse(&config.toolsets.value.join(",")),
+        ..StdioOptions::default()
+    }
+}
+
+/// Stays up with the one tool that tells what is wrong, so that the person sees it in the client.
+async fn tell(problems: Problems, options: StdioOptions, shutdown: CancellationToken) -> Result<(), Fault> {
+    mcp::serve_broken(problems, Arc::new(SystemClock), options, shutdown).await
+}
+
+/// The problems a fault lists, else the fault as one.
+fn problems_of(fault: &Fault) -> Problems {
+    let listed = fault.details.as_ref().and_then(|details| details.get("problems")).and_then(|list| list.as_array());
+    let mut problems = listed.into_iter().flatten().filter_map(|entry| {
+        let text = |name: &str| entry.get(name).and_then(|field| field.as_str()).map(str::to_owned);
+        let problem = Problem::new(text("file")?, text("message")?).at(entry.get("line").and_then(serde_json::Value::as_u64));
+        Some(match text("hint") {
+            Some(hint) => problem.hint(hint),
+            None => problem,
+        })
+    });
+    let own = || {
+        let problem = Problem::new("toolgate", format!("{}: {}", fault.code, fault.message));
+        fault.hint.iter().fold(problem, |problem, hint| problem.hint(hint.clone()))
+    };
+    let first = problems.next().unwrap_or_else(own);
+    let all = std::iter::once(first).chain(problems).collect();
+    Problems::check(all).err().unwrap_or_else(|| Problems::one(own()))
+}
+
+/// Fires at an interrupt or a request to end.
+fn on_signal() -> CancellationToken {
+    let token = CancellationToken::new();
+    let fired = token.clone();
+    let wait = async move {
+        #[cfg(unix)]
+        {
+            use tokio::signal::unix::{SignalKind, signal};
+            let Ok(mut terminate) = signal(SignalKind::terminate()) else { return };
+            tokio::select! {
+                _ = tokio::signal::ctrl_c() => {}
+                _ = terminate.recv() => {}
+            }
+        }
+        #[cfg(not(unix))]
+        let _interrupted = tokio::signal::ctrl_c().await;
+        fired.cancel();
+    };
+    crate::call::Spawner::spawn(&super::Tasks::default(), "signals", Box::pin(wait));
+    token
+}

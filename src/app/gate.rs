@@ -1,0 +1,79 @@
+//! The gateway as the MCP face and the engine see it, and notices on their way to MCP clients.
+
+use async_trait::async_trait;
+use tokio::sync::broadcast;
+
+use crate::call::{RawCall, Reply};
+use crate::domain::{Actor, Fault, RunId};
+use crate::engine::CallPath;
+use crate::gateway::Gateway;
+use crate::mcp::{Gate, Notice, NoticeLevel, Notices, PublishedTool};
+use crate::tools::notify::{self, Sink};
+
+/// Notices a slow client may be behind.
+const BEHIND: usize = 64;
+
+#[async_trait]
+impl Gate for Gateway {
+    async fn call(&self, raw: RawCall) -> Reply {
+        Self::call(self, raw).await
+    }
+
+    async fn adhoc_run(&self, actor: &Actor) -> Result<RunId, Fault> {
+        Self::adhoc_run(self, actor).await
+    }
+
+    fn tools(&self) -> Vec<PublishedTool> {
+        self.registry()
+            .iter()
+            .map(|entry| PublishedTool {
+                name: entry.def.name.clone(),
+                title: entry.def.title.clone(),
+                description: entry.def.description.clone(),
+                input: entry.def.input.json().clone(),
+                output: entry.def.output.json().clone(),
+                effects: entry.def.effects.clone(),
+                scopes: entry.def.scopes.clone(),
+                idempotent: entry.def.idempotent,
+            })
+            .collect()
+    }
+}
+
+#[async_trait]
+impl CallPath for Gateway {
+    async fn call(&self, raw: RawCall) -> Reply {
+        Self::call(self, raw).await
+    }
+
+    fn is_idempotent(&self, tool: &str) -> bool {
+        self.registry().find(tool).is_some_and(|entry| entry.def.idempotent)
+    }
+}
+
+/// The channel `mcp` of `notify.send`.
+pub(super) struct ClientNotices(broadcast::Sender<Notice>);
+
+impl ClientNotices {
+    pub(super) fn new() -> Self {
+        Self(broadcast::Sender::new(BEHIND))
+    }
+}
+
+impl Notices for ClientNotices {
+    fn subscribe(&self) -> broadcast::Receiver<Notice> {
+        self.0.subscribe()
+    }
+}
+
+impl Sink for ClientNotices {
+    fn show(&self, notice: &notify::Notice) -> bool {
+        let level = match notice.level {
+            notify::Level::Info => NoticeLevel::Info,
+            notify::Level::Success => NoticeLevel::Success,
+            notify::Level::Warning => NoticeLevel::Warning,
+            notify::Level::Error => NoticeLevel::Error,
+        };
+        self.0.send(Notice { level, title: notice.title.clone(), message: notice.message.clone() }).is_ok()
+    }
+}

@@ -1,0 +1,176 @@
+//! The open home as the command line sees it.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use serde_json::{Map, Value};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::call::{Origin, RawCall, Reply};
+use crate::cli::ports::{
+    AuditHead, AuditReport, BrokenRecord, CallAsk, House, RunView, StepNotes, ToolView, WorkflowRef, WorkflowView,
+};
+use crate::domain::{Actor, ApprovalId, ErrorCode, Fault, RunId, StepId};
+use crate::gateway::Answer;
+use crate::run::{Event, RunKind, RunStatus};
+use crate::secrets::operator::OperatorProof;
+use crate::store::{ApprovalFilter, ApprovalRow, RunFilter, RunRow};
+use crate::tools::control::RunControl;
+use crate::tools::control::types::{CancelInput, SubmitInput};
+use crate::workflow::{Library, Plan};
+
+use super::{App, views};
+
+/// Events read at once.
+const PAGE: u32 = 1_000;
+
+impl App {
+    fn plan(&self, which: &WorkflowRef) -> Result<(Arc<Plan>, String), Fault> {
+        match which {
+            WorkflowRef::Name(name) => {
+                let entry = self.workflows.find(name)?;
+                Ok((entry.plan.clone(), entry.origin.clone()))
+            }
+            WorkflowRef::File(path) => {
+                let plan = Library::read_file(path).map_err(|problems| problems.into_fault(ErrorCode::WorkflowInvalid))?;
+                Ok((plan, path.display().to_string()))
+            }
+        }
+    }
+
+    async fn row(&self, run: &RunId) -> Result<RunRow, Fault> {
+        let unknown = || Fault::new(ErrorCode::UnknownRun, format!("no run `{run}`")).hint("`toolgate runs list` shows the runs there are");
+        self.store.run(run).await?.ok_or_else(unknown)
+    }
+
+    async fn all_events(&self, run: &RunId) -> Result<Vec<Event>, Fault> {
+        let mut all: Vec<Event> = Vec::new();
+        loop {
+            let page = self.store.events(run, all.last().map_or(0, |event| event.seq), PAGE).await?;
+            let is_last = page.len() < PAGE as usize;
+            all.extend(page);
+            if is_last {
+                return Ok(all);
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl House for App {
+    fn tools(&self) -> Vec<ToolView> {
+        self.gateway.registry().iter().map(|entry| views::tool(&entry.def)).collect()
+    }
+
+    async fn call(&self, ask: CallAsk) -> Result<Reply, Fault> {
+        let actor = Actor::operator();
+        let run = self.gateway.adhoc_run(&actor).await?;
+        let raw = RawCall {
+            tool: ask.tool,
+            arguments: ask.arguments,
+            origin: Origin::Cli,
+            actor,
+            run,
+            cancel: ask.cancel,
+            progress: ask.progress,
+        };
+        Ok(self.gateway.call(raw).await)
+    }
+
+    fn workflows(&self) -> Vec<WorkflowView> {
+        self.workflows.iter().map(|entry| views::workflow(&entry.plan, &entry.origin)).collect()
+    }
+
+    async fn workflow(&self, which: &WorkflowRef) -> Result<WorkflowView, Fault> {
+        let (plan, source) = self.plan(which)?;
+        Ok(views::workflow(&plan, &source))
+    }
+
+    async fn start(&self, which: &WorkflowRef, inputs: Map<String, Value>) -> Result<RunId, Fault> {
+        let (plan, _) = self.plan(which)?;
+        self.control.start_plan(&Actor::operator(), &plan, Value::Object(inputs), None).await
+    }
+
+    async fn drive(&self, run: &RunId, stop: CancellationToken, notes: Arc<dyn StepNotes>) -> Result<RunStatus, Fault> {
+        let row = self.row(run).await?;
+        if row.kind == RunKind::Adhoc || row.status.is_final() {
+            return Ok(row.status);
+        }
+        let _watching = self.notes.watch(*run, notes);
+        self.driver.drive_one(run, true, stop).await?.ok_or_else(|| {
+            Fault::new(ErrorCode::LeaseLost, format!("another process drives `{run}`")).hint("`toolgate runs watch` follows it there")
+        })
+    }
+
+    async fn submit(&self, run: &RunId, step: &StepId, output: Value) -> Result<(), Fault> {
+        let Value::Object(fields) = output else {
+            return Err(Fault::new(ErrorCode::InvalidInput, format!("the answer to step `{step}` must be an object")));
+        };
+        let answer = SubmitInput { run_id: *run, step_id: step.clone(), output: fields.into_iter().collect(), note: None };
+        self.control.submit(&Actor::operator(), &answer).await.map(drop)
+    }
+
+    async fn cancel(&self, run: &RunId, reason: Option<String>) -> Result<(), Fault> {
+        self.control.cancel(&Actor::operator(), &CancelInput { run_id: *run, reason }).await.map(drop)
+    }
+
+    async fn runs(&self, filter: RunFilter) -> Result<Vec<RunRow>, Fault> {
+        self.store.runs(filter).await
+    }
+
+    async fn run(&self, run: &RunId) -> Result<RunView, Fault> {
+        let row = self.row(run).await?;
+        let workspace = Some(self.gateway.workspace_path(*run)).filter(|path| path.is_dir());
+        match row.kind {
+            RunKind::Adhoc => Ok(views::adhoc(row, workspace)),
+            RunKind::Workflow => {
+                let (state, plan) = self.control.state(&Actor::operator(), run).await?;
+                let events = self.all_events(run).await?;
+                Ok(views::run(row, &state, &plan, &events, workspace))
+            }
+        }
+    }
+
+    async fn events(&self, run: &RunId, after: u64, limit: u32) -> Result<Vec<Event>, Fault> {
+        self.store.events(run, after, limit).await
+    }
+
+    fn changes(&self) -> watch::Receiver<u64> {
+        self.store.changes()
+    }
+
+    async fn approvals(&self, filter: ApprovalFilter) -> Result<Vec<ApprovalRow>, Fault> {
+        self.store.approvals(filter).await
+    }
+
+    async fn approval(&self, id: &ApprovalId) -> Result<ApprovalRow, Fault> {
+        let unknown = || {
+            Fault::new(ErrorCode::UnknownApproval, format!("no approval `{id}`")).hint("`toolgate approvals list` shows those that wait")
+        };
+        self.store.approval(id).await?.ok_or_else(unknown)
+    }
+
+    async fn decide(&self, id: &ApprovalId, approve: bool, reason: Option<String>, proof: OperatorProof) -> Result<ApprovalRow, Fault> {
+        tracing::info!(approval_id = %id, approve, proved_by = ?proof.by(), "the operator answers");
+        let answer = if approve { Answer::Approve } else { Answer::Deny { reason: reason.unwrap_or_default() } };
+        self.gateway.answer(*id, answer).await
+    }
+
+    async fn verify(&self) -> Result<AuditReport, Fault> {
+        let report = self.store.verify().await?;
+        Ok(AuditReport {
+            records: report.events,
+            head: report.head.map(|(index, hash)| AuditHead { index, hash }),
+            broken: report.bad.map(|bad| BrokenRecord { index: bad.index, run: bad.run_id, seq: bad.seq, why: bad.why }),
+        })
+    }
+
+    async fn head(&self) -> Result<Option<AuditHead>, Fault> {
+        Ok(self.store.head().await?.map(|(index, hash)| AuditHead { index, hash }))
+    }
+
+    async fn close(&self) {
+        Self::close(self).await;
+    }
+}

@@ -1,0 +1,195 @@
+//! The composition root: opens a home and joins every room; the only place that knows them all.
+//!
+//! INVARIANT: nothing here decides; a file that is wrong stops the opening with every problem named.
+
+mod clock;
+mod doctor;
+mod door;
+mod gate;
+mod handlers;
+mod house;
+mod notes;
+mod tasks;
+mod views;
+
+pub use clock::SystemClock;
+pub use door::FrontDoor;
+pub use tasks::Tasks;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Config;
+use crate::domain::{Clock, ErrorCode, Fault, OwnerId, Problem, Problems, ToolName};
+use crate::engine::{Control, Driver, DriverParts, DriverSettings};
+use crate::gateway::{ApprovalSettings, Gateway, Parts};
+use crate::manifest::{self, ToolDef};
+use crate::policy::{self, PolicySet};
+use crate::registry::Registry;
+use crate::sandbox::wasm::{WasmOptions, WasmSandbox};
+use crate::store::{Durability, OpenOptions, Store};
+use crate::tools::Handler;
+use crate::tools::control::RunControl;
+use crate::tools::notify::{NotifyHub, WriterSink};
+use crate::workflow::Library;
+
+/// How long the end of the process waits for calls that are being stopped; a client expects it gone within a second.
+const LAST_CALLS: Duration = Duration::from_millis(700);
+
+/// A home that is open.
+pub struct App {
+    home: PathBuf,
+    clock: Arc<dyn Clock>,
+    tasks: Tasks,
+    store: Store,
+    gateway: Gateway,
+    control: Arc<Control>,
+    driver: Driver,
+    workflows: Arc<Library>,
+    sandbox: Arc<WasmSandbox>,
+    hub: Arc<NotifyHub>,
+    notes: Arc<notes::StepNotesOf>,
+    stop: CancellationToken,
+}
+
+impl App {
+    /// Opens the home these settings name. Reads every file before the database is touched.
+    ///
+    /// # Errors
+    /// Every problem of manifests, policies and workflows at once, in `details.problems`; what the store says.
+    pub async fn open(config: &Config) -> Result<Arc<Self>, Fault> {
+        let home = config.home.value.clone();
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let tasks = Tasks::default();
+        let files = Files::read(&home)?;
+        let sandbox = Arc::new(WasmSandbox::new(WasmOptions {
+            cache: config.python_cache_dir.value.clone(),
+            clock: clock.clone(),
+            threads: 0,
+        })?);
+        let hub = Arc::new(NotifyHub::new());
+        hub.attach("console", Arc::new(WriterSink::new(std::io::stderr())));
+
+        let store = Store::open(OpenOptions {
+            home: Some(home.clone()),
+            owner: OwnerId::mint(clock.now()),
+            clock: clock.clone(),
+            durability: Durability::Full,
+        })
+        .await?;
+        let workflows = Arc::new(files.workflows);
+        let policy_digest = Arc::new(std::sync::OnceLock::new());
+        let pinned = policy_digest.clone();
+        let control = Arc::new(Control::new(
+            Arc::new(store.clone()),
+            workflows.clone(),
+            clock.clone(),
+            Arc::new(move || pinned.get().copied().unwrap_or(crate::domain::Digest::ZERO)),
+        ));
+        let ports = handlers::Ports {
+            artifacts: store.artifacts(),
+            clock: clock.clone(),
+            sandbox: sandbox.clone(),
+            notifier: hub.clone(),
+            control: control.clone() as Arc<dyn RunControl>,
+            config,
+        };
+        let registry = join(files.tools, &ports)?;
+        let defs: Vec<ToolDef> = registry.iter().map(|entry| entry.def.clone()).collect();
+        let policy = PolicySet::load(&files.policies, &defs).map_err(|problems| problems.into_fault(ErrorCode::PolicyInvalid))?;
+        let _first = policy_digest.set(*policy.digest());
+        let gateway = Gateway::new(Parts {
+            registry,
+            policy,
+            store: store.clone(),
+            clock: clock.clone(),
+            spawner: Arc::new(tasks.clone()),
+            runs_folder: home.join("runs"),
+            approvals: ApprovalSettings { wait: config.approvals_wait.value, expires: config.approvals_expire.value },
+            inline: config.inline_output.value,
+        });
+        let notes = Arc::new(notes::StepNotesOf::default());
+        let driver = Driver::new(DriverParts {
+            log: Arc::new(store.clone()),
+            calls: Arc::new(gateway.clone()),
+            clock: clock.clone(),
+            spawner: Arc::new(tasks.clone()),
+            settings: DriverSettings { progress: notes.clone().port(), ..DriverSettings::default() },
+        });
+        let closed = gateway.recover().await?;
+        if closed > 0 {
+            tracing::warn!(calls = closed, "calls of processes that died were closed as interrupted");
+        }
+        let stop = CancellationToken::new();
+        Ok(Arc::new(Self { home, clock, tasks, store, gateway, control, driver, workflows, sandbox, hub, notes, stop }))
+    }
+
+    /// Drives every open run of the home until [`App::close`].
+    pub fn drive(&self) {
+        let (driver, stop) = (self.driver.clone(), self.stop.clone());
+        crate::call::Spawner::spawn(&self.tasks, "driver", Box::pin(async move { driver.drive(stop).await }));
+    }
+
+    /// Gives everything back: calls in flight are cancelled and recorded, leases released, the database closed.
+    pub async fn close(&self) {
+        self.stop.cancel();
+        let ended = self.tasks.finish(LAST_CALLS).await;
+        if !ended {
+            tracing::warn!("calls were still running at the end; the next start closes them as interrupted");
+        }
+        if let Err(fault) = self.gateway.close_adhoc_runs().await {
+            tracing::warn!("ad-hoc runs stay open: {fault}");
+        }
+        self.store.clone().close().await;
+    }
+}
+
+/// What the home and the program say, read and checked.
+struct Files {
+    tools: Vec<ToolDef>,
+    policies: Vec<policy::PolicySource>,
+    workflows: Library,
+}
+
+impl Files {
+    fn read(home: &Path) -> Result<Self, Fault> {
+        let mut problems: Vec<Problem> = Vec::new();
+        let mut code = ErrorCode::Internal;
+        let mut keep = |found: Problems, of: ErrorCode| {
+            if problems.is_empty() {
+                code = of;
+            }
+            problems.extend(found.list().iter().cloned());
+        };
+        let tools = manifest_files(home).and_then(|files| manifest::load(&files));
+        let tools = tools.map_err(|found| keep(found, ErrorCode::ManifestInvalid)).unwrap_or_default();
+        let mut policies = policy::shipped();
+        match policy::read_folder(&home.join("policies")) {
+            Ok(more) => policies.extend(more),
+            Err(found) => keep(found, ErrorCode::PolicyInvalid),
+        }
+        let workflows = Library::open(Some(&home.join("workflows"))).map_err(|found| keep(found, ErrorCode::WorkflowInvalid));
+        match (Problems::check(problems), workflows) {
+            (Ok(()), Ok(workflows)) => Ok(Self { tools, policies, workflows }),
+            (Err(problems), _) => Err(problems.into_fault(code)),
+            (Ok(()), Err(())) => Err(Fault::internal("workflows failed without a problem")),
+        }
+    }
+}
+
+fn manifest_files(home: &Path) -> Result<Vec<manifest::ManifestFile>, Problems> {
+    let mut files = manifest::shipped_files()?;
+    files.extend(manifest::read_folder(&home.join("tool-manifests"))?);
+    Ok(files)
+}
+
+/// Every manifest with its handler.
+fn join(tools: Vec<ToolDef>, ports: &handlers::Ports<'_>) -> Result<Registry, Fault> {
+    let mut handlers: BTreeMap<ToolName, Arc<dyn Handler>> = handlers::builtin(ports)?;
+    handlers.extend(handlers::scripts(&tools, ports));
+    Registry::build(tools, handlers).map_err(|problems| problems.into_fault(ErrorCode::ManifestInvalid))
+}

@@ -1,0 +1,54 @@
+//! Carries the progress of a run's steps to whoever watches that run on the terminal.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::call::{NoProgress, Progress};
+use crate::cli::ports::StepNotes;
+use crate::domain::{RunId, StepId};
+use crate::engine::ProgressOf;
+
+/// Who watches which run.
+#[derive(Default)]
+pub(super) struct StepNotesOf {
+    watchers: Mutex<HashMap<RunId, Arc<dyn StepNotes>>>,
+}
+
+/// Ends the watching when it goes.
+pub(super) struct Watching {
+    notes: Arc<StepNotesOf>,
+    run: RunId,
+}
+
+impl StepNotesOf {
+    /// Sends the notes of `run` to `watcher` until the guard is dropped.
+    pub(super) fn watch(self: &Arc<Self>, run: RunId, watcher: Arc<dyn StepNotes>) -> Watching {
+        self.watchers.lock().unwrap_or_else(PoisonError::into_inner).insert(run, watcher);
+        Watching { notes: self.clone(), run }
+    }
+
+    /// The port that the driver asks for a step's progress.
+    pub(super) fn port(self: Arc<Self>) -> ProgressOf {
+        Arc::new(move |run, step| match self.watchers.lock().unwrap_or_else(PoisonError::into_inner).get(run) {
+            Some(watcher) => Arc::new(OfStep { watcher: watcher.clone(), step: step.clone() }),
+            None => Arc::new(NoProgress),
+        })
+    }
+}
+
+impl Drop for Watching {
+    fn drop(&mut self) {
+        self.notes.watchers.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.run);
+    }
+}
+
+struct OfStep {
+    watcher: Arc<dyn StepNotes>,
+    step: StepId,
+}
+
+impl Progress for OfStep {
+    fn note(&self, message: &str, done: Option<f64>, total: Option<f64>) {
+        self.watcher.note(&self.step, message, done, total);
+    }
+}
