@@ -6,6 +6,8 @@ pub mod call;
 pub mod confine;
 pub mod domain;
 pub mod manifest;
+pub mod policy;
+pub mod registry;
 pub mod run;
 pub mod schema;
 pub mod store;
