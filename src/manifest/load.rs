@@ -165,6 +165,9 @@ impl Reader<'_> {
     fn effects(&mut self, fields: &Fields<'_>) -> Option<Effects> {
         let node = fields.need("effects", self.problems)?;
         let texts = fields.texts("effects", self.problems)?;
+        if texts.is_empty() {
+            self.problem(node.line, "`effects` names none; a tool without any is `pure`");
+        }
         let mut effects = Vec::new();
         for (text, line) in texts {
             match EFFECTS.into_iter().find(|effect| effect.as_str() == text) {
@@ -180,11 +183,7 @@ impl Reader<'_> {
                 }
             }
         }
-        if effects.is_empty() {
-            self.problem(node.line, "`effects` names none; a tool without any is `pure`");
-            return None;
-        }
-        Some(Effects::of(effects))
+        (!effects.is_empty()).then(|| Effects::of(effects))
     }
 
     fn scopes(&mut self, fields: &Fields<'_>) -> Vec<String> {

@@ -67,12 +67,12 @@ fn every_mistake_is_told_with_its_line() {
     one("1.0.0", "1.0", ":2", "`1.0` is not a semantic version");
     one("1.0.0", "latest", ":2", "`latest` is not a semantic version");
     one("description: >-\n  Reads files of the run's workspace.\n  Many at once.", "description: ''", ":4", "`description` is empty");
-    one("Many at once", "Many at \u{202e}once", ":", "U+202E");
+    one("Many at once", "Many at \u{202e}once", ":5", "U+202E");
     one("Read workspace files", "Read — files", ":3", "U+2014");
     one("executor: builtin", "executor: shell", ":7", "unknown executor `shell`");
     one("executor: builtin", "executor: {python: none.py}", ":7", "script `none.py` is not there");
     one("executor: builtin", "executor: {python: ../count.py}", ":7", "is not there");
-    one("[read]", "[reed]", ":8", "");
+    one("[read]", "[reed]", ":8", "unknown effect `reed` (did you mean `read`?)");
     one("[workspace]", "['a b']", ":9", "`a b` is not a scope");
     one("30s", "30x", ":10", "`30x` is not a span of time");
     one("1MiB", "1MB", ":10", "`1MB` is not a size");
@@ -82,15 +82,15 @@ fn every_mistake_is_told_with_its_line() {
     one("workspace.read.output.json", "broken.json", ":13", "is not JSON");
     one("workspace.read.output.json", "wrong.json", ":13", "schema `wrong.json`");
     one("workspace.read.output.json", "list.json", ":13", "`type: object`");
-    one("paths: [README.md]", "path: README.md", ":15", "the accepted example is refused: at `/paths`");
+    one("paths: [README.md]", "path: README.md", ":15", "the accepted example is refused: at `/path`: additional property `path`; did you mean `paths`?");
     one("'../etc/passwd'", "README.md", ":16", "the refused example passes");
     one("because: paths", "because: size", ":16", "not because of `size`");
     one("\n    because: paths", "", ":16", "needs `because`");
-    one("  - accept: {paths: [README.md]}\n", "", ":", "no example is accepted");
-    one("  - refuse: {paths: ['../etc/passwd']}\n    because: paths\n", "", ":", "no example is refused");
+    one("  - accept: {paths: [README.md]}\n", "", ":15", "no example is accepted");
+    one("  - refuse: {paths: ['../etc/passwd']}\n    because: paths\n", "", ":15", "no example is refused");
     one("- accept: {paths: [README.md]}", "- {accept: {paths: [x]}, refuse: {}, because: x}\n  - accept: {paths: [x]}", ":15", "either");
     one("scopes: [workspace]", "scopes: workspace", ":9", "must be a list");
-    one("scopes: [workspace]", "scopes: [workspace", ":", "not readable as YAML");
+    one("scopes: [workspace]", "scopes: [workspace", ":10", "not readable as YAML");
 }
 
 #[test]

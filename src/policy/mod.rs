@@ -1,1 +1,26 @@
+//! Decides whether a prepared call may run, by Cedar policies that are checked against the tools' own schemas.
+//!
+//! INVARIANT: no rule, no permission; the strictest matching verdict wins; a rule that cannot be evaluated denies; a rule that names an
+//! unknown tool, attribute, effect or annotation does not load. Only this room makes a [`Grant`].
+//! Does not ask the human and does not record: see `gateway` and `store`.
 
+mod cases;
+mod context;
+mod decision;
+mod grant;
+mod lint;
+mod load;
+mod set;
+mod shape;
+mod source;
+mod vocabulary;
+
+pub use cases::{CaseOutcome, tests_of};
+pub use context::Question;
+pub use decision::{Decision, Explanation, MatchedRule, Reason, Verdict};
+pub use grant::{Grant, UsedApproval};
+pub use set::PolicySet;
+pub use source::{PolicySource, read_folder, read_test_folder, shipped, shipped_tests};
+
+#[cfg(test)]
+mod tests;

@@ -137,7 +137,9 @@ fn known_fields<'s>(error: &ValidationError<'_>, schema: &'s Value) -> Vec<&'s s
     let keyword = error.schema_path().as_str();
     let parent = keyword.rsplit_once('/').map_or("", |(parent, _)| parent);
     let fields = schema.pointer(parent).and_then(|place| place.get("properties")).and_then(Value::as_object);
-    fields.map(|fields| fields.keys().map(String::as_str).collect()).unwrap_or_default()
+    let mut names: Vec<&str> = fields.map(|fields| fields.keys().map(String::as_str).collect()).unwrap_or_default();
+    names.sort_unstable();
+    names
 }
 
 fn types(kind: &TypeKind) -> String {

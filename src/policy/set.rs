@@ -1,0 +1,224 @@
+//! The loaded rules, cut by tool and role, and the decision.
+
+use std::collections::HashMap;
+
+use cedar_policy::{Authorizer, Decision as Answer, Entities, PolicySet as Rules, Request};
+
+use super::context::{Question, request, with_question};
+use super::decision::{Explanation, MatchedRule};
+use super::load::{self, Rule};
+use super::vocabulary::{Vocabulary, Word};
+use super::{Decision, PolicySource, Reason, Verdict};
+use crate::call::PreparedCall;
+use crate::domain::{Digest, Problem, Problems, Role, ToolName};
+use crate::manifest::ToolDef;
+
+const ROLES: [Role; 3] = [Role::Agent, Role::Operator, Role::System];
+const UNREADABLE: &str = "(call)";
+
+/// All rules that are in force. Immutable; shared by all calls.
+pub struct PolicySet {
+    words: Vocabulary,
+    rules: Vec<Rule>,
+    by_id: HashMap<String, usize>,
+    slices: HashMap<ToolName, [Slice; 3]>,
+    digest: Digest,
+    authorizer: Authorizer,
+    entities: Entities,
+}
+
+/// The rules that can match a call of one tool by one kind of principal.
+struct Slice {
+    rules: Rules,
+    /// Where they stand among all rules.
+    places: Vec<usize>,
+    reads_input: bool,
+}
+
+/// What became of asking a slice.
+struct Asked {
+    verdict: Verdict,
+    reasons: Vec<Reason>,
+    failures: Vec<Reason>,
+}
+
+impl PolicySet {
+    /// Loads policies for these tools. The order of sources does not count.
+    ///
+    /// # Errors
+    /// Every problem of every file: what is not Cedar; names a tool, attribute, effect, origin or annotation that is not known; can
+    /// never match; or carries an `@id` that another rule has.
+    pub fn load(sources: &[PolicySource], tools: &[ToolDef]) -> Result<Self, Problems> {
+        let mut sources: Vec<&PolicySource> = sources.iter().collect();
+        sources.sort_by(|one, other| one.name.cmp(&other.name));
+        let sources: Vec<PolicySource> = sources.into_iter().cloned().collect();
+        let words = Vocabulary::of(tools)?;
+        let rules = load::rules(&sources, &words)?;
+        let mut slices = HashMap::new();
+        for tool in words.tools.keys() {
+            let [agent, operator, system] = ROLES.map(|role| slice(&rules, tool, role));
+            slices.insert(tool.clone(), [agent?, operator?, system?]);
+        }
+        let mut parts: Vec<&[u8]> = vec![words.text.as_bytes()];
+        for source in &sources {
+            parts.extend([source.name.as_bytes(), source.text.as_bytes()]);
+        }
+        let digest = Digest::of_parts("toolgate/policy/v1", &parts);
+        let by_id = rules.iter().enumerate().map(|(place, rule)| (rule.id.clone(), place)).collect();
+        Ok(Self { words, rules, by_id, slices, digest, authorizer: Authorizer::new(), entities: Entities::empty() })
+    }
+
+    /// Over all sources and the schema they are checked against.
+    #[must_use]
+    pub fn digest(&self) -> &Digest {
+        &self.digest
+    }
+
+    /// How many rules are in force.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.rules.len()
+    }
+
+    /// Whether there is none: then every call is refused.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.rules.is_empty()
+    }
+
+    /// The Cedar schema that policies are checked against, as JSON.
+    #[must_use]
+    pub fn schema_text(&self) -> &str {
+        &self.words.text
+    }
+
+    /// Decides on a call.
+    pub fn decide(&self, call: &PreparedCall) -> Decision {
+        let asked = with_question(call, |question| self.ask(question));
+        for failure in &asked.failures {
+            tracing::error!(call_id = %call.parsed().id, tool = %call.parsed().tool.name, rule = %failure.rule, "a rule could not be evaluated: {}", failure.text);
+        }
+        Decision::new(asked.verdict, asked.reasons, asked.failures, Some(*call.digest()))
+    }
+
+    /// What would be decided on a question; no Grant can come of it.
+    pub fn would(&self, question: &Question<'_>) -> Decision {
+        let asked = self.ask(question);
+        Decision::new(asked.verdict, asked.reasons, asked.failures, None)
+    }
+
+    /// Why a call would be decided so: each rule is asked alone.
+    #[must_use]
+    pub fn explain(&self, call: &PreparedCall) -> Explanation {
+        with_question(call, |question| self.explain_question(question))
+    }
+
+    /// The same for a question.
+    #[must_use]
+    pub fn explain_question(&self, question: &Question<'_>) -> Explanation {
+        let asked = self.ask(question);
+        let mut matching = Vec::new();
+        let found = self.find(question);
+        if let Some((word, slice)) = found
+            && let Ok(request) = request(&self.words, word, question, slice.reads_input)
+        {
+            for rule in slice.places.iter().filter_map(|place| self.rules.get(*place)) {
+                let mut alone = Rules::new();
+                if alone.add(rule.policy.clone()).is_err() {
+                    continue;
+                }
+                let answer = self.authorizer.is_authorized(&request, &alone, &self.entities);
+                let failure = answer.diagnostics().errors().next().map(ToString::to_string);
+                if failure.is_some() || answer.diagnostics().reason().next().is_some() {
+                    let verdict = if failure.is_some() { Verdict::Deny } else { rule.verdict };
+                    let (id, file, text) = (rule.id.clone(), rule.file.clone(), rule.text.clone());
+                    matching.push(MatchedRule { rule: id, file, line: rule.line, verdict, text, failure });
+                }
+            }
+        }
+        let considered = found.map_or(0, |(_, slice)| slice.places.len());
+        Explanation { verdict: asked.verdict, reasons: asked.reasons, matching, considered }
+    }
+
+    fn find(&self, question: &Question<'_>) -> Option<(&Word, &Slice)> {
+        let [agent, operator, system] = self.slices.get(question.tool)?;
+        let slice = match question.role {
+            Role::Agent => agent,
+            Role::Operator => operator,
+            Role::System => system,
+        };
+        Some((self.words.tools.get(question.tool)?, slice))
+    }
+
+    fn ask(&self, question: &Question<'_>) -> Asked {
+        let Some((word, slice)) = self.find(question) else {
+            return denied("default", "policy does not know this tool");
+        };
+        match request(&self.words, word, question, slice.reads_input) {
+            Ok(request) => self.answer(slice, &request),
+            Err(error) => {
+                let failures = vec![Reason { rule: UNREADABLE.to_owned(), text: error }];
+                Asked { failures, ..denied(UNREADABLE, "the call cannot be put before policy") }
+            }
+        }
+    }
+
+    fn answer(&self, slice: &Slice, request: &Request) -> Asked {
+        let answer = self.authorizer.is_authorized(request, &slice.rules, &self.entities);
+        let failures: Vec<Reason> = answer
+            .diagnostics()
+            .errors()
+            .map(|error| match error {
+                cedar_policy::AuthorizationError::PolicyEvaluationError(inner) => {
+                    let id: &str = inner.policy_id().as_ref();
+                    Reason { rule: id.to_owned(), text: inner.inner().to_string() }
+                }
+            })
+            .collect();
+        // For a refusal these are the forbids that matched, for a permission the permits.
+        let matched: Vec<&Rule> = answer
+            .diagnostics()
+            .reason()
+            .filter_map(|id| self.by_id.get(AsRef::<str>::as_ref(id)))
+            .filter_map(|place| self.rules.get(*place))
+            .collect();
+        let verdict = match answer.decision() {
+            Answer::Deny => Verdict::Deny,
+            Answer::Allow => matched.iter().map(|rule| rule.verdict).max().unwrap_or(Verdict::Deny),
+        };
+        let mut reasons: Vec<Reason> =
+            matched.iter().filter(|rule| rule.verdict == verdict).map(|rule| Reason { rule: rule.id.clone(), text: rule.text.clone() }).collect();
+        reasons.sort_by(|one, other| one.rule.cmp(&other.rule));
+        if !failures.is_empty() {
+            if verdict != Verdict::Deny {
+                reasons.clear();
+            }
+            reasons.extend(failures.iter().map(|failure| Reason { rule: failure.rule.clone(), text: "a rule could not be evaluated".to_owned() }));
+            return Asked { verdict: Verdict::Deny, reasons, failures };
+        }
+        if reasons.is_empty() {
+            return denied("default", "no rule allows it");
+        }
+        Asked { verdict, reasons, failures }
+    }
+
+    #[cfg(test)]
+    pub(super) fn words(&self) -> &Vocabulary {
+        &self.words
+    }
+}
+
+fn denied(rule: &str, text: &str) -> Asked {
+    Asked { verdict: Verdict::Deny, reasons: vec![Reason { rule: rule.to_owned(), text: text.to_owned() }], failures: Vec::new() }
+}
+
+fn slice(rules: &[Rule], tool: &ToolName, role: Role) -> Result<Slice, Problems> {
+    let concerned: Vec<(usize, &Rule)> = rules.iter().enumerate().filter(|(_, rule)| rule.concerns(tool, role)).collect();
+    let policies = concerned.iter().map(|(_, rule)| rule.policy.clone());
+    let set = Rules::from_policies(policies).map_err(|error| Problem::new("(policies)", format!("rules do not go together: {error}")))?;
+    Ok(Slice {
+        rules: set,
+        reads_input: concerned.iter().any(|(_, rule)| rule.reads_input),
+        places: concerned.into_iter().map(|(place, _)| place).collect(),
+    })
+}
