@@ -151,7 +151,6 @@ impl ServerHandler for Server {
             .with_instructions(self.instructions.clone())
     }
 
-    #[expect(deprecated, reason = "older clients have no other channel for notices")]
     async fn initialize(&self, request: InitializeRequestParams, cx: RequestContext<RoleServer>) -> Result<InitializeResult, ErrorData> {
         cx.peer.set_peer_info(request.clone());
         let mut result = self.negotiate_initialize(&request)?;

@@ -1,1 +1,7 @@
+//! The face over an in-memory pair of streams, before a gate of three tools and a few that stand for runs and artifacts.
 
+mod calls;
+mod lists;
+mod resources;
+mod streams;
+mod support;

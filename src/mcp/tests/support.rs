@@ -1,0 +1,283 @@
+//! A fake gate and a client that speaks lines.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, DuplexStream, Lines, ReadHalf, WriteHalf};
+use tokio::sync::broadcast;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::call::{ArtifactRef, CheckedOutput, RawCall, Reply};
+use crate::domain::{Actor, ArtifactId, CallId, Effect, Effects, ErrorCode, Fault, RunId, Timestamp};
+use crate::mcp::{Gate, Notice, Notices, Pace, PublishedTool, StdioOptions, serve_over};
+
+pub(super) const RUN: &str = "run_0190b1c2d3e4f5061728394a5b6c7d8e";
+
+/// Remembers what reached it.
+#[derive(Default)]
+pub(super) struct FakeGate {
+    pub(super) calls: Mutex<Vec<(String, Value)>>,
+    pub(super) cancelled: AtomicUsize,
+}
+
+pub(super) fn tool(name: &str, effects: &[Effect], output: Value) -> PublishedTool {
+    PublishedTool {
+        name: name.parse().unwrap(),
+        title: name.to_owned(),
+        description: format!("Does {name}."),
+        input: json!({"type": "object", "properties": {"text": {"type": ["string", "null"]}}, "title": "Input"}),
+        output,
+        effects: Effects::of(effects.iter().copied()),
+        scopes: vec![name.split('.').next().unwrap().to_owned()],
+        idempotent: false,
+    }
+}
+
+fn now() -> Timestamp {
+    Timestamp::from_unix_millis(1_700_000_000_000)
+}
+
+fn whole(value: &Value) -> ArtifactRef {
+    let bytes = value.to_string().into_bytes();
+    ArtifactRef { artifact: ArtifactId::of(&bytes), size: bytes.len() as u64, media_type: "application/json".into() }
+}
+
+#[async_trait]
+impl Gate for FakeGate {
+    async fn call(&self, raw: RawCall) -> Reply {
+        self.calls.lock().unwrap().push((raw.tool.clone(), raw.arguments.clone()));
+        let text = raw.arguments.get("text").and_then(Value::as_str).unwrap_or_default().to_owned();
+        let outcome = match raw.tool.replace('_', ".").as_str() {
+            "test.echo" => Ok(json!({"text": text})),
+            "test.big" => Ok(json!({"text": format!("HEAD{}TAIL", "x".repeat(100_000))})),
+            "test.fail" => Err(fault(&text)),
+            "test.slow" => {
+                raw.progress.note("halfway", Some(1.0), Some(2.0));
+                tokio::select! {
+                    () = tokio::time::sleep(Duration::from_millis(text.parse().unwrap_or(60_000))) => Ok(json!({"text": "slept"})),
+                    () = raw.cancel.cancelled() => {
+                        self.cancelled.fetch_add(1, Ordering::SeqCst);
+                        Err(Fault::new(ErrorCode::Cancelled, "cancelled"))
+                    }
+                }
+            }
+            // Ignores its cancellation, as no tool may.
+            "test.deaf" => {
+                tokio::time::sleep(Duration::from_secs(60)).await;
+                Ok(json!({"text": "late"}))
+            }
+            "test.panic" => panic!("as told"),
+            "run.list" => Ok(json!({"runs": [{"run_id": RUN, "status": "running", "workflow": "build_service"}]})),
+            "run.show" if raw.arguments["run_id"] == RUN => Ok(json!({"run_id": RUN, "status": "running"})),
+            "run.watch" if raw.arguments["run_id"] == RUN => Ok(json!({"events": [{"seq": 1}], "cursor": raw.arguments["cursor"]})),
+            "run.show" | "run.watch" => Err(Fault::new(ErrorCode::UnknownRun, "no such run").hint("see `run.list`")),
+            "artifact.read" => page(&raw.arguments),
+            _ => Err(Fault::new(ErrorCode::UnknownTool, format!("no tool is named `{}`", raw.tool)).hint("see `tool.search`")),
+        };
+        let outcome = outcome.map(|value| {
+            let artifact = (value.to_string().len() > 16_384).then(|| whole(&value));
+            CheckedOutput { value, artifact }
+        });
+        Reply { call: CallId::mint(now()), run: raw.run, outcome }
+    }
+
+    async fn adhoc_run(&self, _actor: &Actor) -> Result<RunId, Fault> {
+        Ok(RUN.parse().unwrap())
+    }
+
+    fn tools(&self) -> Vec<PublishedTool> {
+        let text = || json!({"type": "object", "properties": {"text": {"type": "string"}}, "required": ["text"]});
+        vec![
+            tool("test.slow", &[Effect::Write], text()),
+            tool("test.echo", &[Effect::Pure], text()),
+            tool("test.big", &[Effect::Read], text()),
+            tool("test.fail", &[Effect::ExternalWrite], text()),
+            tool("test.deaf", &[Effect::Egress], json!({"type": "string"})),
+            tool("test.panic", &[Effect::Pure], text()),
+            tool("run.list", &[Effect::Read], json!({"type": "object"})),
+            tool("run.show", &[Effect::Read], json!({"type": "object"})),
+            tool("run.watch", &[Effect::Read], json!({"type": "object"})),
+            tool("artifact.read", &[Effect::Read], json!({"type": "object"})),
+        ]
+    }
+}
+
+fn fault(text: &str) -> Fault {
+    match text {
+        "approval" => Fault::new(ErrorCode::ApprovalRequired, "a human must approve this call")
+            .hint("run `toolgate approvals approve apr_1`")
+            .details(json!({"approval_id": "apr_1", "expires_at": "2026-01-01T00:00:00.000Z", "how": "…"})),
+        "internal" => Fault::internal("the secret path is /root/x").details(json!({"secret": true})),
+        other => Fault::new(ErrorCode::InvalidInput, format!("`/text` must not be `{other}`")).hint("send another"),
+    }
+}
+
+/// An artifact of 300,000 bytes, 100,000 a page; or of five bytes that are no text.
+fn page(arguments: &Value) -> Result<Value, Fault> {
+    let id = arguments["artifact"].as_str().unwrap_or_default();
+    let offset = arguments["offset"].as_u64().unwrap_or_default();
+    if id.starts_with("aa") {
+        Ok(json!({"content": "y".repeat(100_000), "offset": offset, "size": 300_000, "media_type": "text/plain"}))
+    } else if id.starts_with("bb") {
+        Ok(json!({"content_base64": "AP/+gAE=", "offset": 0, "size": 5, "media_type": "image/x"}))
+    } else if id.starts_with("cc") {
+        Ok(json!({"content": "z", "offset": 0, "size": 1_u64 << 40, "media_type": "text/plain"}))
+    } else {
+        Err(Fault::new(ErrorCode::UnknownArtifact, "no such artifact"))
+    }
+}
+
+/// Notices on demand.
+pub(super) struct FakeNotices(pub(super) broadcast::Sender<Notice>);
+
+impl Notices for FakeNotices {
+    fn subscribe(&self) -> broadcast::Receiver<Notice> {
+        self.0.subscribe()
+    }
+}
+
+/// A client over lines, and the server it talks to.
+pub(super) struct Client {
+    write: Option<WriteHalf<DuplexStream>>,
+    lines: Lines<BufReader<ReadHalf<DuplexStream>>>,
+    server: JoinSet<Result<(), Fault>>,
+    pub(super) gate: Arc<FakeGate>,
+    pub(super) shutdown: CancellationToken,
+    modern: bool,
+    next: i64,
+}
+
+/// Fast enough for a test.
+pub(super) fn options() -> StdioOptions {
+    let pace = Pace { least: Duration::from_millis(20), heartbeat: Duration::from_millis(60) };
+    StdioOptions { pace, toolset: crate::mcp::Toolset::All, ..StdioOptions::default() }
+}
+
+impl Client {
+    /// A client that has said nothing yet.
+    pub(super) fn connect(options: StdioOptions) -> Self {
+        let gate = Arc::new(FakeGate::default());
+        Self::connect_to(gate.clone(), gate, options)
+    }
+
+    pub(super) fn connect_to(serving: Arc<dyn Gate>, gate: Arc<FakeGate>, options: StdioOptions) -> Self {
+        let (near, far) = tokio::io::duplex(64 * 1024);
+        let (input, output) = tokio::io::split(far);
+        let shutdown = CancellationToken::new();
+        let mut server = JoinSet::new();
+        server.spawn(serve_over(serving, input, output, options, shutdown.clone()));
+        let (read, write) = tokio::io::split(near);
+        Self { write: Some(write), lines: BufReader::new(read).lines(), server, gate, shutdown, modern: false, next: 100 }
+    }
+
+    /// A client of the older generation, ready to call.
+    pub(super) async fn legacy(options: StdioOptions) -> Self {
+        let mut client = Self::connect(options);
+        client.initialize("2025-11-25").await;
+        client
+    }
+
+    /// A client of the newer generation.
+    pub(super) fn modern(options: StdioOptions) -> Self {
+        let mut client = Self::connect(options);
+        client.modern = true;
+        client
+    }
+
+    /// One of each generation.
+    pub(super) async fn both() -> [Self; 2] {
+        [Self::legacy(options()).await, Self::modern(options())]
+    }
+
+    pub(super) fn is_modern(&self) -> bool {
+        self.modern
+    }
+
+    pub(super) async fn initialize(&mut self, version: &str) -> Value {
+        let params = json!({"protocolVersion": version, "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}});
+        self.send(&json!({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": params})).await;
+        let answer = self.receive().await;
+        self.send(&json!({"jsonrpc": "2.0", "method": "notifications/initialized"})).await;
+        answer
+    }
+
+    pub(super) async fn raw(&mut self, bytes: &[u8]) {
+        let write = self.write.as_mut().unwrap();
+        write.write_all(bytes).await.unwrap();
+        write.flush().await.unwrap();
+    }
+
+    pub(super) async fn send(&mut self, message: &Value) {
+        self.raw(format!("{message}\n").as_bytes()).await;
+    }
+
+    /// Sends a request and gives its id.
+    pub(super) async fn ask(&mut self, method: &str, mut params: Value) -> i64 {
+        self.next += 1;
+        if self.modern {
+            let meta = params.as_object_mut().unwrap().entry("_meta").or_insert_with(|| json!({}));
+            meta["io.modelcontextprotocol/protocolVersion"] = json!("2026-07-28");
+            meta["io.modelcontextprotocol/clientCapabilities"] = json!({});
+            meta["io.modelcontextprotocol/clientInfo"] = json!({"name": "t", "version": "1"});
+        }
+        self.send(&json!({"jsonrpc": "2.0", "id": self.next, "method": method, "params": params})).await;
+        self.next
+    }
+
+    /// The next line, which must be JSON.
+    pub(super) async fn receive(&mut self) -> Value {
+        let line = tokio::time::timeout(Duration::from_secs(10), self.lines.next_line()).await.expect("no answer in time");
+        serde_json::from_str(&line.unwrap().expect("the server is gone")).unwrap()
+    }
+
+    /// The answer to the request of this id; what else comes first is given with it.
+    pub(super) async fn answer(&mut self, id: i64) -> (Value, Vec<Value>) {
+        let mut others = Vec::new();
+        loop {
+            let message = self.receive().await;
+            if message["id"] == id && message.get("method").is_none() {
+                return (message, others);
+            }
+            others.push(message);
+        }
+    }
+
+    pub(super) async fn request(&mut self, method: &str, params: Value) -> Value {
+        let id = self.ask(method, params).await;
+        self.answer(id).await.0
+    }
+
+    pub(super) async fn call(&mut self, tool: &str, text: &str) -> Value {
+        self.request("tools/call", json!({"name": tool, "arguments": {"text": text}})).await
+    }
+
+    /// Ends the input and gives what the server still said, how it ended, and after how long.
+    pub(super) async fn end(mut self) -> (Vec<Value>, Result<(), Fault>, Duration) {
+        if let Some(mut write) = self.write.take() {
+            write.shutdown().await.unwrap();
+        }
+        let ended = self.wait().await;
+        assert!(!ended.0.contains(&Value::Null), "a line that is not JSON");
+        ended
+    }
+
+    /// As [`Client::end`], for a server that ends by itself; a line that was broken off is `null`.
+    pub(super) async fn wait(mut self) -> (Vec<Value>, Result<(), Fault>, Duration) {
+        let begin = tokio::time::Instant::now();
+        let mut said = Vec::new();
+        let lines = &mut self.lines;
+        let server = &mut self.server;
+        let listen = async {
+            while let Ok(Some(line)) = lines.next_line().await {
+                said.push(serde_json::from_str(&line).unwrap_or_default());
+            }
+        };
+        let served = async { server.join_next().await.unwrap().unwrap() };
+        let ((), served) = tokio::time::timeout(Duration::from_secs(10), async { tokio::join!(listen, served) }).await.expect("it hangs");
+        (said, served, begin.elapsed())
+    }
+}
