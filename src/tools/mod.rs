@@ -8,6 +8,7 @@ pub mod drive;
 pub mod handler;
 pub mod notify;
 pub mod repo_git;
+mod text;
 pub mod transform;
 pub mod workers;
 pub mod workspace;
@@ -17,3 +18,4 @@ mod testing;
 
 pub use blocking::blocking;
 pub use handler::{CallContext, Handler, Tool, handler};
+pub use text::plain;

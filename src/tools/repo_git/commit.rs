@@ -14,10 +14,10 @@ use serde_json::json;
 use crate::call::Preparation;
 use crate::confine::{Folder, RelPath};
 use crate::domain::{Clock, Effect, Effects, ErrorCode, Fault};
-use crate::tools::{CallContext, Tool, blocking};
+use crate::tools::{CallContext, Tool, blocking, plain};
 
 use super::open::{self, Opened, failed};
-use super::{cleaned, tree};
+use super::tree;
 
 /// Who commits.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -112,7 +112,7 @@ impl Tool for GitCommit {
 }
 
 fn message(text: &str) -> Result<String, Fault> {
-    let message = cleaned(text).trim().to_owned();
+    let message = plain(text).trim().to_owned();
     if message.is_empty() {
         return Err(Fault::new(ErrorCode::InvalidInput, "`message` is empty").hint("say what the commit changes"));
     }

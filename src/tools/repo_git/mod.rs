@@ -22,10 +22,3 @@ pub use commit::{Author, GitCommit};
 pub use init::GitInit;
 pub use log::GitLog;
 pub use status::GitStatus;
-
-use crate::confine::is_invisible;
-
-/// Text that comes out of a repository or goes into one, without what could forge lines or colours.
-fn cleaned(text: &str) -> String {
-    text.chars().filter(|c| *c == '\n' || *c == '\t' || !(c.is_control() || is_invisible(*c))).collect()
-}

@@ -1,0 +1,96 @@
+//! `worker.codegen`: a template pack rendered for a resource.
+//!
+//! INVARIANT: the code depends on the resource's name alone; what plan and research say goes into the README, as text. Writes no file.
+
+use async_trait::async_trait;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::call::Preparation;
+use crate::domain::{Effect, Effects, Fault};
+use crate::tools::{CallContext, Tool};
+
+use super::line;
+use super::names::{Names, Resource};
+use super::pack::{self, Rendered, Values};
+
+/// Sources that the README names.
+const MOST_SOURCES: usize = 20;
+
+/// The tool.
+pub struct WorkerCodegen;
+
+/// What to make.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(inline)]
+pub struct CodegenInput {
+    template: Template,
+    /// CamelCase name, such as LineItem.
+    resource: Resource,
+    /// What worker.plan answered.
+    #[serde(default)]
+    plan: Option<Value>,
+    /// What worker.research answered.
+    #[serde(default)]
+    research: Option<Value>,
+}
+
+/// The packs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(inline)]
+pub enum Template {
+    /// A service on Python's standard library.
+    StdlibService,
+}
+
+/// The files.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(inline)]
+pub struct CodegenOutput {
+    files: Vec<Rendered>,
+    summary: String,
+}
+
+#[async_trait]
+impl Tool for WorkerCodegen {
+    type Input = CodegenInput;
+    type Output = CodegenOutput;
+
+    async fn prepare(&self, _input: &Self::Input, _context: &CallContext) -> Result<Preparation, Fault> {
+        Ok(Preparation::of(Effects::only(Effect::Pure)))
+    }
+
+    async fn execute(&self, input: &Self::Input, _context: &CallContext) -> Result<Self::Output, Fault> {
+        let Template::StdlibService = input.template;
+        let names = Names::of(&input.resource);
+        let said = |value: &Option<Value>, field: &str| {
+            value.as_ref().and_then(|value| value.get(field)).and_then(Value::as_str).map_or_else(String::new, |text| line(text, 1_000))
+        };
+        let values = Values {
+            goal: said(&input.plan, "goal"),
+            plan_summary: said(&input.plan, "summary"),
+            citations: citations(input.research.as_ref()),
+            names,
+        };
+        let files = pack::render(&values)?;
+        let summary = format!(
+            "{} files: the package `{}` with models, migrations, storage and an HTTP interface for {}, and its tests",
+            files.len(),
+            values.names.package,
+            values.names.human_plural
+        );
+        Ok(CodegenOutput { files, summary })
+    }
+}
+
+fn citations(research: Option<&Value>) -> Vec<String> {
+    let list = research.and_then(|research| research.get("citations")).and_then(Value::as_array);
+    let told = list.into_iter().flatten().filter_map(|citation| {
+        let field = |name: &str| citation.get(name).and_then(Value::as_str).map(|text| line(text, 200));
+        Some(format!("{} ({})", field("title")?, field("source")?))
+    });
+    told.take(MOST_SOURCES).collect()
+}

@@ -1,0 +1,3 @@
+"""A small HTTP service that keeps {{ human_plural }}."""
+
+__version__ = "0.1.0"

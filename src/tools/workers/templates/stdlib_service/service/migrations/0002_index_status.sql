@@ -1,0 +1,1 @@
+CREATE INDEX "{{ plural }}_by_status" ON "{{ plural }}" (status, id);
