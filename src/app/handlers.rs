@@ -1,0 +1,80 @@
+//! Every built-in tool with the ports it gets; what a tool can reach is what stands here.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::call::Artifacts;
+use crate::config::Config;
+use crate::domain::{Clock, Fault, ToolName};
+use crate::manifest::{Executor, ToolDef};
+use crate::sandbox::Sandbox;
+use crate::tools::control::{self, RunControl};
+use crate::tools::drive::{DriveGet, DriveSearch, LocalDrive};
+use crate::tools::eval::EvalRun;
+use crate::tools::notify::{Notifier, NotifySend};
+use crate::tools::python::PythonRun;
+use crate::tools::repo_git::{Author, GitAddAll, GitCommit, GitInit, GitLog, GitStatus};
+use crate::tools::script::Script;
+use crate::tools::transform::TransformJq;
+use crate::tools::workers::{WorkerCodegen, WorkerPlan, WorkerResearch};
+use crate::tools::workspace::{WorkspaceList, WorkspaceRead, WorkspaceRemove, WorkspaceWrite};
+use crate::tools::{Handler, handler};
+
+/// What tools are given.
+pub(super) struct Ports<'a> {
+    pub(super) artifacts: Arc<dyn Artifacts>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) sandbox: Arc<dyn Sandbox>,
+    pub(super) notifier: Arc<dyn Notifier>,
+    pub(super) control: Arc<dyn RunControl>,
+    pub(super) config: &'a Config,
+}
+
+/// The built-in tools by name.
+pub(super) fn builtin(ports: &Ports<'_>) -> Result<BTreeMap<ToolName, Arc<dyn Handler>>, Fault> {
+    let artifacts = || ports.artifacts.clone();
+    let drive = LocalDrive::new(Some(&ports.config.drive_local_root.value), &ports.config.home.value);
+    let author = Author { name: ports.config.git_author_name.value.clone(), email: ports.config.git_author_email.value.clone() };
+    let mut handlers: BTreeMap<&'static str, Arc<dyn Handler>> = BTreeMap::from([
+        ("python.run", handler(PythonRun::new(ports.sandbox.clone(), artifacts()))),
+        ("eval.run", handler(EvalRun::new(ports.sandbox.clone(), artifacts()))),
+        ("workspace.write", handler(WorkspaceWrite::new(artifacts()))),
+        ("workspace.read", handler(WorkspaceRead)),
+        ("workspace.list", handler(WorkspaceList)),
+        ("workspace.remove", handler(WorkspaceRemove)),
+        ("repo.git.init", handler(GitInit)),
+        ("repo.git.add_all", handler(GitAddAll)),
+        ("repo.git.commit", handler(GitCommit::new(author, ports.clock.clone()))),
+        ("repo.git.status", handler(GitStatus)),
+        ("repo.git.log", handler(GitLog)),
+        ("notify.send", handler(NotifySend::new(ports.notifier.clone()))),
+        ("transform.jq", handler(TransformJq)),
+        ("drive.search", handler(DriveSearch::new(drive.clone()))),
+        ("drive.get", handler(DriveGet::new(drive, artifacts()))),
+        ("worker.plan", handler(WorkerPlan)),
+        ("worker.research", handler(WorkerResearch)),
+        ("worker.codegen", handler(WorkerCodegen)),
+    ]);
+    handlers.extend(control::handlers(&ports.control, &ports.artifacts));
+    handlers
+        .into_iter()
+        .map(|(name, handler)| {
+            let name = name.parse().map_err(|error| Fault::internal(format!("{error}")))?;
+            Ok((name, handler))
+        })
+        .collect()
+}
+
+/// The tools that are a Python script beside their manifest.
+pub(super) fn scripts(tools: &[ToolDef], ports: &Ports<'_>) -> BTreeMap<ToolName, Arc<dyn Handler>> {
+    tools
+        .iter()
+        .filter_map(|def| match &def.executor {
+            Executor::Builtin => None,
+            Executor::Python { script } => {
+                let script = Script::new(script.clone(), def.input.json().clone(), def.output.json().clone(), ports.sandbox.clone());
+                Some((def.name.clone(), Arc::new(script) as Arc<dyn Handler>))
+            }
+        })
+        .collect()
+}
