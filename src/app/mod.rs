@@ -9,11 +9,13 @@ mod gate;
 mod handlers;
 mod house;
 mod notes;
+mod schemas;
 mod tasks;
 mod views;
 
 pub use clock::SystemClock;
 pub use door::FrontDoor;
+pub use schemas::generated_schemas;
 pub use tasks::Tasks;
 
 use std::collections::BTreeMap;

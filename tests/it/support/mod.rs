@@ -1,6 +1,10 @@
-//! What several test files need.
+//! What several test files need: the checkout, a scratch home, and the binary as a user runs it.
 
 use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::OnceLock;
+
+use serde_json::Value;
 
 /// The root of the checkout.
 pub fn root() -> PathBuf {
@@ -19,4 +23,83 @@ pub fn files(dir: &Path) -> Vec<PathBuf> {
     }
     found.sort();
     found
+}
+
+/// Compiling the Python runtime takes seconds, so all tests share one cache of it; everything else is each test's own.
+pub fn python_cache() -> &'static Path {
+    static CACHE: OnceLock<PathBuf> = OnceLock::new();
+    CACHE.get_or_init(|| {
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("python-cache");
+        std::fs::create_dir_all(&path).unwrap();
+        path
+    })
+}
+
+/// A home of its own and the binary on it.
+pub struct Toolgate {
+    home: tempfile::TempDir,
+}
+
+/// What a run of the binary left behind.
+#[must_use]
+pub struct Ran {
+    pub code: i32,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Toolgate {
+    pub fn new() -> Self {
+        Self { home: tempfile::tempdir().unwrap() }
+    }
+
+    pub fn home(&self) -> &Path {
+        self.home.path()
+    }
+
+    /// The binary with a clean environment on this home.
+    #[expect(clippy::disallowed_methods, reason = "a test is a user, and a user starts programs")]
+    pub fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_toolgate"));
+        command
+            .env_clear()
+            .env("HOME", self.home.path())
+            .env("TOOLGATE_HOME", self.home.path().join("home"))
+            .env("TOOLGATE_PYTHON_CACHE_DIR", python_cache())
+            .args(args)
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// The folder that is the home.
+    pub fn data(&self) -> PathBuf {
+        self.home.path().join("home")
+    }
+
+    pub fn run(&self, args: &[&str]) -> Ran {
+        Ran::of(self.command(args).output().unwrap())
+    }
+
+    /// Runs and reads stdout as JSON; the exit code must be `code`.
+    pub fn json(&self, code: i32, args: &[&str]) -> Value {
+        let ran = self.run(args);
+        assert_eq!(ran.code, code, "{args:?}\n{}\n{}", ran.stdout, ran.stderr);
+        serde_json::from_str(&ran.stdout).unwrap_or_else(|e| panic!("{args:?}: {e}\n{}", ran.stdout))
+    }
+}
+
+impl Ran {
+    pub fn of(output: Output) -> Self {
+        Self {
+            code: output.status.code().unwrap_or(-1),
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+
+    /// Fails with everything that was printed unless the exit code is this.
+    pub fn exits(self, code: i32) -> Self {
+        assert_eq!(self.code, code, "stdout:\n{}\nstderr:\n{}", self.stdout, self.stderr);
+        self
+    }
 }

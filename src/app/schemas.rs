@@ -1,0 +1,43 @@
+//! The JSON Schemas of the built-in tools, made from their Rust types, for `schemas/` and the test that holds it to the code.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::config::Config;
+use crate::domain::{Clock, Digest, Fault, OwnerId};
+use crate::engine::Control;
+use crate::registry;
+use crate::sandbox::wasm::{WasmOptions, WasmSandbox};
+use crate::store::{Durability, OpenOptions, Store};
+use crate::tools::control::RunControl;
+use crate::tools::notify::NotifyHub;
+use crate::workflow::Library;
+
+use super::{SystemClock, handlers};
+
+/// File name → text of every schema file. Reads no manifest, so it works while they are being written.
+///
+/// # Errors
+/// Where the rooms the tools need cannot be made.
+pub async fn generated_schemas(config: &Config) -> Result<BTreeMap<String, String>, Fault> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let store = Store::open(OpenOptions {
+        home: None,
+        owner: OwnerId::mint(clock.now()),
+        clock: clock.clone(),
+        durability: Durability::Relaxed,
+    })
+    .await?;
+    let workflows = Library::open(None).map_err(|problems| problems.into_fault(crate::domain::ErrorCode::WorkflowInvalid))?;
+    let control = Control::new(Arc::new(store.clone()), Arc::new(workflows), clock.clone(), Arc::new(|| Digest::ZERO));
+    let sandbox = WasmSandbox::new(WasmOptions { cache: config.python_cache_dir.value.clone(), clock: clock.clone(), threads: 1 })?;
+    let builtin = handlers::builtin(&handlers::Ports {
+        artifacts: store.artifacts(),
+        clock,
+        sandbox: Arc::new(sandbox),
+        notifier: Arc::new(NotifyHub::new()),
+        control: Arc::new(control) as Arc<dyn RunControl>,
+        config,
+    })?;
+    Ok(registry::generated_schemas(&builtin))
+}
