@@ -2,4 +2,6 @@
 
 mod layering;
 mod omissions;
+mod path;
+mod schemas;
 mod support;

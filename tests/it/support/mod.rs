@@ -1,5 +1,7 @@
 //! What several test files need: the checkout, a scratch home, and the binary as a user runs it.
 
+pub mod house;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;

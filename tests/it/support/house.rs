@@ -1,0 +1,176 @@
+//! A gateway over an in-memory store with a few tools whose behaviour the test sets: the real path, without a home.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use tokio_util::sync::CancellationToken;
+use toolgate::app::{SystemClock, Tasks};
+use toolgate::call::{NoProgress, Origin, Preparation, RawCall, Reply};
+use toolgate::domain::{Actor, Bytes, Clock, Effect, Effects, Fault, Millis, OwnerId, Principal, RunId};
+use toolgate::gateway::{ApprovalSettings, Gateway, Parts};
+use toolgate::manifest::{self, ManifestFile};
+use toolgate::policy::{self, PolicySet, PolicySource};
+use toolgate::registry::Registry;
+use toolgate::run::Event;
+use toolgate::store::{Durability, OpenOptions, Store};
+use toolgate::tools::{CallContext, Handler, Tool, handler};
+
+/// What the test tools do besides answering.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Deed {
+    Answer,
+    Hang,
+    HangForGood,
+    Panic,
+    WrongAnswer,
+    LargeAnswer,
+}
+
+/// A tool that counts how often it ran.
+pub struct Probe {
+    pub effect: Effect,
+    pub deed: Deed,
+    pub ran: Arc<AtomicU32>,
+}
+
+#[derive(Debug, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(inline)]
+pub struct ProbeInput {
+    pub word: String,
+    #[serde(default)]
+    pub run_id: Option<String>,
+}
+
+#[derive(Debug, Serialize, schemars::JsonSchema)]
+#[schemars(inline)]
+pub struct ProbeOutput {
+    #[schemars(length(max = 100_000))]
+    pub echo: String,
+}
+
+#[async_trait]
+impl Tool for Probe {
+    type Input = ProbeInput;
+    type Output = ProbeOutput;
+
+    async fn prepare(&self, _: &ProbeInput, _: &CallContext) -> Result<Preparation, Fault> {
+        Ok(Preparation::of(Effects::only(self.effect)))
+    }
+
+    async fn execute(&self, input: &ProbeInput, context: &CallContext) -> Result<ProbeOutput, Fault> {
+        self.ran.fetch_add(1, Ordering::SeqCst);
+        match self.deed {
+            Deed::Answer => {}
+            Deed::Hang => context.cancel.cancelled().await,
+            Deed::HangForGood => std::future::pending().await,
+            Deed::Panic => panic!("the tool fell over"),
+            Deed::WrongAnswer => return Ok(ProbeOutput { echo: "x".repeat(100_001) }),
+            Deed::LargeAnswer => return Ok(ProbeOutput { echo: "x".repeat(90_000) }),
+        }
+        Ok(ProbeOutput { echo: input.word.clone() })
+    }
+}
+
+/// The whole thing.
+pub struct TestHouse {
+    pub gateway: Gateway,
+    pub store: Store,
+    pub runs: tempfile::TempDir,
+    pub ran: Arc<AtomicU32>,
+    pub me: Actor,
+    pub run: RunId,
+}
+
+/// The probes there are, by the last part of their names.
+const PROBES: &[(&str, Effect, Deed)] = &[
+    ("pure", Effect::Pure, Deed::Answer),
+    ("write", Effect::Write, Deed::Answer),
+    ("outside", Effect::ExternalWrite, Deed::Answer),
+    ("network", Effect::Egress, Deed::Answer),
+    ("hang", Effect::Write, Deed::Hang),
+    ("hang_for_good", Effect::Write, Deed::HangForGood),
+    ("panic", Effect::Write, Deed::Panic),
+    ("wrong", Effect::Pure, Deed::WrongAnswer),
+    ("large", Effect::Pure, Deed::LargeAnswer),
+];
+
+impl TestHouse {
+    pub async fn new() -> Self {
+        Self::on(None, Durability::Relaxed, "").await
+    }
+
+    pub async fn on(home: Option<std::path::PathBuf>, durability: Durability, more_policy: &str) -> Self {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let store = Store::open(OpenOptions { home, owner: OwnerId::mint(clock.now()), clock: clock.clone(), durability }).await.unwrap();
+        let ran = Arc::new(AtomicU32::new(0));
+        let mut handlers: BTreeMap<_, Arc<dyn Handler>> = BTreeMap::new();
+        let mut files = Vec::new();
+        for (name, effect, deed) in PROBES {
+            let probe = handler(Probe { effect: *effect, deed: *deed, ran: ran.clone() });
+            files.push(manifest_of(name, *effect, &probe));
+            handlers.insert(format!("probe.{name}").parse().unwrap(), probe);
+        }
+        let defs = manifest::load(&files).unwrap_or_else(|p| panic!("{p}"));
+        let registry = Registry::build(defs.clone(), handlers).unwrap_or_else(|p| panic!("{p}"));
+        let mut sources = policy::shipped();
+        sources.push(PolicySource { name: "test.cedar".into(), text: more_policy.into() });
+        let policy = PolicySet::load(&sources, &defs).unwrap_or_else(|p| panic!("{p}"));
+        let runs = tempfile::tempdir().unwrap();
+        let gateway = Gateway::new(Parts {
+            registry,
+            policy,
+            store: store.clone(),
+            clock,
+            spawner: Arc::new(Tasks::default()),
+            runs_folder: runs.path().to_owned(),
+            approvals: ApprovalSettings { wait: Millis(300), expires: Millis(60_000) },
+            inline: Bytes(16 * 1024),
+        });
+        let me = Actor::agent(Principal::local());
+        let run = gateway.adhoc_run(&me).await.unwrap();
+        Self { gateway, store, runs, ran, me, run }
+    }
+
+    pub fn raw(&self, tool: &str, arguments: Value) -> RawCall {
+        RawCall {
+            tool: tool.into(),
+            arguments,
+            origin: Origin::Client,
+            actor: self.me.clone(),
+            run: self.run,
+            cancel: CancellationToken::new(),
+            progress: Arc::new(NoProgress),
+        }
+    }
+
+    pub async fn call(&self, tool: &str, arguments: Value) -> Reply {
+        self.gateway.call(self.raw(tool, arguments)).await
+    }
+
+    pub async fn events(&self) -> Vec<Event> {
+        self.store.events(&self.run, 0, 1_000).await.unwrap()
+    }
+
+    pub fn ran(&self) -> u32 {
+        self.ran.load(Ordering::SeqCst)
+    }
+}
+
+fn manifest_of(name: &str, effect: Effect, probe: &Arc<dyn Handler>) -> ManifestFile {
+    let text = format!(
+        "name: probe.{name}\nversion: 1.0.0\ndescription: A probe.\nexecutor: builtin\neffects: [{}]\nscopes: [probe]\n\
+         limits: {{wall: 400ms, output: 1MiB}}\nidempotent: true\ninput_schema: in.json\noutput_schema: out.json\n\
+         examples:\n  - accept: {{word: hi}}\n  - refuse: {{word: 1}}\n    because: word\n",
+        effect.as_str()
+    );
+    let schemas = BTreeMap::from([
+        ("in.json".to_owned(), probe.input_schema().to_string().into_bytes()),
+        ("out.json".to_owned(), probe.output_schema().to_string().into_bytes()),
+    ]);
+    ManifestFile { path: format!("probe.{name}.yaml"), text, siblings: Arc::new(schemas) }
+}
