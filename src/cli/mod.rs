@@ -1,1 +1,34 @@
+//! The command line: one file a verb. It converts and calls, and decides nothing.
+//!
+//! INVARIANT: data to stdout, everything else to stderr, and each ending has its exit code. Answers to approvals need an
+//! [`OperatorProof`](crate::secrets::operator::OperatorProof), which no tool call can make.
 
+mod approvals;
+mod args;
+mod audit;
+mod config;
+mod doctor;
+mod exit;
+mod follow;
+mod init;
+mod inputs;
+mod output;
+pub mod ports;
+mod report;
+mod run;
+mod runs;
+mod serve;
+mod start;
+pub mod text;
+mod tools;
+mod tree;
+mod workflows;
+
+#[cfg(test)]
+mod tests;
+
+pub use args::Invocation;
+pub use exit::{Ending, Exit, Stop};
+pub use output::{Console, Looks, Table};
+pub use report::{render, report};
+pub use start::{Desk, main, parse, run};

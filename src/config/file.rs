@@ -57,7 +57,9 @@ fn read(path: &Path, text: &str) -> Result<BTreeMap<&'static str, (FileValue, u6
     let (table, errors) = DeTable::parse_recoverable(text);
     let broken = errors
         .iter()
-        .map(|error| Problem::new(file.clone(), format!("not TOML: {}", error.message())).at(error.span().map(|span| line_of(text, span.start))))
+        .map(|error| {
+            Problem::new(file.clone(), format!("not TOML: {}", error.message())).at(error.span().map(|span| line_of(text, span.start)))
+        })
         .collect();
     Problems::check(broken)?;
 

@@ -42,13 +42,7 @@ pub const KEYS: &[Key] = &[
         default: "\"drive\"",
         about: "folder behind the `local` drive provider; relative to this file",
     },
-    Key {
-        path: "git.author_name",
-        env: "TOOLGATE_GIT_AUTHOR_NAME",
-        option: None,
-        default: "\"toolgate\"",
-        about: "name on commits",
-    },
+    Key { path: "git.author_name", env: "TOOLGATE_GIT_AUTHOR_NAME", option: None, default: "\"toolgate\"", about: "name on commits" },
     Key {
         path: "git.author_email",
         env: "TOOLGATE_GIT_AUTHOR_EMAIL",

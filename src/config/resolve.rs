@@ -62,12 +62,7 @@ pub fn resolve(options: &Options, ambient: &Ambient, file: Option<&SettingsFile>
         approvals_wait: resolver.number("approvals.wait_sec", 45, 0..=45).map(|sec| Millis(sec * 1000)),
         approvals_expire: resolver.number("approvals.expire_sec", 900, 10..=86_400).map(|sec| Millis(sec * 1000)),
         inline_output: resolver.number("limits.inline_output_bytes", 16_384, 1_024..=1_048_576).map(Bytes),
-        tool_names: resolver.word(
-            "serve.tool_names",
-            ToolNames::Underscore,
-            ToolNames::from_word,
-            &ToolNames::ALL.map(ToolNames::as_str),
-        ),
+        tool_names: resolver.word("serve.tool_names", ToolNames::Underscore, ToolNames::from_word, &ToolNames::ALL.map(ToolNames::as_str)),
         toolsets: resolver.toolsets(),
         notes: stray_variables(ambient),
         home,
@@ -130,9 +125,7 @@ impl<'a> Resolver<'a> {
     /// Notes that what `source` says of `path` cannot be understood.
     fn refuse(&mut self, path: &str, source: &Source, message: &str) {
         let problem = match source {
-            Source::File { path: file, line } => {
-                Problem::new(file.display().to_string(), format!("`{path}` {message}")).at(Some(*line))
-            }
+            Source::File { path: file, line } => Problem::new(file.display().to_string(), format!("`{path}` {message}")).at(Some(*line)),
             Source::Option(_) | Source::Env(_) | Source::Default => Problem::new(source.to_string(), message),
         };
         self.problems.push(problem);
@@ -247,7 +240,8 @@ impl<'a> Resolver<'a> {
             Said::File(FileValue::List(sets)) => Some(sets),
             Said::File(FileValue::Text(_) | FileValue::Integer(_) | FileValue::Other(_)) => None,
         };
-        let plain = |set: &String| !set.is_empty() && set.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_' || b == b'-');
+        let plain =
+            |set: &String| !set.is_empty() && set.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_' || b == b'-');
         match sets.filter(|sets: &Vec<String>| !sets.is_empty() && sets.iter().all(plain)) {
             Some(value) => Sourced { value, source },
             None => {

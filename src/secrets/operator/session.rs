@@ -26,7 +26,10 @@ impl Session {
         }
         let terminal = rustix::fs::fstat(&input).ok()?;
         let id = rustix::process::getsid(None).ok()?;
-        Some(Self { id: id.as_raw_nonzero().get().into(), terminal: format!("{}:{}:{}", terminal.st_dev, terminal.st_ino, terminal.st_rdev) })
+        Some(Self {
+            id: id.as_raw_nonzero().get().into(),
+            terminal: format!("{}:{}:{}", terminal.st_dev, terminal.st_ino, terminal.st_rdev),
+        })
     }
 
     /// No sessions can be told apart here, so nothing stays unlocked.

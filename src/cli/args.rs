@@ -1,0 +1,347 @@
+//! What can be typed: verbs, options, and their help.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::domain::{ApprovalId, RunId};
+use crate::run::RunStatus;
+
+use super::inputs::Assignment;
+
+/// The heading of options that every verb has.
+const EVERYWHERE: &str = "For every verb";
+
+/// Governed tools for AI agents: policy, sandbox, approvals and a log that shows every change.
+#[derive(Debug, Parser)]
+#[command(name = "toolgate", version, max_term_width = 100, arg_required_else_help = true)]
+pub struct Invocation {
+    /// Folder of everything toolgate keeps [env: TOOLGATE_HOME]
+    #[arg(long, global = true, value_name = "DIR", help_heading = EVERYWHERE)]
+    pub home: Option<PathBuf>,
+    /// Settings file, if not toolgate.toml in the home [env: TOOLGATE_CONFIG]
+    #[arg(long, global = true, value_name = "FILE", help_heading = EVERYWHERE)]
+    pub config: Option<PathBuf>,
+    /// Log level: off, error, warn, info, debug or trace [env: TOOLGATE_LOG]
+    #[arg(long, global = true, value_name = "LEVEL", help_heading = EVERYWHERE)]
+    pub log: Option<String>,
+    /// What to do.
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+/// The verbs.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Create the home and a commented settings file
+    Init(Init),
+    /// Serve MCP over standard input and output
+    Serve(Serve),
+    /// Start a workflow and follow it
+    Run(Run),
+    /// Everything about runs
+    #[command(subcommand)]
+    Runs(Runs),
+    /// The workflows there are
+    #[command(subcommand)]
+    Workflows(Workflows),
+    /// The tools there are, and calling them by hand
+    #[command(subcommand)]
+    Tools(Tools),
+    /// What waits for a human's yes
+    #[command(subcommand)]
+    Approvals(Approvals),
+    /// The log that shows every change
+    #[command(subcommand)]
+    Audit(Audit),
+    /// Settings and where they come from
+    #[command(subcommand)]
+    Config(Config),
+    /// What works on this machine
+    Doctor(Doctor),
+}
+
+/// How data is printed.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct Json {
+    /// Print data as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Where the operator's passphrase comes from.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct PassphraseFrom {
+    /// Read the operator's passphrase from this descriptor, not the terminal
+    #[arg(long, value_name = "N")]
+    pub passphrase_fd: Option<u32>,
+}
+
+/// `init`
+#[derive(Debug, Args)]
+pub struct Init {
+    #[command(flatten)]
+    pub from: PassphraseFrom,
+    #[command(flatten)]
+    pub json: Json,
+}
+
+/// `serve`
+#[derive(Debug, Args)]
+pub struct Serve {
+    /// How tools are named to the client: underscore or dotted
+    #[arg(long, value_name = "FORM")]
+    pub tool_names: Option<String>,
+    /// Which toolsets are listed, separated by commas
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    pub toolsets: Option<Vec<String>>,
+}
+
+/// `run`
+#[derive(Debug, Args)]
+pub struct Run {
+    /// A workflow's name, or a file (a path with `/`, or ending in .yaml or .yml)
+    pub workflow: String,
+    /// An input; repeat for more. Text stays text, other types are read as JSON
+    #[arg(short = 'i', long = "input", value_name = "KEY=VALUE")]
+    pub inputs: Vec<Assignment>,
+    #[command(flatten)]
+    pub follow: Follow,
+}
+
+/// How a run is followed.
+#[derive(Debug, Args)]
+pub struct Follow {
+    /// Answers for steps that wait for data: a JSON or YAML file `{step: output}`. Approvals are never answered from it
+    #[arg(long, value_name = "FILE")]
+    pub answers: Option<PathBuf>,
+    #[command(flatten)]
+    pub from: PassphraseFrom,
+    /// Print every event as a line of JSON, then the result
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `runs`
+#[derive(Debug, Subcommand)]
+pub enum Runs {
+    /// List runs, the newest first
+    List {
+        /// Only those that have not ended
+        #[arg(long)]
+        open: bool,
+        /// Only in this state
+        #[arg(long, value_parser = status)]
+        status: Option<RunStatus>,
+        /// At most so many
+        #[arg(long, value_name = "N", default_value_t = 50)]
+        limit: u32,
+        #[command(flatten)]
+        json: Json,
+    },
+    /// Show one run with its steps
+    Show {
+        /// The run
+        run: RunId,
+        #[command(flatten)]
+        json: Json,
+    },
+    /// Print a run's events
+    Events {
+        /// The run
+        run: RunId,
+        /// Go on until the run ends
+        #[arg(long)]
+        follow: bool,
+        /// Only those after this number
+        #[arg(long, value_name = "SEQ", default_value_t = 0)]
+        after: u64,
+        #[command(flatten)]
+        json: Json,
+    },
+    /// Go on with a run and follow it
+    Watch {
+        /// The run
+        run: RunId,
+        #[command(flatten)]
+        follow: Follow,
+    },
+    /// Stop a run
+    Cancel {
+        /// The run
+        run: RunId,
+        /// Why
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
+        #[command(flatten)]
+        json: Json,
+    },
+}
+
+/// `workflows`
+#[derive(Debug, Subcommand)]
+pub enum Workflows {
+    /// List workflows
+    List {
+        #[command(flatten)]
+        json: Json,
+    },
+    /// Show one workflow: inputs and steps
+    Show {
+        /// Its name, or a file
+        workflow: String,
+        #[command(flatten)]
+        json: Json,
+    },
+    /// Check a workflow file
+    Validate {
+        /// The file
+        file: PathBuf,
+        #[command(flatten)]
+        json: Json,
+    },
+}
+
+/// `tools`
+#[derive(Debug, Subcommand)]
+pub enum Tools {
+    /// List tools
+    List {
+        #[command(flatten)]
+        json: Json,
+    },
+    /// Show one tool with its schemas
+    Show {
+        /// Its name, dotted or with underscores
+        name: String,
+        #[command(flatten)]
+        json: Json,
+    },
+    /// Call a tool, on the same path as an agent's call
+    Call {
+        /// Its name, dotted or with underscores
+        name: String,
+        /// The arguments: JSON, `@FILE`, or `-` for standard input
+        #[arg(value_name = "JSON|@FILE|-", default_value = "{}", allow_hyphen_values = true)]
+        arguments: String,
+        #[command(flatten)]
+        json: Json,
+    },
+    /// Check a tool's manifest file
+    Check {
+        /// The file
+        manifest: PathBuf,
+        #[command(flatten)]
+        json: Json,
+    },
+}
+
+/// `approvals`
+#[derive(Debug, Subcommand)]
+pub enum Approvals {
+    /// List what waits for an answer
+    List {
+        /// Also what was answered or expired
+        #[arg(long)]
+        all: bool,
+        #[command(flatten)]
+        json: Json,
+    },
+    /// Show in full what is asked
+    Show {
+        /// The approval
+        id: ApprovalId,
+        #[command(flatten)]
+        json: Json,
+    },
+    /// Say yes to exactly this
+    Approve {
+        /// The approval
+        id: ApprovalId,
+        /// A word for the log
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
+        #[command(flatten)]
+        from: PassphraseFrom,
+        #[command(flatten)]
+        json: Json,
+    },
+    /// Say no
+    Deny {
+        /// The approval
+        id: ApprovalId,
+        /// Why; the agent reads it
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
+        #[command(flatten)]
+        from: PassphraseFrom,
+        #[command(flatten)]
+        json: Json,
+    },
+}
+
+/// `audit`
+#[derive(Debug, Subcommand)]
+pub enum Audit {
+    /// Read the whole log again and check every record
+    Verify {
+        #[command(flatten)]
+        json: Json,
+    },
+    /// Print the newest record's place and hash
+    Head {
+        #[command(flatten)]
+        json: Json,
+    },
+}
+
+/// `config`
+#[derive(Debug, Subcommand)]
+pub enum Config {
+    /// Print every setting and where it comes from
+    Show {
+        #[command(flatten)]
+        json: Json,
+    },
+    /// Say whether the settings are right
+    Check {
+        #[command(flatten)]
+        json: Json,
+    },
+}
+
+/// `doctor`
+#[derive(Debug, Args)]
+pub struct Doctor {
+    #[command(flatten)]
+    pub json: Json,
+}
+
+fn status(word: &str) -> Result<RunStatus, String> {
+    serde_json::from_value(serde_json::Value::from(word))
+        .map_err(|_| "none of running, waiting, succeeded, failed, cancelled, closed".to_owned())
+}
+
+impl Verb {
+    /// Whether data is printed as JSON, and errors with it.
+    #[must_use]
+    pub fn json(&self) -> bool {
+        match self {
+            Self::Init(Init { json, .. })
+            | Self::Doctor(Doctor { json })
+            | Self::Runs(Runs::List { json, .. } | Runs::Show { json, .. } | Runs::Events { json, .. } | Runs::Cancel { json, .. })
+            | Self::Workflows(Workflows::List { json } | Workflows::Show { json, .. } | Workflows::Validate { json, .. })
+            | Self::Tools(Tools::List { json } | Tools::Show { json, .. } | Tools::Call { json, .. } | Tools::Check { json, .. })
+            | Self::Approvals(
+                Approvals::List { json, .. }
+                | Approvals::Show { json, .. }
+                | Approvals::Approve { json, .. }
+                | Approvals::Deny { json, .. },
+            )
+            | Self::Audit(Audit::Verify { json } | Audit::Head { json })
+            | Self::Config(Config::Show { json } | Config::Check { json }) => json.json,
+            Self::Run(Run { follow, .. }) | Self::Runs(Runs::Watch { follow, .. }) => follow.json,
+            Self::Serve(_) => false,
+        }
+    }
+}

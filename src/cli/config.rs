@@ -1,0 +1,78 @@
+//! `config`: every setting with its place.
+
+use serde_json::{Value, json};
+
+use crate::config::{Config, KEYS, Source};
+
+use super::args;
+use super::exit::{Ending, Exit};
+use super::output::Table;
+use super::start::Desk;
+use super::text::printable;
+
+pub(super) fn run(args: &args::Config, desk: &Desk, config: &Config) -> Ending {
+    match args {
+        args::Config::Show { json } if json.json => {
+            let values: serde_json::Map<String, Value> = settings(config)
+                .into_iter()
+                .map(|(key, value, source)| (key.to_owned(), json!({ "value": value, "source": source.to_string() })))
+                .collect();
+            desk.console.json(&json!({ "file": config.file, "settings": values }))?;
+        }
+        args::Config::Show { .. } => {
+            let mut table = Table::new(&["KEY", "VALUE", "FROM"]);
+            for (key, value, source) in settings(config) {
+                let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+                table.row([key, &text, &source.to_string()]);
+            }
+            desk.console.table(&table)?;
+        }
+        // Settings that are wrong have not come this far.
+        args::Config::Check { json } if json.json => {
+            desk.console.json(&json!({ "ok": true, "file": config.file, "notes": config.notes }))?
+        }
+        args::Config::Check { .. } => match &config.file {
+            Some(file) => desk.console.line(&format!("{} is right", printable(&file.display().to_string())))?,
+            None => {
+                let home = config.home.value.display().to_string();
+                desk.console.line(&format!("there is no settings file in {}; options and environment are right", printable(&home)))?;
+            }
+        },
+    }
+    Ok(Exit::Ok)
+}
+
+/// Every setting in the table's order, as it would be written.
+fn settings(config: &Config) -> Vec<(&'static str, Value, &Source)> {
+    let row = |key: &'static str| {
+        let (value, source) = match key {
+            "home" => (json!(config.home.value.display().to_string()), &config.home.source),
+            "log" => (json!(config.log.value.map_or("warn (serve: info)", |level| level.as_str())), &config.log.source),
+            "drive.local_root" => (json!(config.drive_local_root.value.display().to_string()), &config.drive_local_root.source),
+            "git.author_name" => (json!(config.git_author_name.value), &config.git_author_name.source),
+            "git.author_email" => (json!(config.git_author_email.value), &config.git_author_email.source),
+            "python.cache_dir" => (json!(config.python_cache_dir.value.display().to_string()), &config.python_cache_dir.source),
+            "approvals.wait_sec" => (json!(config.approvals_wait.value.0 / 1000), &config.approvals_wait.source),
+            "approvals.expire_sec" => (json!(config.approvals_expire.value.0 / 1000), &config.approvals_expire.source),
+            "limits.inline_output_bytes" => (json!(config.inline_output.value), &config.inline_output.source),
+            "serve.tool_names" => (json!(config.tool_names.value), &config.tool_names.source),
+            "serve.toolsets" => (json!(config.toolsets.value), &config.toolsets.source),
+            _ => return None,
+        };
+        Some((key, value, source))
+    };
+    KEYS.iter().filter_map(|key| row(key.path)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::{Ambient, KEYS, Options, Platform, resolve};
+
+    #[test]
+    fn every_key_is_shown() {
+        let platform = Platform { data_dir: Some("/d".into()), ..Platform::default() };
+        let config = resolve(&Options::default(), &Ambient { platform, ..Ambient::default() }, None).unwrap();
+        let shown: Vec<&str> = super::settings(&config).into_iter().map(|(key, ..)| key).collect();
+        assert_eq!(shown, KEYS.iter().map(|key| key.path).collect::<Vec<_>>());
+    }
+}

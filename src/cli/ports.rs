@@ -1,0 +1,317 @@
+//! What the verbs need from the rest of the house, as two narrow traits that `app` implements.
+//!
+//! INVARIANT: a verb reaches nothing but through these. Answering an approval takes an [`OperatorProof`].
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use serde::Serialize;
+use serde_json::{Map, Value};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::call::{Progress, Reply};
+use crate::config::Config;
+use crate::domain::{ApprovalId, Digest, Effects, Fault, Limits, Problems, RunId, StepId, Timestamp, ToolName};
+use crate::run::{Event, RunStatus};
+use crate::secrets::operator::OperatorProof;
+use crate::store::{ApprovalFilter, ApprovalRow, RunFilter, RunRow};
+
+/// What can be had without an open house, and the door into it.
+#[async_trait]
+pub trait Door: Send + Sync {
+    /// Opens the house of these settings. Files that are wrong are one fault with every problem in `details.problems`
+    /// (see [`Problems::into_fault`]).
+    async fn open(&self, config: &Config) -> Result<Arc<dyn House>, Fault>;
+
+    /// Serves MCP on standard input and output until its end. Settings that are wrong do not stop it: the client is told.
+    async fn serve(&self, config: Result<Config, Problems>) -> Result<(), Fault>;
+
+    /// What works on this machine; never fails as a whole.
+    async fn doctor(&self, config: &Config) -> Vec<Check>;
+
+    /// Reads one manifest file with its schemas and examples, as start-up would.
+    async fn check_manifest(&self, config: &Config, file: &Path) -> Result<ToolView, Fault>;
+
+    /// Reads one workflow file, as starting it would.
+    async fn check_workflow(&self, config: &Config, file: &Path) -> Result<WorkflowView, Fault>;
+}
+
+/// An open house.
+#[async_trait]
+pub trait House: Send + Sync {
+    /// Every tool, by name.
+    fn tools(&self) -> Vec<ToolView>;
+
+    /// Calls a tool as the operator from the command line, on the one path. `Err` only where there is not even a call.
+    async fn call(&self, ask: CallAsk) -> Result<Reply, Fault>;
+
+    /// Every workflow, by name.
+    fn workflows(&self) -> Vec<WorkflowView>;
+
+    /// One workflow: `UNKNOWN_WORKFLOW`, `WORKFLOW_INVALID`.
+    async fn workflow(&self, which: &WorkflowRef) -> Result<WorkflowView, Fault>;
+
+    /// Starts a run as the operator; nothing drives it yet.
+    async fn start(&self, which: &WorkflowRef, inputs: Map<String, Value>) -> Result<RunId, Fault>;
+
+    /// Drives a run in this process until it ends, waits for somebody, or `stop` fires (then what runs is drained first).
+    /// `LEASE_LOST` where another process drives it.
+    async fn drive(&self, run: &RunId, stop: CancellationToken, notes: Arc<dyn StepNotes>) -> Result<RunStatus, Fault>;
+
+    /// Answers a step that waits for data: `STEP_NOT_WAITING`, `INVALID_INPUT`.
+    async fn submit(&self, run: &RunId, step: &StepId, output: Value) -> Result<(), Fault>;
+
+    /// Stops a run: `UNKNOWN_RUN`, `RUN_STATE`.
+    async fn cancel(&self, run: &RunId, reason: Option<String>) -> Result<(), Fault>;
+
+    /// Runs, the newest first.
+    async fn runs(&self, filter: RunFilter) -> Result<Vec<RunRow>, Fault>;
+
+    /// One run with its steps: `UNKNOWN_RUN`.
+    async fn run(&self, run: &RunId) -> Result<RunView, Fault>;
+
+    /// Events of a run with `seq > after`, at most `limit`, in order.
+    async fn events(&self, run: &RunId, after: u64, limit: u32) -> Result<Vec<Event>, Fault>;
+
+    /// Fires whenever this process has committed something.
+    fn changes(&self) -> watch::Receiver<u64>;
+
+    /// Approvals, the newest first.
+    async fn approvals(&self, filter: ApprovalFilter) -> Result<Vec<ApprovalRow>, Fault>;
+
+    /// One approval: `UNKNOWN_APPROVAL`.
+    async fn approval(&self, id: &ApprovalId) -> Result<ApprovalRow, Fault>;
+
+    /// Says yes or no: `UNKNOWN_APPROVAL` unless it is pending. Returns it as it stands then.
+    async fn decide(&self, id: &ApprovalId, approve: bool, reason: Option<String>, proof: OperatorProof) -> Result<ApprovalRow, Fault>;
+
+    /// Reads the whole journal again.
+    async fn verify(&self) -> Result<AuditReport, Fault>;
+
+    /// The newest record; `None` in an empty journal.
+    async fn head(&self) -> Result<Option<AuditHead>, Fault>;
+
+    /// Gives everything back.
+    async fn close(&self);
+}
+
+/// A call from the command line.
+pub struct CallAsk {
+    /// Canonical or exposed name, as it was typed.
+    pub tool: String,
+    /// The arguments.
+    pub arguments: Value,
+    /// Where progress goes.
+    pub progress: Arc<dyn Progress>,
+    /// Fires when the operator breaks off.
+    pub cancel: CancellationToken,
+}
+
+/// Where the steps of a run that is driven here tell how far they are.
+pub trait StepNotes: Send + Sync {
+    /// A note for whoever watches; never awaited, may be dropped.
+    fn note(&self, step: &StepId, message: &str, done: Option<f64>, total: Option<f64>);
+}
+
+/// Which workflow.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum WorkflowRef {
+    /// One of the house's.
+    Name(String),
+    /// A file the operator named.
+    File(PathBuf),
+}
+
+/// A tool as the operator sees it.
+#[derive(Debug, Clone, Serialize)]
+pub struct ToolView {
+    /// Canonical name.
+    pub name: ToolName,
+    /// Version of its manifest.
+    pub version: String,
+    /// For lists.
+    pub title: String,
+    /// For the model.
+    pub description: String,
+    /// `builtin` or `python`.
+    pub executor: String,
+    /// The widest effects.
+    pub effects: Effects,
+    /// What it touches.
+    pub scopes: Vec<String>,
+    /// What a call may use up.
+    pub limits: Limits,
+    /// Whether recovery may run it again.
+    pub idempotent: bool,
+    /// Digest of manifest and schemas.
+    pub digest: Digest,
+    /// JSON Schema of the arguments.
+    pub input_schema: Value,
+    /// JSON Schema of the answer.
+    pub output_schema: Value,
+}
+
+/// A workflow as the operator sees it.
+#[derive(Debug, Clone, Serialize)]
+pub struct WorkflowView {
+    /// Its name.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// What it is for.
+    pub description: String,
+    /// Where it comes from: `shipped`, or a file.
+    pub source: String,
+    /// JSON Schema (an object) of its inputs.
+    pub inputs: Value,
+    /// Its steps, in an order in which they can run.
+    pub steps: Vec<PlannedStep>,
+}
+
+/// A step of a workflow.
+#[derive(Debug, Clone, Serialize)]
+pub struct PlannedStep {
+    /// Its name.
+    pub id: StepId,
+    /// Its kind.
+    pub kind: String,
+    /// What must end before it.
+    pub depends_on: Vec<StepId>,
+}
+
+/// A run with its steps: a projection of its events.
+#[derive(Debug, Clone, Serialize)]
+pub struct RunView {
+    /// As in lists.
+    #[serde(flatten)]
+    pub row: RunRow,
+    /// What was asked for, in words.
+    pub goal: Option<String>,
+    /// Its steps, in an order in which they can run; empty for an ad-hoc run.
+    pub steps: Vec<StepView>,
+    /// What came of it, where its workflow says.
+    pub output: Option<Value>,
+    /// Why it failed.
+    #[serde(serialize_with = "fault_json")]
+    pub error: Option<Fault>,
+    /// Its folder.
+    pub workspace: Option<PathBuf>,
+}
+
+/// A step of a run.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct StepView {
+    /// Its name.
+    pub id: StepId,
+    /// Its kind.
+    pub kind: String,
+    /// What must end before it.
+    pub depends_on: Vec<StepId>,
+    /// Where it stands.
+    pub state: StepState,
+    /// How often it was started.
+    pub attempt: u32,
+    /// When it was first started.
+    pub started: Option<Timestamp>,
+    /// When it ended.
+    pub ended: Option<Timestamp>,
+    /// For whom it waits.
+    pub waits_for: Option<WaitsFor>,
+    /// What came of it.
+    pub output: Option<Value>,
+    /// Why it failed, or why it is tried again.
+    #[serde(serialize_with = "fault_json")]
+    pub error: Option<Fault>,
+}
+
+/// Where a step stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StepState {
+    /// Its turn has not come.
+    Pending,
+    /// It runs.
+    Running,
+    /// It waits for somebody.
+    Waiting,
+    /// It ended well.
+    Succeeded,
+    /// It did not.
+    Failed,
+    /// Its condition did not hold, or what it needs failed.
+    Skipped,
+    /// The run was stopped.
+    Cancelled,
+}
+
+/// For whom a step waits.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(tag = "for", rename_all = "snake_case")]
+pub enum WaitsFor {
+    /// The operator's yes.
+    Approval {
+        /// Which.
+        approval: ApprovalId,
+    },
+    /// An agent's submission.
+    Agent,
+    /// A person's data.
+    UserInput,
+    /// A time.
+    Time {
+        /// When it goes on.
+        until: Timestamp,
+    },
+}
+
+/// One thing that works on this machine, or does not.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Check {
+    /// What was looked at.
+    pub name: String,
+    /// Whether it works.
+    pub ok: bool,
+    /// What was found.
+    pub detail: String,
+    /// What to do where it does not.
+    pub mend: Option<String>,
+}
+
+/// A journal that was read again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct AuditReport {
+    /// How many records were sound.
+    pub records: u64,
+    /// The newest sound one.
+    pub head: Option<AuditHead>,
+    /// The first that is not.
+    pub broken: Option<BrokenRecord>,
+}
+
+/// A place in the journal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct AuditHead {
+    /// Place, from 0.
+    pub index: u64,
+    /// Hash of the record.
+    pub hash: Digest,
+}
+
+/// A record that does not verify.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct BrokenRecord {
+    /// Place, from 0.
+    pub index: u64,
+    /// The run it claims to belong to.
+    pub run: Option<String>,
+    /// Its place there.
+    pub seq: Option<u64>,
+    /// What is wrong.
+    pub why: String,
+}
+
+fn fault_json<S: serde::Serializer>(fault: &Option<Fault>, serializer: S) -> Result<S::Ok, S::Error> {
+    fault.as_ref().map(Fault::to_json).serialize(serializer)
+}

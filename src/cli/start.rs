@@ -1,0 +1,173 @@
+//! From typed words to an exit code: parse, settings, log, house, verb.
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::Parser as _;
+use clap::error::ErrorKind;
+
+use crate::config::{self, Ambient, Config, LogLevel, Options};
+use crate::domain::{Clock, ErrorCode, Problems};
+use crate::secrets::operator::{Ask, FromDescriptor, FromTerminal};
+
+use super::args::{Invocation, PassphraseFrom, Verb};
+use super::exit::{Ending, Exit, Stop};
+use super::output::Console;
+use super::ports::{Door, House};
+use super::report::{note, report};
+use super::{approvals, audit, config as config_verb, doctor, init, run as run_verb, runs, serve, tools, workflows};
+
+/// What a verb works with: terminal, time, surroundings, and who answers for the operator.
+pub struct Desk {
+    /// Standard streams.
+    pub console: Console,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Environment and platform.
+    pub ambient: Ambient,
+    /// Who is asked for the passphrase where no descriptor is named.
+    pub passphrase: Arc<dyn Ask>,
+}
+
+impl Desk {
+    /// This process's.
+    #[must_use]
+    pub fn of_process(clock: Arc<dyn Clock>) -> Self {
+        let ambient = Ambient::of_process();
+        Self { console: Console::of_process(&ambient), clock, ambient, passphrase: Arc::new(FromTerminal) }
+    }
+}
+
+/// What a verb that needs the house works with.
+pub(super) struct Cx<'a> {
+    pub desk: &'a Desk,
+    pub config: &'a Config,
+    pub house: &'a dyn House,
+}
+
+impl Desk {
+    /// Who is asked for the passphrase.
+    pub(super) fn asks(&self, from: PassphraseFrom) -> Arc<dyn Ask> {
+        match from.passphrase_fd {
+            Some(descriptor) => Arc::new(FromDescriptor(descriptor)),
+            None => self.passphrase.clone(),
+        }
+    }
+}
+
+/// The whole command line of this process.
+pub async fn main(door: &dyn Door, clock: Arc<dyn Clock>) -> ExitCode {
+    let desk = Desk::of_process(clock);
+    match parse(config::process_args(), &desk.console) {
+        Ok(invocation) => {
+            start_log(&invocation, &desk);
+            run(invocation, &desk, door).await.into()
+        }
+        Err(exit) => exit.into(),
+    }
+}
+
+/// Reads what was typed (without the program's name). Help and version go to stdout, mistakes to stderr.
+///
+/// # Errors
+/// The exit code, where there is nothing more to do.
+pub fn parse(args: impl IntoIterator<Item = OsString>, console: &Console) -> Result<Invocation, Exit> {
+    let args = std::iter::once(OsString::from("toolgate")).chain(args);
+    Invocation::try_parse_from(args).map_err(|error| {
+        let text = error.render();
+        let (text, plain) = (text.ansi().to_string(), text.to_string());
+        if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
+            let _ = console.data(if console.looks().width.is_some() && console.looks().colour { &text } else { &plain });
+            Exit::Ok
+        } else {
+            console.tell(if console.looks().colour { &text } else { &plain });
+            Exit::Usage
+        }
+    })
+}
+
+/// Does what was typed.
+pub async fn run(invocation: Invocation, desk: &Desk, door: &dyn Door) -> Exit {
+    let json = invocation.verb.json();
+    match dispatch(invocation, desk, door).await {
+        Ok(exit) => exit,
+        Err(Stop::Fault(fault)) => {
+            report(&desk.console, &fault, json);
+            Exit::of(fault.code)
+        }
+        // Whoever read the output has seen enough.
+        Err(Stop::Output(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => Exit::Ok,
+        Err(Stop::Output(error)) => {
+            desk.console.tell(&format!("error: the output cannot be written: {error}\n"));
+            Exit::Failed
+        }
+    }
+}
+
+async fn dispatch(invocation: Invocation, desk: &Desk, door: &dyn Door) -> Ending {
+    let options = options(&invocation);
+    let loaded = config::load(&options, &desk.ambient);
+    if let Verb::Serve(_) = &invocation.verb {
+        return serve::run(loaded, door).await;
+    }
+    let config = loaded.map_err(|problems: Problems| Stop::Fault(problems.into_fault(ErrorCode::ConfigInvalid)))?;
+    if !invocation.verb.json() {
+        config.notes.iter().for_each(|text| note(&desk.console, text));
+    }
+    match &invocation.verb {
+        Verb::Serve(_) => Ok(Exit::Ok),
+        Verb::Init(args) => init::run(args, desk, &config),
+        Verb::Config(args) => config_verb::run(args, desk, &config),
+        Verb::Doctor(args) => doctor::run(args, desk, &config, door).await,
+        Verb::Workflows(args) if workflows::needs_no_house(args) => workflows::validate(args, desk, &config, door).await,
+        Verb::Tools(args) if tools::needs_no_house(args) => tools::check(args, desk, &config, door).await,
+        Verb::Run(_) | Verb::Runs(_) | Verb::Workflows(_) | Verb::Tools(_) | Verb::Approvals(_) | Verb::Audit(_) => {
+            let house = door.open(&config).await?;
+            let ending = inside(&invocation.verb, &Cx { desk, config: &config, house: house.as_ref() }).await;
+            house.close().await;
+            ending
+        }
+    }
+}
+
+async fn inside(verb: &Verb, cx: &Cx<'_>) -> Ending {
+    match verb {
+        Verb::Run(args) => run_verb::run(args, cx).await,
+        Verb::Runs(args) => runs::run(args, cx).await,
+        Verb::Workflows(args) => workflows::run(args, cx).await,
+        Verb::Tools(args) => tools::run(args, cx).await,
+        Verb::Approvals(args) => approvals::run(args, cx).await,
+        Verb::Audit(args) => audit::run(args, cx).await,
+        Verb::Serve(_) | Verb::Init(_) | Verb::Config(_) | Verb::Doctor(_) => Ok(Exit::Ok),
+    }
+}
+
+fn options(invocation: &Invocation) -> Options {
+    let (tool_names, toolsets) = match &invocation.verb {
+        Verb::Serve(serve) => (serve.tool_names.clone(), serve.toolsets.clone()),
+        _ => (None, None),
+    };
+    Options { home: invocation.home.clone(), config: invocation.config.clone(), log: invocation.log.clone(), tool_names, toolsets }
+}
+
+/// Starts logging to stderr. Settings that are wrong are told by the verb; until then the verb's own level holds.
+fn start_log(invocation: &Invocation, desk: &Desk) {
+    let usual = if matches!(invocation.verb, Verb::Serve(_)) { LogLevel::Info } else { LogLevel::Warn };
+    let level = config::load(&options(invocation), &desk.ambient).ok().and_then(|config| config.log.value).unwrap_or(usual);
+    // Libraries are one level quieter than the house.
+    let directives = match level {
+        LogLevel::Off => "off",
+        LogLevel::Error => "error",
+        LogLevel::Warn => "error,toolgate=warn",
+        LogLevel::Info => "warn,toolgate=info",
+        LogLevel::Debug => "info,toolgate=debug",
+        LogLevel::Trace => "debug,toolgate=trace",
+    };
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(tracing_subscriber::EnvFilter::new(directives))
+        .with_writer(std::io::stderr)
+        .with_ansi(desk.console.looks().colour);
+    // Somebody else's subscriber is as good.
+    let _ = log.try_init();
+}
