@@ -117,17 +117,3 @@ async fn rendered_files_can_be_put_in_place() {
     assert!(bench.root.join("line_item_service/migrations/0001_create.sql").is_file());
 }
 
-//TEMP-BEGIN
-#[tokio::test]
-async fn temp_render() {
-    let bench = bench();
-    for name in ["Listing", "HTTPRoute", "Category"] {
-        let made = call(&codegen(), &bench, json!({ "template": "stdlib_service", "resource": name, "plan": {"summary": "the plan"}, "research": {"citations": [{"title":"a","source":"b"}]} })).await.unwrap();
-        for file in made["files"].as_array().unwrap() {
-            let whole = std::path::Path::new("/tmp/w/tools-render").join(name).join(file["path"].as_str().unwrap());
-            std::fs::create_dir_all(whole.parent().unwrap()).unwrap();
-            std::fs::write(whole, file["content"].as_str().unwrap()).unwrap();
-        }
-    }
-}
-//TEMP-END

@@ -48,7 +48,7 @@ class {{ name }}Draft:
 
     def changed_by(self, data: object) -> {{ name }}Draft:
         """Return this draft with the fields that ``data`` gives."""
-        return {{ name }}Draft(**{**asdict(self), **_checked(data)})  # type: ignore[arg-type]
+        return {{ name }}Draft(**{**asdict(self), **_checked(data)})
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,9 +30,7 @@ class Client:
     def __init__(self, application: Application) -> None:
         self._application = application
 
-    def request(
-        self, method: str, path: str, body: Any = None, *, raw: bytes | None = None, **environ: str
-    ) -> Answer:
+    def request(self, method: str, path: str, body: Any = None, *, raw: bytes | None = None, **environ: str) -> Answer:
         """Send one request; ``body`` goes as JSON, ``raw`` as it is."""
         data = raw if raw is not None else b"" if body is None else json.dumps(body).encode()
         path, _, query = path.partition("?")
@@ -47,7 +45,7 @@ class Client:
         }
         setup_testing_defaults(request)
         seen: list[tuple[str, list[tuple[str, str]]]] = []
-        chunks = self._application(request, lambda status, headers, _=None: seen.append((status, headers)))  # type: ignore[arg-type, return-value]
+        chunks = self._application(request, lambda status, headers, _=None: seen.append((status, headers)))  # type: ignore[arg-type]
         content = b"".join(chunks)
         status, headers = seen[0]
         return Answer(int(status.split()[0]), dict(headers), json.loads(content) if content else None)

@@ -34,7 +34,8 @@ class DraftTest(unittest.TestCase):
         self.assertIn("name", self.problems({"name": "x" * (MAX_NAME + 1)}))
 
     def test_only_an_object_is_a_draft(self) -> None:
-        for data in (None, [], "name", 1):
+        cases: tuple[object, ...] = (None, [], "name", 1)
+        for data in cases:
             with self.subTest(data=data):
                 self.assertEqual(self.problems(data), {"body": "must be a JSON object"})
 

@@ -51,7 +51,7 @@ class RepositoryTest(ServiceTestCase):
         self.assertEqual(self.repository.list(status=Status.ACTIVE).total, 2)
 
     def test_text_is_never_sql(self) -> None:
-        name = "x'); DROP TABLE \"{{ plural }}\"; --"
+        name = "x'); DROP TABLE {{ plural }}; --"
         self.assertEqual(self.repository.create({{ name }}Draft(name)).name, name)
         self.assertEqual(self.repository.list().total, 1)
 
