@@ -140,7 +140,7 @@ impl Catalog {
             if toolset.includes(published) {
                 listed.push(tool.clone());
             }
-            let entry = Entry { tool, may_mark: !mentions(&published.output, "truncated") };
+            let entry = Entry { tool, may_mark: !declares(&published.output, &published.output, "truncated", 0) };
             known.insert(published.name.exposed(), entry.clone());
             known.insert(published.name.as_str().to_owned(), entry);
         }
@@ -200,10 +200,15 @@ fn annotations(effects: &Effects, idempotent: bool) -> ToolAnnotations {
     hints.open_world(effects.contains(Effect::Egress) || effects.contains(Effect::ExternalWrite))
 }
 
-fn mentions(schema: &Value, member: &str) -> bool {
-    match schema {
-        Value::Object(members) => members.iter().any(|(word, value)| word == member || mentions(value, member)),
-        Value::Array(items) => items.iter().any(|item| mentions(item, member)),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
+/// Whether an answer of this schema may have a member of that name at its top.
+fn declares(schema: &Value, root: &Value, member: &str, depth: usize) -> bool {
+    if depth > 16 || schema.get("properties").is_some_and(|properties| properties.get(member).is_some()) {
+        return true;
     }
+    let target = schema.get("$ref").and_then(Value::as_str).and_then(|target| target.strip_prefix('#'));
+    if target.is_some_and(|pointer| root.pointer(pointer).is_none_or(|schema| declares(schema, root, member, depth + 1))) {
+        return true;
+    }
+    let branches = ["anyOf", "oneOf", "allOf"].into_iter().filter_map(|word| schema.get(word).and_then(Value::as_array));
+    branches.flatten().any(|branch| declares(branch, root, member, depth + 1))
 }

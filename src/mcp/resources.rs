@@ -90,11 +90,11 @@ pub(super) async fn list(reader: &impl Reader) -> Result<Vec<Resource>, Refused>
 fn run_resource(run: &Value) -> Option<Resource> {
     let text = |name: &str| run.get(name).and_then(Value::as_str);
     let id = text("run_id")?;
-    let what = text("workflow").or_else(|| text("kind")).unwrap_or("run");
+    let what = text("workflow").filter(|name| !name.is_empty()).unwrap_or("run");
     let mut resource = Resource::new(format!("run://{id}"), id).with_title(what).with_mime_type("application/json");
-    let about: Vec<&str> = [text("status"), text("goal")].into_iter().flatten().collect();
+    let about: Vec<&str> = [text("status"), text("created")].into_iter().flatten().collect();
     if !about.is_empty() {
-        resource = resource.with_description(about.join(": "));
+        resource = resource.with_description(about.join(", since "));
     }
     Some(resource)
 }
@@ -124,28 +124,30 @@ async fn artifact(reader: &impl Reader, uri: &str, id: &ArtifactId) -> Result<Re
         }
         let before = bytes.len();
         bytes.extend(page_bytes(&page)?);
-        if u64::try_from(bytes.len()).is_ok_and(|read| read >= size) || bytes.len() == before {
-            let media_type = page.get("media_type").and_then(Value::as_str).map(str::to_owned);
-            return Ok(contents(bytes, media_type, uri));
+        if page.get("next_offset").and_then(Value::as_u64).is_none() || bytes.len() == before {
+            return Ok(contents(bytes, uri));
         }
     }
 }
 
-/// A page holds its bytes as `content` where they are text, else as `content_base64`.
+/// A page holds its bytes as `text` where they are text, else as `base64`.
 fn page_bytes(page: &Value) -> Result<Vec<u8>, Fault> {
-    let text = |name: &str| page.get(name).and_then(Value::as_str);
-    if let Some(content) = text("content") {
-        return Ok(content.as_bytes().to_vec());
+    let part = |name: &str| page.get(name).and_then(Value::as_str);
+    if let Some(text) = part("text") {
+        return Ok(text.as_bytes().to_vec());
     }
-    let encoded = text("content_base64").ok_or_else(|| Fault::internal("a page of an artifact has no content"))?;
+    let encoded = part("base64").ok_or_else(|| Fault::internal("a page of an artifact has no content"))?;
     STANDARD.decode(encoded).map_err(|error| Fault::internal(format!("a page of an artifact is not base64: {error}")))
 }
 
-fn contents(bytes: Vec<u8>, media_type: Option<String>, uri: &str) -> ResourceContents {
+fn contents(bytes: Vec<u8>, uri: &str) -> ResourceContents {
     match String::from_utf8(bytes) {
-        Ok(text) => ResourceContents::text(text, uri).with_mime_type(media_type.unwrap_or_else(|| "text/plain".to_owned())),
-        Err(error) => ResourceContents::blob(STANDARD.encode(error.as_bytes()), uri)
-            .with_mime_type(media_type.unwrap_or_else(|| "application/octet-stream".to_owned())),
+        Ok(text) => {
+            // Large answers are stored as JSON; whatever else is text is just that.
+            let is_json = serde_json::from_str::<serde::de::IgnoredAny>(&text).is_ok();
+            ResourceContents::text(text, uri).with_mime_type(if is_json { "application/json" } else { "text/plain" })
+        }
+        Err(error) => ResourceContents::blob(STANDARD.encode(error.as_bytes()), uri).with_mime_type("application/octet-stream"),
     }
 }
 

@@ -36,12 +36,14 @@ pub struct StdioOptions {
 }
 
 /// What a model reads before it uses any tool.
-const INSTRUCTIONS: &str = "toolgate runs code, files, git, drive and web tools under a policy, and workflows made of them. \
-To build a service: run_start {workflow: \"build_service\", inputs: {resource: \"Listing\"}}, then loop: run_watch {run_id, cursor, \
-wait_sec: 30}; for every entry of `waiting` whose kind is an agent step do what its prompt says and answer with run_submit {run_id, \
-step_id, output}, where output fits its output_schema; stop when `done`. Steps that wait for an approval are answered by the human, not by you. \
-An error has {error: {code, message, hint}}: do what the hint says. APPROVAL_REQUIRED means: ask the user to approve as told in \
-`details`, then make the same call again. Large answers are cut; read the whole with artifact_read.";
+const INSTRUCTIONS: &str = "\
+toolgate runs code, files, git, drive and web tools under a policy, and workflows made of them.
+To build a service: run_start {workflow: \"build_service\", inputs: {resource: \"Listing\"}}, then repeat run_watch {run_id, cursor, \
+wait_sec: 30}. For each entry of `waiting` with waiting_for \"agent\" do what its prompt says and answer with run_submit {run_id, step_id, \
+output}, where output fits its output_schema. Stop when `done`. Entries that wait for a human are not yours to answer: tell the user.
+An error is {error: {code, message, hint}}: do what the hint says. After APPROVAL_REQUIRED tell the user what `details.how` says, then make \
+the same call again.
+Long answers are cut: artifact_read gives the whole. tool_search finds tools that are not listed; tool_call calls them.";
 
 /// After the input's end everything is over within this, whatever still hangs.
 const LAST_MOMENT: Duration = Duration::from_millis(850);

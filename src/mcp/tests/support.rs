@@ -116,16 +116,20 @@ fn fault(text: &str) -> Fault {
     }
 }
 
-/// An artifact of 300,000 bytes, 100,000 a page; or of five bytes that are no text.
+/// An artifact of 300,000 bytes, 100,000 a page; or of five bytes that are no text; or a huge one.
 fn page(arguments: &Value) -> Result<Value, Fault> {
     let id = arguments["artifact"].as_str().unwrap_or_default();
-    let offset = arguments["offset"].as_u64().unwrap_or_default();
+    let next = arguments["offset"].as_u64().unwrap_or_default() + 100_000;
     if id.starts_with("aa") {
-        Ok(json!({"content": "y".repeat(100_000), "offset": offset, "size": 300_000, "media_type": "text/plain"}))
+        let mut page = json!({"text": "y".repeat(100_000), "size": 300_000});
+        if next < 300_000 {
+            page["next_offset"] = json!(next);
+        }
+        Ok(page)
     } else if id.starts_with("bb") {
-        Ok(json!({"content_base64": "AP/+gAE=", "offset": 0, "size": 5, "media_type": "image/x"}))
+        Ok(json!({"base64": "AP/+gAE=", "size": 5}))
     } else if id.starts_with("cc") {
-        Ok(json!({"content": "z", "offset": 0, "size": 1_u64 << 40, "media_type": "text/plain"}))
+        Ok(json!({"text": "z", "size": 1_u64 << 40, "next_offset": 1}))
     } else {
         Err(Fault::new(ErrorCode::UnknownArtifact, "no such artifact"))
     }

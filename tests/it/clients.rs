@@ -1,0 +1,55 @@
+//! The Python MCP client drives the real binary, in both protocol generations.
+//!
+//! `TOOLGATE_TEST_PYTHON` names a Python with the packages of `tests/clients/requirements.txt`; without it `python3` is tried. Where
+//! neither has them the tests say so and pass, unless `TOOLGATE_TEST_REQUIRE_CLIENTS` is set.
+
+use std::process::{Command, Stdio};
+
+use crate::support::root;
+
+/// A Python that can import the client, or why there is none.
+#[expect(clippy::disallowed_methods, reason = "a test starts programs")]
+fn python() -> Result<String, String> {
+    let named = std::env::var("TOOLGATE_TEST_PYTHON").ok();
+    let python = named.unwrap_or_else(|| "python3".to_owned());
+    let has_client = Command::new(&python).args(["-c", "from mcp import Client"]).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    match has_client {
+        Ok(status) if status.success() => Ok(python),
+        Ok(_) => Err(format!("`{python}` lacks the packages of tests/clients/requirements.txt")),
+        Err(error) => Err(format!("`{python}` does not start: {error}")),
+    }
+}
+
+#[expect(clippy::disallowed_methods, clippy::print_stderr, reason = "a test starts programs, and says why it was skipped")]
+fn run(script: &str) {
+    let python = match python() {
+        Ok(python) => python,
+        Err(why) if std::env::var_os("TOOLGATE_TEST_REQUIRE_CLIENTS").is_some() => panic!("{why}"),
+        Err(why) => {
+            eprintln!("skipped: {why}; set TOOLGATE_TEST_PYTHON to one that has them");
+            return;
+        }
+    };
+    let home = tempfile::tempdir().unwrap();
+    let output = Command::new(python)
+        .arg("-B")
+        .arg(root().join("tests/clients").join(script))
+        .args([env!("CARGO_BIN_EXE_toolgate"), "--home", home.path().to_str().unwrap(), "serve"])
+        .output()
+        .unwrap();
+    let (told, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let errors: Vec<&str> = errors.lines().collect();
+    let last_errors = errors[errors.len().saturating_sub(60)..].join("\n");
+    assert!(output.status.success(), "{script}: {}\n{told}\n{last_errors}", output.status);
+    assert!(told.lines().filter(|line| line.starts_with("PASS [auto]")).count() > 10, "{script} checked next to nothing:\n{told}");
+}
+
+#[test]
+fn a_client_runs_python() {
+    run("python_run.py");
+}
+
+#[test]
+fn a_client_builds_a_service() {
+    run("build_service.py");
+}

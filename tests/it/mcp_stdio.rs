@@ -1,0 +1,194 @@
+//! The real binary over raw lines: what standard output carries, and how soon the process is gone.
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+/// The most time from the end of input, or the order to stop, to the end of the process.
+const GONE_WITHIN: Duration = Duration::from_secs(1);
+
+/// The first start in a home compiles the sandbox, on a machine that runs other tests too.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(180);
+
+/// A running server.
+struct Server {
+    child: Child,
+    input: Option<ChildStdin>,
+    lines: Receiver<String>,
+}
+
+impl Server {
+    #[expect(clippy::disallowed_methods, reason = "a test starts programs")]
+    fn start(home: &Path) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_toolgate"))
+            .args(["--home", home.to_str().unwrap(), "serve"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let output = child.stdout.take().unwrap();
+        let (sender, lines) = channel();
+        std::thread::spawn(move || {
+            for line in BufReader::new(output).lines() {
+                let Ok(line) = line else { break };
+                if sender.send(line).is_err() {
+                    break;
+                }
+            }
+        });
+        Self { input: child.stdin.take(), child, lines }
+    }
+
+    /// A server that a client of the older generation has opened.
+    fn opened(home: &Path) -> Self {
+        let mut server = Self::start(home);
+        let params = json!({"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}});
+        server.request(1, "initialize", params);
+        server.send(&json!({"jsonrpc": "2.0", "method": "notifications/initialized"}));
+        server
+    }
+
+    fn raw(&mut self, bytes: &[u8]) {
+        let input = self.input.as_mut().unwrap();
+        input.write_all(bytes).unwrap();
+        input.flush().unwrap();
+    }
+
+    fn send(&mut self, message: &Value) {
+        self.raw(format!("{message}\n").as_bytes());
+    }
+
+    /// Sends a request and gives its answer; every line on the way must be a protocol message.
+    fn request(&mut self, id: i64, method: &str, params: Value) -> Value {
+        self.send(&json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params}));
+        loop {
+            let message = protocol_message(&self.lines.recv_timeout(ANSWERED_WITHIN).expect("no answer"));
+            if message["id"] == id {
+                return message;
+            }
+        }
+    }
+
+    fn python(&mut self, id: i64, code: &str) -> Value {
+        let arguments = json!({"entrypoint": "inline", "code": code});
+        self.request(id, "tools/call", json!({"name": "python_run", "arguments": arguments}))["result"].clone()
+    }
+
+    /// Waits for the end of the process and gives its status and how long that took.
+    fn wait(&mut self) -> (ExitStatus, Duration) {
+        let begin = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return (status, begin.elapsed());
+            }
+            assert!(begin.elapsed() < Duration::from_secs(20), "the server does not end");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn protocol_message(line: &str) -> Value {
+    let message: Value = serde_json::from_str(line).unwrap_or_else(|_| panic!("no protocol line: {line:?}"));
+    assert_eq!(message["jsonrpc"], "2.0", "no protocol message: {line}");
+    message
+}
+
+#[test]
+fn standard_output_carries_protocol_lines_only() {
+    let home = tempfile::tempdir().unwrap();
+    let mut server = Server::opened(home.path());
+    let code = "import os, sys\nprint('to stdout')\nprint('to stderr', file=sys.stderr)\nos.write(1, b'raw\\n')";
+    let answer = server.python(2, code);
+    assert!(answer["structuredContent"]["stdout"].as_str().unwrap().contains("to stdout"), "{answer}");
+    for line in [&b"\xff\xfe\n"[..], b"{\n", b"[]\n", b"\n"] {
+        server.raw(line);
+    }
+    assert_eq!(server.python(3, "print(1)")["structuredContent"]["stdout"], "1\n");
+    server.input = None;
+    server.wait();
+    for line in server.lines.try_iter() {
+        protocol_message(&line);
+    }
+}
+
+#[test]
+fn the_end_of_input_ends_the_process_within_a_second() {
+    let home = tempfile::tempdir().unwrap();
+    let mut server = Server::opened(home.path());
+    server.python(2, "print('warm')");
+    let busy = json!({"name": "python_run", "arguments": {"entrypoint": "inline", "code": "while True: pass", "timeout_sec": 30}});
+    server.send(&json!({"jsonrpc": "2.0", "id": 3, "method": "tools/call", "params": busy}));
+    std::thread::sleep(Duration::from_millis(300));
+    server.input = None;
+    let (status, took) = server.wait();
+    assert!(status.success(), "{status}");
+    assert!(took < GONE_WITHIN, "{took:?}");
+
+    let mut idle = Server::opened(home.path());
+    idle.input = None;
+    let (status, took) = idle.wait();
+    assert!(status.success() && took < GONE_WITHIN, "{status}, {took:?}");
+
+    let mut silent = Server::start(home.path());
+    std::thread::sleep(Duration::from_millis(200));
+    silent.input = None;
+    let (status, took) = silent.wait();
+    assert!(status.success() && took < GONE_WITHIN, "nobody said anything: {status}, {took:?}");
+}
+
+#[cfg(unix)]
+#[test]
+fn the_order_to_stop_ends_the_process_within_a_second() {
+    use rustix::process::{Pid, Signal, kill_process};
+    let home = tempfile::tempdir().unwrap();
+    for signal in [Signal::TERM, Signal::INT] {
+        let mut server = Server::opened(home.path());
+        kill_process(Pid::from_child(&server.child), signal).unwrap();
+        let (status, took) = server.wait();
+        assert!(status.success(), "{signal:?}: {status}");
+        assert!(took < GONE_WITHIN, "{signal:?}: {took:?}");
+    }
+}
+
+#[test]
+fn the_list_of_the_usual_tools_stays_small() {
+    let home = tempfile::tempdir().unwrap();
+    let mut server = Server::opened(home.path());
+    let result = server.request(2, "tools/list", json!({}))["result"].clone();
+    let tools = result["tools"].as_array().unwrap();
+    let mut sizes: Vec<(usize, &str)> = tools.iter().map(|tool| (tool.to_string().len(), tool["name"].as_str().unwrap())).collect();
+    sizes.sort_unstable_by(|a, b| b.cmp(a));
+    assert!(tools.len() >= 10, "{sizes:?}");
+    assert!(result.to_string().len() <= 20 * 1024, "{} bytes: {sizes:?}", result.to_string().len());
+    for tool in tools {
+        assert!(tool.to_string().is_ascii(), "{} is described with more than ASCII", tool["name"]);
+        assert!(tool["description"].as_str().unwrap().len() <= 2048, "{}", tool["name"]);
+        assert_eq!(tool["inputSchema"]["type"], "object", "{}", tool["name"]);
+    }
+}
+
+#[test]
+fn a_broken_file_is_told_in_the_client() {
+    let home = tempfile::tempdir().unwrap();
+    std::fs::create_dir_all(home.path().join("tool-manifests")).unwrap();
+    std::fs::write(home.path().join("tool-manifests/broken.yaml"), "name: my.tool\nsurprise: 1\n").unwrap();
+    let mut server = Server::opened(home.path());
+    let tools = server.request(2, "tools/list", json!({}))["result"]["tools"].clone();
+    let names: Vec<&str> = tools.as_array().unwrap().iter().map(|tool| tool["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["toolgate_status"]);
+    let answer = server.request(3, "tools/call", json!({"name": "toolgate_status", "arguments": {}}));
+    let told = answer["result"]["structuredContent"].to_string();
+    assert!(told.contains("broken.yaml") && told.contains("surprise"), "{told}");
+}
