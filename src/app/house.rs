@@ -162,7 +162,7 @@ impl House for App {
         Ok(AuditReport {
             records: report.events,
             head: report.head.map(|(index, hash)| AuditHead { index, hash }),
-            broken: report.bad.map(|bad| BrokenRecord { index: bad.index, run: bad.run_id, seq: bad.seq, why: bad.why }),
+            broken: report.bad.map(|bad| BrokenRecord { index: bad.index, run: bad.run_id, why: bad.why }),
         })
     }
 

@@ -37,8 +37,7 @@ fn tell(found: &AuditReport, cx: &Cx<'_>) -> std::io::Result<()> {
     let console = &cx.desk.console;
     if let Some(broken) = &found.broken {
         let run = broken.run.as_ref().map(|run| format!(" of {run}")).unwrap_or_default();
-        let seq = broken.seq.map(|seq| format!(", event {seq}{run}")).unwrap_or_default();
-        let fault = Fault::new(ErrorCode::AuditBroken, format!("record {}{seq} does not verify: {}", broken.index, broken.why))
+        let fault = Fault::new(ErrorCode::AuditBroken, format!("record {}{run} does not verify: {}", broken.index, broken.why))
             .hint(format!("{} records before it are sound; keep the database as it is and compare it with a copy", found.records));
         report(console, &fault, false);
         return Ok(());

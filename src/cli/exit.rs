@@ -84,6 +84,7 @@ impl Exit {
             | ErrorCode::GitNothingToCommit
             | ErrorCode::FilterFailed
             | ErrorCode::DriveUnavailable
+            | ErrorCode::EvalFailed
             | ErrorCode::OutcomeUnknown
             | ErrorCode::StoreFailed
             | ErrorCode::StoreTooNew

@@ -305,9 +305,7 @@ pub struct BrokenRecord {
     /// Place, from 0.
     pub index: u64,
     /// The run it claims to belong to.
-    pub run: Option<String>,
-    /// Its place there.
-    pub seq: Option<u64>,
+    pub run: Option<RunId>,
     /// What is wrong.
     pub why: String,
 }
