@@ -372,7 +372,7 @@ async fn audit() {
     *scene.house.audit_broken.lock().unwrap() = true;
     insta::assert_snapshot!(scene.call(&["audit", "verify"]).await.whole(), @"
     --- stderr
-    error[AUDIT_BROKEN]: record 7, event 3 of run_018bcfe5680070008000000000000001 does not verify: its hash is another
+    error[AUDIT_BROKEN]: record 7 of run_018bcfe5680070008000000000000001 does not verify: its hash is another
       hint: 7 records before it are sound; keep the database as it is and compare it with a copy
     --- exit 1
     ");
