@@ -62,16 +62,16 @@ pub(super) async fn follow(id: &RunId, args: &args::Follow, mut answers: BTreeMa
         };
         screen.show(&view, cx).await?;
         if view.row.status.is_final() {
-            screen.leave();
+            screen.leave(&view, cx);
             return run::result(&view, args.json, cx);
         }
         if stop.is_cancelled() {
-            screen.leave();
+            screen.leave(&view, cx);
             cx.desk.console.tell(&format!("broken off; the run is kept: `{} runs watch {id}` goes on with it\n", command(cx)));
             return Ok(Exit::Failed);
         }
         if !answer_one(&view, &mut answers, args, &mut screen, cx).await? {
-            screen.leave();
+            screen.leave(&view, cx);
             return waiting(&view, args.json, cx);
         }
     }
@@ -262,9 +262,13 @@ impl Screen {
         }
     }
 
-    fn leave(&mut self) {
+    /// Leaves the tree as it stands now, as plain lines.
+    fn leave(&mut self, view: &RunView, cx: &Cx<'_>) {
         if let Form::Tree(tree) = &mut self.form {
-            tree.leave();
+            tree.clear();
+            for line in lines(view, &self.notes, cx.desk.clock.now()) {
+                cx.desk.console.tell(&format!("{line}\n"));
+            }
         }
     }
 }

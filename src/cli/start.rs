@@ -144,10 +144,9 @@ async fn inside(verb: &Verb, cx: &Cx<'_>) -> Ending {
 }
 
 fn options(invocation: &Invocation) -> Options {
-    let (tool_names, toolsets) = match &invocation.verb {
-        Verb::Serve(serve) => (serve.tool_names.clone(), serve.toolsets.clone()),
-        _ => (None, None),
-    };
+    let serve = if let Verb::Serve(serve) = &invocation.verb { Some(serve) } else { None };
+    let tool_names = serve.and_then(|serve| serve.tool_names.clone());
+    let toolsets = serve.and_then(|serve| serve.toolsets.clone());
     Options { home: invocation.home.clone(), config: invocation.config.clone(), log: invocation.log.clone(), tool_names, toolsets }
 }
 

@@ -131,7 +131,6 @@ impl LiveTree {
         }
         for (bar, line) in self.bars.iter().zip(lines) {
             bar.set_message(line.clone());
-            bar.tick();
         }
     }
 
@@ -139,10 +138,5 @@ impl LiveTree {
     pub(super) fn clear(&mut self) {
         let _ = self.group.clear();
         *self = Self::new();
-    }
-
-    /// Leaves the tree as it stands.
-    pub(super) fn leave(&mut self) {
-        self.bars.iter().for_each(ProgressBar::abandon);
     }
 }
