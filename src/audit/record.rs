@@ -131,20 +131,20 @@ fn prepare_with(draft: Draft, mut draw: impl FnMut(&mut [u8; 32])) -> Result<Pre
 impl Prepared {
     /// The record at this place. The members stand in the order that RFC 8785 asks for; a test compares with the canonicaliser.
     #[must_use]
-    pub fn seal(self, place: &Place) -> Sealed {
+    pub fn seal(&self, place: &Place) -> Sealed {
         let Self { before_index, before_prev, before_seq, before_ts, values } = self;
         let Place { index, run, seq, ts, prev } = place;
         let mut record = String::with_capacity(before_index.len() + before_prev.len() + before_seq.len() + before_ts.len() + 240);
-        record.push_str(&before_index);
+        record.push_str(before_index);
         let _ = write!(record, "\"index\":{index},");
-        record.push_str(&before_prev);
+        record.push_str(before_prev);
         let _ = write!(record, "\"prev_hash\":\"{prev}\",\"run_id\":\"{run}\",");
-        record.push_str(&before_seq);
+        record.push_str(before_seq);
         let _ = write!(record, "\"seq\":{seq},");
-        record.push_str(&before_ts);
+        record.push_str(before_ts);
         let _ = write!(record, "\"ts\":\"{ts}\",\"v\":{VERSION}}}");
         let hash = hash(record.as_bytes());
-        Sealed { record, hash, values }
+        Sealed { record, hash, values: values.clone() }
     }
 }
 

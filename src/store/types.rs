@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::call::ArtifactRef;
 use crate::domain::{ApprovalId, CallId, Clock, Digest, Fault, OwnerId, Principal, RunId, StepId, Timestamp, ToolName};
 use crate::run::{EventDraft, RunKind, RunStatus};
 
@@ -98,6 +99,8 @@ pub enum Change {
     },
     /// The call ended; a second outcome of the same call fails the transaction.
     CloseCall(CallId),
+    /// The artifact belongs to the run; linking it again changes nothing.
+    LinkArtifact(ArtifactRef),
 }
 
 /// A question to a human, to be stored.
@@ -267,3 +270,27 @@ pub struct RecordColumns {
 
 /// The signature of every store function's failure.
 pub type StoreResult<T> = Result<T, Fault>;
+
+/// What verifying the journal found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct VerifyReport {
+    /// How many records are sound, from the first on.
+    pub events: u64,
+    /// How many of their sealed values were taken away.
+    pub redacted: u64,
+    /// Place and hash of the last sound record.
+    pub head: Option<(u64, Digest)>,
+    /// The first record that is not.
+    pub bad: Option<BadRecord>,
+}
+
+/// The first record that is not sound.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct BadRecord {
+    /// Its place in the journal.
+    pub index: u64,
+    /// Its run, as far as that can be told.
+    pub run_id: Option<RunId>,
+    /// What is wrong with it: lower case, no final period.
+    pub why: String,
+}

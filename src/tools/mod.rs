@@ -4,6 +4,7 @@
 //! without a Grant. Does not decide whether a call may run.
 
 mod blocking;
+pub mod control;
 pub mod drive;
 pub mod handler;
 pub mod notify;

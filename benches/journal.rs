@@ -1,0 +1,188 @@
+//! The journal's figures: group commit against single durable commits, and verification. Prints ratios of one run, as absolute rates
+//! say more about the disk than about us. `cargo bench --bench journal [-- seconds]`.
+
+#![expect(clippy::print_stdout, clippy::unwrap_used, clippy::disallowed_methods, reason = "a benchmark prints its table and may stop at the first failure")]
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
+use sqlx::{ConnectOptions as _, Connection as _};
+use toolgate::audit::{self, Chain, Link, View};
+use toolgate::domain::{Actor, Clock, OwnerId, Principal, RunId, Timestamp};
+use toolgate::run::{EventDraft, EventKind, RunKind};
+use toolgate::store::{Append, Change, Durability, OpenOptions, Store, StoredRecord};
+
+const EVENTS: u64 = 200_000;
+
+struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now(&self) -> Timestamp {
+        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+        Timestamp::from_unix_millis(u64::try_from(since.as_millis()).unwrap())
+    }
+}
+
+async fn open(home: &Path, durability: Durability) -> Store {
+    let options = OpenOptions { home: Some(home.to_owned()), owner: OwnerId::mint(SystemClock.now()), clock: Arc::new(SystemClock), durability };
+    Store::open(options).await.unwrap()
+}
+
+/// As large as a usual intent: a tool's name, digests, effects, and sealed arguments.
+fn event(n: u64) -> EventDraft {
+    EventDraft::new(EventKind::ToolCall, Actor::agent(Principal::local()))
+        .step(Some("eval".parse().unwrap()))
+        .field("tool", "python.run")
+        .field("version", "1.0.0")
+        .field("digest", "0f343b0931126a20f133d67c2b018a3b5b0f6d1a2a5d5b2f1f0e1d9d5d2c1b0a")
+        .field("n", n)
+        .sealed("arguments", serde_json::json!({ "code": "print('hello')", "timeout_sec": 30 }))
+}
+
+async fn create(store: &Store) -> RunId {
+    let run = RunId::mint(SystemClock.now());
+    let created = EventDraft::new(EventKind::RunCreated, Actor::system());
+    let change = Change::CreateRun { kind: RunKind::Adhoc, workflow: None, principal: Principal::local() };
+    store.append(Append { run: Some(run), events: vec![created], changes: vec![change], ..Append::default() }).await.unwrap();
+    run
+}
+
+/// One durable row after the other, by SQLite and sqlx alone.
+async fn plain(home: &Path, span: Duration) -> f64 {
+    let options = SqliteConnectOptions::new()
+        .filename(home.join("plain.db"))
+        .create_if_missing(true)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .disable_statement_logging();
+    let mut connection = options.connect().await.unwrap();
+    sqlx::query("CREATE TABLE t (n INTEGER PRIMARY KEY, record BLOB)").execute(&mut connection).await.unwrap();
+    let (begin, mut count) = (Instant::now(), 0_u32);
+    while begin.elapsed() < span {
+        sqlx::query("INSERT INTO t (record) VALUES (zeroblob(700))").execute(&mut connection).await.unwrap();
+        count += 1;
+    }
+    let rate = f64::from(count) / begin.elapsed().as_secs_f64();
+    connection.close().await.unwrap();
+    rate
+}
+
+/// Appends by so many callers at once.
+async fn callers(home: &Path, callers: u32, durability: Durability, span: Duration) -> f64 {
+    let store = open(home, durability).await;
+    let begin = Instant::now();
+    let mut tasks = tokio::task::JoinSet::new();
+    for _ in 0..callers {
+        let store = store.clone();
+        let run = create(&store).await;
+        tasks.spawn(async move {
+            let mut count = 0_u32;
+            while begin.elapsed() < span {
+                store.append(Append { run: Some(run), events: vec![event(u64::from(count))], ..Append::default() }).await.unwrap();
+                count += 1;
+            }
+            count
+        });
+    }
+    let count: u32 = tasks.join_all().await.into_iter().sum();
+    let rate = f64::from(count) / begin.elapsed().as_secs_f64();
+    store.close().await;
+    rate
+}
+
+async fn fill(store: &Store) {
+    let mut tasks = tokio::task::JoinSet::new();
+    for _ in 0..20 {
+        let store = store.clone();
+        tasks.spawn(async move {
+            let run = create(&store).await;
+            for _ in 0..EVENTS / 20 / 100 {
+                store.append(Append { run: Some(run), events: (0..100).map(event).collect(), ..Append::default() }).await.unwrap();
+            }
+        });
+    }
+    tasks.join_all().await;
+}
+
+fn view(row: &StoredRecord) -> View<'_> {
+    View {
+        index: row.index,
+        run_id: &row.columns.run_id,
+        seq: row.columns.seq,
+        kind: &row.columns.kind,
+        step_id: row.columns.step_id.as_deref(),
+        call_id: row.columns.call_id.as_deref(),
+        record: &row.record,
+        hash: &row.hash,
+        sealed: row.sealed.as_deref(),
+    }
+}
+
+fn links(rows: &[StoredRecord]) -> Vec<Link> {
+    rows.iter().map(|row| audit::check(&view(row)).unwrap()).collect()
+}
+
+/// Verification without the database: on two threads, then the chain.
+fn pure(rows: &[StoredRecord]) -> Duration {
+    let begin = Instant::now();
+    let (first, second) = rows.split_at(rows.len() / 2);
+    let (first, second) = std::thread::scope(|scope| {
+        let second = scope.spawn(|| links(second));
+        (links(first), second.join().unwrap())
+    });
+    let mut chain = Chain::default();
+    first.iter().chain(&second).for_each(|link| chain.add(link).unwrap());
+    assert_eq!(chain.len(), rows.len() as u64);
+    begin.elapsed()
+}
+
+fn per_second(count: u64, span: Duration) -> f64 {
+    #[expect(clippy::cast_precision_loss, reason = "a rate")]
+    let count = count as f64;
+    count / span.as_secs_f64()
+}
+
+#[tokio::main(flavor = "multi_thread", worker_threads = 2)]
+async fn main() {
+    let seconds = std::env::args().filter_map(|argument| argument.parse().ok()).next().unwrap_or(3);
+    let span = Duration::from_secs(seconds);
+    let home = tempfile::tempdir_in(std::env::var_os("TOOLGATE_BENCH_DIR").unwrap_or_else(|| ".".into())).unwrap();
+
+    println!("{:<58}{:>12}{:>9}", "appends, one event each", "per second", "ratio");
+    let alone = plain(home.path(), span).await;
+    println!("{:<58}{alone:>12.0}{:>9.1}", "single durable commits, SQLite alone", 1.0);
+    for (name, count, durability) in [
+        ("1 caller, durable", 1, Durability::Full),
+        ("8 callers, durable", 8, Durability::Full),
+        ("64 callers, durable", 64, Durability::Full),
+        ("1 caller, relaxed", 1, Durability::Relaxed),
+        ("64 callers, relaxed", 64, Durability::Relaxed),
+    ] {
+        let rate = callers(&home.path().join(name), count, durability, span).await;
+        println!("{name:<58}{rate:>12.0}{:>9.1}", rate / alone);
+    }
+
+    let store = open(&home.path().join("verify"), Durability::Relaxed).await;
+    let begin = Instant::now();
+    fill(&store).await;
+    let filled = begin.elapsed();
+    let total = store.head().await.unwrap().unwrap().0 + 1;
+    println!("\n{:<58}{:>12}", format!("{total} events"), "per second");
+    println!("{:<58}{:>12.0}", "written 100 an append", per_second(total, filled));
+    let mut best = Duration::MAX;
+    for _ in 0..3 {
+        let begin = Instant::now();
+        let report = store.verify().await.unwrap();
+        best = best.min(begin.elapsed());
+        assert_eq!((report.events, report.bad), (total, None));
+    }
+    println!("{:<58}{:>12.0}", "verified from the file", per_second(total, best));
+    let rows = store.records(0, 0).await.unwrap();
+    let best = (0..3).map(|_| pure(&rows)).min().unwrap();
+    println!("{:<58}{:>12.0}", "verified in memory, two threads", per_second(total, best));
+    let bytes: usize = rows.iter().map(|row| row.record.len() + row.sealed.as_ref().map_or(0, String::len)).sum();
+    println!("{:<58}{:>12}", "bytes of a record with its sealed values, mean", bytes / rows.len());
+    store.close().await;
+}

@@ -1,0 +1,271 @@
+//! The store as other rooms see it.
+//!
+//! INVARIANT: writes go through the one writer, reads through connections that cannot write. Holds no rule of its own.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use sqlx::Connection as _;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::call::{ArtifactRef, Artifacts};
+use crate::domain::{ApprovalId, CallId, Clock, Digest, ErrorCode, Fault, Millis, OwnerId, RunId};
+use crate::run::Event;
+
+use super::apply::Task;
+use super::leases::{LeaseAct, LeaseDone};
+use super::open::Readers;
+use super::owners::{self, OwnerLock};
+use super::writer::{self, Job, Writer};
+use super::{
+    Append, ApprovalFilter, ApprovalRow, Lease, OpenCall, OpenOptions, RunFilter, RunRow, StoredRecord, VerifyReport, approvals, artifacts,
+    events, home, open, runs, verify,
+};
+
+/// How long reads that are under way may take when the store is closed.
+const LAST_READS: Millis = Millis(500);
+
+/// A handle to one home's database; cheap to clone, safe beside other processes on the same home.
+#[derive(Clone)]
+pub struct Store {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    owner: OwnerId,
+    clock: Arc<dyn Clock>,
+    home: Option<PathBuf>,
+    jobs: mpsc::Sender<Job>,
+    writer: Mutex<Option<writer::Handle>>,
+    changes: watch::Receiver<u64>,
+    readers: Readers,
+    artifacts: Arc<dyn Artifacts>,
+    /// `None` in memory, and once closed.
+    lock: Mutex<Option<OwnerLock>>,
+}
+
+impl Store {
+    /// Opens or creates the database of a home and takes the lock of `options.owner`.
+    ///
+    /// # Errors
+    /// `STORE_TOO_NEW` where a newer version wrote it, `STORE_FAILED` where it is damaged, not ours or cannot be used; then nothing was
+    /// changed.
+    pub async fn open(options: OpenOptions) -> Result<Self, Fault> {
+        let OpenOptions { home, owner, clock, durability } = options;
+        let (connection, readers, artifacts, lock): (_, _, Arc<dyn Artifacts>, _) = match &home {
+            None => {
+                let (connection, readers) = open::open(None, durability).await?;
+                (connection, readers, Arc::new(artifacts::Memory::default()), None)
+            }
+            Some(home) => {
+                home::make_folder(home)?;
+                let _opening = home::lock(home).await?;
+                let (connection, readers) = open::open(Some(home), durability).await?;
+                let artifacts = artifacts::Files::open(home)?;
+                let lock = OwnerLock::take(home, owner)?;
+                (connection, readers, Arc::new(artifacts), Some(lock))
+            }
+        };
+        let (counter, changes) = watch::channel(0);
+        let (jobs, task) = writer::start(Writer { connection, clock: Arc::clone(&clock), owner, home: home.clone(), changes: counter });
+        let (writer, lock) = (Mutex::new(Some(task)), Mutex::new(lock));
+        Ok(Self { inner: Arc::new(Inner { owner, clock, home, jobs, writer, changes, readers, artifacts, lock }) })
+    }
+
+    /// This process.
+    #[must_use]
+    pub fn owner(&self) -> OwnerId {
+        self.inner.owner
+    }
+
+    /// Appends events to one run and makes the changes that go with them, in one durable transaction, or nothing at all.
+    /// Waits in a queue with other callers' appends and shares their commit.
+    ///
+    /// # Errors
+    /// The fault of the guard or change that does not hold; `LIMIT_EXCEEDED` for an event that is too large; `AUDIT_BROKEN` where the
+    /// journal's end was changed; `STORE_FAILED`: nothing was recorded; `OUTCOME_UNKNOWN`: it may have been, and this process records
+    /// nothing more.
+    pub async fn append(&self, append: Append) -> Result<Vec<Event>, Fault> {
+        let Append { run, events, guards, changes } = append;
+        let events = events.into_iter().map(events::prepare).collect::<Result<Vec<_>, Fault>>()?;
+        let (answer, answered) = oneshot::channel();
+        self.queue(Job::Append(Task { run, events, guards, changes }, answer)).await?;
+        let rows = answered.await.map_err(|_| unanswered())??;
+        rows.iter().map(events::written).collect()
+    }
+
+    async fn queue(&self, job: Job) -> Result<(), Fault> {
+        let closed = |_| Fault::new(ErrorCode::StoreFailed, "the store is closed: this process is ending").hint("start toolgate again");
+        self.inner.jobs.send(job).await.map_err(closed)
+    }
+
+    /// Events of a run with `seq > after`, at most `limit` (0 is no limit), in order.
+    ///
+    /// # Errors
+    /// `AUDIT_BROKEN` where one cannot be read or is missing; `STORE_FAILED`.
+    pub async fn events(&self, run: &RunId, after: u64, limit: u32) -> Result<Vec<Event>, Fault> {
+        events::of_run(self.inner.readers.get().await?, run, after, limit).await
+    }
+
+    /// The intent of a call and, once there is one, its outcome; `None` where the journal holds no intent of it.
+    ///
+    /// # Errors
+    /// `AUDIT_BROKEN` where one cannot be read; `STORE_FAILED`.
+    pub async fn event_by_call(&self, call: &CallId) -> Result<Option<(Event, Option<Event>)>, Fault> {
+        events::of_call(self.inner.readers.get().await?, call).await
+    }
+
+    /// Fires whenever this process has committed something (the value is a counter). Other processes' commits are not seen here:
+    /// who waits for those polls as well.
+    #[must_use]
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.inner.changes.clone()
+    }
+
+    /// One run.
+    ///
+    /// # Errors
+    /// `STORE_FAILED`.
+    pub async fn run(&self, run: &RunId) -> Result<Option<RunRow>, Fault> {
+        runs::one(self.inner.readers.get().await?, run).await
+    }
+
+    /// Runs, the newest first.
+    ///
+    /// # Errors
+    /// `STORE_FAILED`.
+    pub async fn runs(&self, filter: RunFilter) -> Result<Vec<RunRow>, Fault> {
+        runs::list(self.inner.readers.get().await?, &filter).await
+    }
+
+    /// The artifacts linked to a run, in the order they came.
+    ///
+    /// # Errors
+    /// `STORE_FAILED`.
+    pub async fn run_artifacts(&self, run: &RunId) -> Result<Vec<ArtifactRef>, Fault> {
+        runs::artifacts(self.inner.readers.get().await?, run).await
+    }
+
+    async fn lease(&self, act: LeaseAct) -> Result<LeaseDone, Fault> {
+        let (answer, answered) = oneshot::channel();
+        self.queue(Job::Lease(act, answer)).await?;
+        answered.await.map_err(|_| unanswered())?
+    }
+
+    /// Takes the right to drive a run for `span`, unless a living process has it, this one included. Each taking raises the fencing
+    /// token.
+    ///
+    /// # Errors
+    /// `STORE_FAILED`.
+    pub async fn take_lease(&self, run: &RunId, span: Millis) -> Result<Option<Lease>, Fault> {
+        match self.lease(LeaseAct::Take { run: *run, span }).await? {
+            LeaseDone::Taken(lease) => Ok(lease),
+            LeaseDone::Renewed(_) | LeaseDone::Released => Err(Fault::internal("the writer confused two leases")),
+        }
+    }
+
+    /// Extends a lease; `false` when it was lost.
+    ///
+    /// # Errors
+    /// `STORE_FAILED`.
+    pub async fn renew_lease(&self, lease: &Lease, span: Millis) -> Result<bool, Fault> {
+        let act = LeaseAct::Renew { lease: lease.clone(), span };
+        Ok(self.lease(act).await? == LeaseDone::Renewed(true))
+    }
+
+    /// Gives a lease back; one that was lost is left to whoever has it.
+    ///
+    /// # Errors
+    /// `STORE_FAILED`.
+    pub async fn release_lease(&self, lease: Lease) -> Result<(), Fault> {
+        self.lease(LeaseAct::Release { lease }).await.map(drop)
+    }
+
+    /// One approval.
+    ///
+    /// # Errors
+    /// `STORE_FAILED`.
+    pub async fn approval(&self, id: &ApprovalId) -> Result<Option<ApprovalRow>, Fault> {
+        approvals::one(self.inner.readers.get().await?, id, self.inner.clock.now()).await
+    }
+
+    /// Approvals, the newest first.
+    ///
+    /// # Errors
+    /// `STORE_FAILED`.
+    pub async fn approvals(&self, filter: ApprovalFilter) -> Result<Vec<ApprovalRow>, Fault> {
+        approvals::list(self.inner.readers.get().await?, &filter, self.inner.clock.now()).await
+    }
+
+    /// The newest approval of a call digest that is pending, approved or denied (not used, not expired).
+    ///
+    /// # Errors
+    /// `STORE_FAILED`.
+    pub async fn approval_of(&self, digest: &Digest) -> Result<Option<ApprovalRow>, Fault> {
+        approvals::of_digest(self.inner.readers.get().await?, digest, self.inner.clock.now()).await
+    }
+
+    /// Intents without an outcome whose owner process is gone.
+    ///
+    /// # Errors
+    /// `STORE_FAILED`.
+    pub async fn orphaned_calls(&self) -> Result<Vec<OpenCall>, Fault> {
+        let open = runs::open_calls(self.inner.readers.get().await?).await?;
+        let me = self.inner.owner.to_string();
+        let dead = |owner: &str| owner != me && self.inner.home.as_deref().is_none_or(|home| !owners::is_alive(home, owner));
+        Ok(open.into_iter().filter(|(owner, _)| dead(owner)).map(|(_, call)| call).collect())
+    }
+
+    /// Raw rows of the journal with `index >= from`, at most `limit` (0 is no limit), for export.
+    ///
+    /// # Errors
+    /// `AUDIT_BROKEN` where a row cannot be read; `STORE_FAILED`.
+    pub async fn records(&self, from: u64, limit: u32) -> Result<Vec<StoredRecord>, Fault> {
+        events::records(self.inner.readers.get().await?, from, limit).await
+    }
+
+    /// Place and hash of the journal's last record.
+    ///
+    /// # Errors
+    /// `STORE_FAILED`, `AUDIT_BROKEN`.
+    pub async fn head(&self) -> Result<Option<(u64, Digest)>, Fault> {
+        verify::head(&self.inner.readers).await
+    }
+
+    /// Verifies all that the journal holds now. Damage is what the report tells, not an error.
+    ///
+    /// # Errors
+    /// `STORE_FAILED` where the database cannot be used at all.
+    pub async fn verify(&self) -> Result<VerifyReport, Fault> {
+        verify::verify(&self.inner.readers).await
+    }
+
+    /// The artifact files.
+    #[must_use]
+    pub fn artifacts(&self) -> Arc<dyn Artifacts> {
+        Arc::clone(&self.inner.artifacts)
+    }
+
+    /// Stops the writer after what is queued, and gives the owner lock back. Other handles of the same store are closed with it.
+    pub async fn close(self) {
+        // Fails where the writer has stopped already.
+        let _ = self.inner.jobs.send(Job::Stop).await;
+        let writer = self.inner.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let connection = match writer {
+            Some(writer) => writer.await.ok().flatten(),
+            None => None,
+        };
+        // Whoever still reads is not waited for long. The writer's connection goes last: as the last one of all processes it moves
+        // the write-ahead log into the database.
+        let _ = tokio::time::timeout(LAST_READS.duration(), self.inner.readers.close()).await;
+        if let Some(connection) = connection {
+            let _ = connection.close().await;
+        }
+        drop(self.inner.lock.lock().unwrap_or_else(PoisonError::into_inner).take());
+    }
+}
+
+fn unanswered() -> Fault {
+    Fault::new(ErrorCode::OutcomeUnknown, "the process is ending, and it is not known whether this was recorded")
+        .hint("at the next start the log shows what was recorded")
+}

@@ -1,0 +1,292 @@
+//! The one task that writes: what many callers want in the database shares one transaction and one wait for the disk.
+//!
+//! INVARIANT: a caller hears "done" only after `COMMIT` came back; a caller that is queued always gets an answer; after a commit whose
+//! outcome is unknown nothing more is written by this process. Does not decide what an append may do: see `apply`.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use sqlx::SqliteConnection;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::domain::{Clock, ErrorCode, Fault, OwnerId, Timestamp};
+
+use super::apply::{self, Row, Task, Writes};
+use super::fault::{Kind, failed, kind};
+use super::flush::flush;
+use super::leases::{self, LeaseAct, LeaseDone};
+use super::open::Writing;
+use super::state::{Asked, Head, State, broken};
+use super::{Change, Guard};
+
+/// Most jobs of one transaction.
+const BATCH: usize = 256;
+/// Most jobs that wait; more callers wait for a place in the queue.
+const QUEUE: usize = 1024;
+/// How often the writer lets others run before it begins: those whom the last commit released get to queue again.
+const LINGER: u32 = 3;
+
+/// What the writer is asked to do.
+pub(super) enum Job {
+    /// Append events and make changes.
+    Append(Task, oneshot::Sender<Result<Vec<Row>, Fault>>),
+    /// Take, extend or give back a lease.
+    Lease(LeaseAct, oneshot::Sender<Result<LeaseDone, Fault>>),
+    /// Finish what is queued, then stop.
+    Stop,
+}
+
+impl Job {
+    /// A caller that no longer waits is no concern.
+    fn answer(self, done: Done) {
+        match (self, done) {
+            (Self::Append(_, answer), Done::Append(result)) => drop(answer.send(result)),
+            (Self::Lease(_, answer), Done::Lease(done)) => drop(answer.send(Ok(done))),
+            (Self::Stop, Done::Stop) => {}
+            (job, _) => job.refuse(Fault::internal("the writer confused two answers")),
+        }
+    }
+
+    fn refuse(self, fault: Fault) {
+        match self {
+            Self::Append(_, answer) => drop(answer.send(Err(fault))),
+            Self::Lease(_, answer) => drop(answer.send(Err(fault))),
+            Self::Stop => {}
+        }
+    }
+
+    /// Refused with everything else, except that its own reason goes first.
+    fn fail(self, done: Done, fault: Fault) {
+        match done {
+            Done::Append(Err(own)) => self.refuse(own),
+            Done::Append(Ok(_)) | Done::Lease(_) | Done::Stop => self.refuse(fault),
+        }
+    }
+}
+
+/// What came of a job, to be told once the commit is through.
+enum Done {
+    Append(Result<Vec<Row>, Fault>),
+    Lease(LeaseDone),
+    Stop,
+}
+
+/// What the writer is made of.
+pub(super) struct Writer {
+    pub(super) connection: Writing,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) owner: OwnerId,
+    /// `None` in memory, where there are no other owners.
+    pub(super) home: Option<PathBuf>,
+    pub(super) changes: watch::Sender<u64>,
+}
+
+/// The writer's task; gives its connection back at its end, unless something else holds it too.
+pub(super) type Handle = tokio::task::JoinHandle<Option<SqliteConnection>>;
+
+/// Starts the writer.
+pub(super) fn start(writer: Writer) -> (mpsc::Sender<Job>, Handle) {
+    let (sender, queue) = mpsc::channel(QUEUE);
+    #[expect(clippy::disallowed_methods, reason = "the writer belongs to the store's handle, which ends it by `close` or by being dropped")]
+    let task = tokio::spawn(Running { writer, queue, last: None, halted: None }.run());
+    (sender, task)
+}
+
+struct Running {
+    writer: Writer,
+    queue: mpsc::Receiver<Job>,
+    /// The end of the journal as this process last wrote it.
+    last: Option<Head>,
+    /// Why nothing more is written.
+    halted: Option<Fault>,
+}
+
+impl Running {
+    async fn run(mut self) -> Option<SqliteConnection> {
+        let mut jobs = Vec::with_capacity(BATCH);
+        while self.queue.recv_many(&mut jobs, BATCH).await > 0 {
+            self.gather(&mut jobs).await;
+            if jobs.iter().any(|job| matches!(job, Job::Stop)) {
+                self.queue.close();
+            }
+            self.batch(std::mem::take(&mut jobs)).await;
+        }
+        Arc::into_inner(self.writer.connection).map(tokio::sync::Mutex::into_inner)
+    }
+
+    /// Takes in who is about to queue: a larger batch costs the disk no more than a small one.
+    async fn gather(&mut self, jobs: &mut Vec<Job>) {
+        let mut quiet = 0;
+        while quiet < LINGER && jobs.len() < BATCH {
+            tokio::task::yield_now().await;
+            let before = jobs.len();
+            while jobs.len() < BATCH && let Ok(job) = self.queue.try_recv() {
+                jobs.push(job);
+            }
+            quiet = if jobs.len() == before { quiet + 1 } else { 0 };
+        }
+    }
+
+    /// One transaction for all; where one of them spoils it, one for each, so that nobody suffers for a neighbour.
+    async fn batch(&mut self, jobs: Vec<Job>) {
+        let alone = jobs.len() == 1;
+        if let Some(jobs) = self.attempt(jobs, alone).await {
+            for job in jobs {
+                self.attempt(vec![job], true).await;
+            }
+        }
+    }
+
+    /// Answers all jobs, or gives them back where it is worth trying them one by one.
+    async fn attempt(&mut self, jobs: Vec<Job>, last: bool) -> Option<Vec<Job>> {
+        if let Some(fault) = &self.halted {
+            jobs.into_iter().for_each(|job| job.refuse(fault.clone()));
+            return None;
+        }
+        let connection = Arc::clone(&self.writer.connection);
+        let mut connection = connection.lock().await;
+        let (head, done) = match self.transact(&mut connection, &jobs).await {
+            Ok(done) => done,
+            Err(trouble) => {
+                if let Err(error) = rollback(&mut connection).await {
+                    self.halt(&failed("taking back what failed", &error));
+                    jobs.into_iter().for_each(|job| job.refuse(trouble.fault.clone()));
+                    return None;
+                }
+                if trouble.shared || last {
+                    jobs.into_iter().for_each(|job| job.refuse(trouble.fault.clone()));
+                    return None;
+                }
+                return Some(jobs);
+            }
+        };
+        let committed = sqlx::query("COMMIT").execute(&mut *connection).await;
+        let fault = match &committed {
+            Ok(_) => None,
+            Err(error) if kind(error) == Kind::Busy && rollback(&mut connection).await.is_ok() => Some(failed("committing", error)),
+            Err(error) => {
+                let _ = rollback(&mut connection).await;
+                let fault = Fault::new(ErrorCode::OutcomeUnknown, format!("it is not known whether this was recorded: {error}"))
+                    .hint("stop this process; at the next start the log shows what was recorded");
+                self.halt(&fault);
+                Some(fault)
+            }
+        };
+        drop(connection);
+        let all = jobs.into_iter().zip(done);
+        match fault {
+            None => {
+                self.last = Some(head);
+                self.writer.changes.send_modify(|count| *count += 1);
+                all.for_each(|(job, done)| job.answer(done));
+            }
+            Some(fault) => all.for_each(|(job, done)| job.fail(done, fault.clone())),
+        }
+        None
+    }
+
+    fn halt(&mut self, fault: &Fault) {
+        tracing::error!("the journal is halted: {fault}");
+        let refusal = Fault::new(ErrorCode::StoreFailed, format!("nothing more is recorded since a commit failed: {}", fault.message))
+            .hint("stop this process; at the next start the log shows what was recorded");
+        self.halted = Some(refusal);
+    }
+
+    /// Everything up to, but without, the commit.
+    async fn transact(&self, connection: &mut SqliteConnection, jobs: &[Job]) -> Result<(Head, Vec<Done>), Trouble> {
+        let mut state = self.begin(connection, &asked(jobs)).await?;
+        let mut writes = Writes::default();
+        let mut done = Vec::with_capacity(jobs.len());
+        for job in jobs {
+            let now = self.writer.clock.now();
+            done.push(match job {
+                Job::Append(task, _) => Done::Append(apply::apply(task, now, self.writer.owner, &mut state, &mut writes)),
+                Job::Lease(act, _) => Done::Lease(self.lease(connection, act, now, &mut state).await?),
+                Job::Stop => Done::Stop,
+            });
+        }
+        flush(connection, &writes, self.writer.owner).await.map_err(|error| Trouble::of("writing", &error))?;
+        Ok((state.head, done))
+    }
+
+    async fn begin(&self, connection: &mut SqliteConnection, asked: &Asked) -> Result<State, Trouble> {
+        sqlx::query("BEGIN IMMEDIATE")
+            .execute(&mut *connection)
+            .await
+            .map_err(|error| Trouble { fault: failed("waiting for its lock", &error), shared: true })?;
+        let state = State::load(connection, asked).await.map_err(|fault| Trouble { fault, shared: false })?;
+        match &self.last {
+            Some(last) if state.head.next < last.next || (state.head.next == last.next && state.head != *last) => {
+                Err(Trouble { fault: broken("the journal lost records that were written before"), shared: true })
+            }
+            _ => Ok(state),
+        }
+    }
+
+    async fn lease(&self, connection: &mut SqliteConnection, act: &LeaseAct, now: Timestamp, state: &mut State) -> Result<LeaseDone, Trouble> {
+        let (done, row) = leases::decide(act, now, self.writer.owner, self.writer.home.as_deref(), state);
+        if let Some((run, row)) = row {
+            leases::write(connection, run, &row).await.map_err(|error| Trouble::of("writing a lease", &error))?;
+            state.leases.insert(run, row);
+        }
+        Ok(done)
+    }
+}
+
+/// Why a transaction did not come to its commit.
+struct Trouble {
+    fault: Fault,
+    /// Whether it is everybody's: then trying one by one is of no use.
+    shared: bool,
+}
+
+impl Trouble {
+    fn of(what: &str, error: &sqlx::Error) -> Self {
+        Self { fault: failed(what, error), shared: kind(error) == Kind::Busy }
+    }
+}
+
+/// Ends the transaction if one is open: some errors have ended it already, and then there is nothing to take back.
+async fn rollback(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+    match sqlx::query("ROLLBACK").execute(&mut *connection).await {
+        Err(error) if error.as_database_error().is_some_and(|error| error.message().contains("no transaction is active")) => Ok(()),
+        result => result.map(drop),
+    }
+}
+
+/// What a batch depends on.
+fn asked(jobs: &[Job]) -> Asked {
+    let mut asked = Asked::default();
+    for job in jobs {
+        match job {
+            Job::Append(task, _) => {
+                asked.runs.extend(task.run);
+                asked.calls.extend(task.events.iter().filter_map(|event| event.call));
+                for guard in &task.guards {
+                    if let Guard::Holds(lease) = guard {
+                        asked.leases.insert(lease.run);
+                    }
+                }
+                for change in &task.changes {
+                    match change {
+                        Change::DecideApproval { id, .. } | Change::UseApproval { id, .. } | Change::ExpireApproval(id) => {
+                            asked.approvals.insert(*id);
+                        }
+                        Change::RequestApproval(approval) => {
+                            asked.approvals.insert(approval.id);
+                        }
+                        Change::OpenCall { call, .. } | Change::CloseCall(call) => {
+                            asked.calls.insert(*call);
+                        }
+                        Change::CreateRun { .. } | Change::SetStatus(_) | Change::LinkArtifact(_) => {}
+                    }
+                }
+            }
+            Job::Lease(act, _) => {
+                asked.leases.insert(act.run());
+            }
+            Job::Stop => {}
+        }
+    }
+    asked
+}
