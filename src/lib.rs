@@ -5,6 +5,9 @@
 pub mod call;
 pub mod confine;
 pub mod domain;
+pub mod engine;
 pub mod run;
+pub mod schema;
 pub mod store;
 pub mod tools;
+pub mod workflow;

@@ -73,6 +73,8 @@ codes! {
     WorkflowInvalid = "WORKFLOW_INVALID", Model;
     /// An expression in a workflow cannot be evaluated.
     ExpressionInvalid = "EXPRESSION_INVALID", Model;
+    /// The checks of an eval step did not pass.
+    EvalFailed = "EVAL_FAILED", Model;
     /// A tool manifest is wrong.
     ManifestInvalid = "MANIFEST_INVALID", Internal;
     /// A JSON Schema is wrong or out of bounds.

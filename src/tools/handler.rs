@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize as _, Serialize};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
@@ -84,7 +84,7 @@ impl<T: Tool> Handler for Typed<T> {
     }
 
     fn parse(&self, arguments: Value) -> Result<ParsedArgs, Fault> {
-        let typed: T::Input = T::Input::deserialize(&arguments)
+        let typed: T::Input = <T::Input as serde::Deserialize>::deserialize(&arguments)
             .map_err(|error| Fault::new(ErrorCode::InvalidInput, format!("the arguments do not fit: {error}")))?;
         Ok(ParsedArgs::new(arguments, typed))
     }
