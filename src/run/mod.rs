@@ -1,9 +1,19 @@
 //! What a run is: the events of its log, the state they fold to, and what is to be done next.
 //!
-//! INVARIANT: pure. The same events give the same state and the same next actions, always.
+//! INVARIANT: pure. The same events give the same state and the same next actions, always. Does not act: that is `engine`'s.
 
 mod event;
+mod next;
+mod record;
+mod retry;
+mod state;
 mod status;
+#[cfg(test)]
+mod tests;
 
 pub use event::{Event, EventDraft, EventKind};
+pub use next::{Action, Answer, View, next};
+pub use record::{RunCreated, RunEvent, SkipReason, StartedBy, WaitingFor, goal_draft, submission_draft};
+pub use retry::after_failure;
+pub use state::{Asked, CallRecord, Created, End, Phase, RunState, StepState, StepStatus, fold};
 pub use status::{RunKind, RunStatus};

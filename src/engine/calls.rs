@@ -1,0 +1,140 @@
+//! The calls of one step. A call whose outcome the log holds is not made again, whichever process made it.
+//!
+//! INVARIANT: a call that was cut off is made again only where its tool may be; else the step fails as interrupted.
+//! The path itself is `gateway`'s.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use async_trait::async_trait;
+use serde_json::Value;
+use tokio_util::sync::CancellationToken;
+
+use crate::call::{Artifacts, Origin, Progress, RawCall, Reply};
+use crate::domain::{Actor, ApprovalId, ArtifactId, ErrorCode, Fault, RunId, StepId};
+use crate::run::CallRecord;
+
+/// The way of every call, as steps use it.
+#[async_trait]
+pub trait CallPath: Send + Sync {
+    /// Walks the path.
+    async fn call(&self, raw: RawCall) -> Reply;
+    /// Whether a tool's manifest allows to run it again after it was cut off. No, for a tool that is not there.
+    fn is_idempotent(&self, tool: &str) -> bool;
+}
+
+/// Outputs larger than this do not come back out of an artifact.
+const MOST_READ: u64 = 16 * 1024 * 1024;
+
+/// Why a step did not come to its output.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Stop {
+    /// It failed; `output` is what it gave all the same.
+    Failed {
+        /// Why.
+        fault: Fault,
+        /// `null` where there is nothing.
+        output: Value,
+    },
+    /// A human must say yes first.
+    Asks(ApprovalId),
+}
+
+impl From<Fault> for Stop {
+    fn from(fault: Fault) -> Self {
+        Self::Failed { fault, output: Value::Null }
+    }
+}
+
+/// Makes the calls of one attempt at one step.
+pub(super) struct StepCalls {
+    pub(super) path: Arc<dyn CallPath>,
+    pub(super) artifacts: Arc<dyn Artifacts>,
+    pub(super) run: RunId,
+    pub(super) step: StepId,
+    pub(super) actor: Actor,
+    pub(super) cancel: CancellationToken,
+    pub(super) progress: Arc<dyn Progress>,
+    /// Calls the log already holds for this attempt, the earliest first.
+    pub(super) recorded: VecDeque<CallRecord>,
+    /// Calls the run may still make.
+    pub(super) left: Arc<AtomicU32>,
+}
+
+impl StepCalls {
+    /// The output of this call: as recorded, else by making it.
+    pub(super) async fn call(&mut self, tool: &str, arguments: Value) -> Result<Value, Stop> {
+        match self.recorded_outcome(tool) {
+            None => {}
+            Some(Ok(output)) => return Ok(self.whole(output).await?),
+            Some(Err(fault)) if fault.code != ErrorCode::Interrupted => return Err(fault.into()),
+            Some(Err(_)) if self.path.is_idempotent(tool) => {}
+            Some(Err(fault)) => return Err(fault.into()),
+        }
+        if self.left.fetch_update(Ordering::AcqRel, Ordering::Acquire, |left| left.checked_sub(1)).is_err() {
+            let fault = Fault::new(ErrorCode::LimitExceeded, "the run has made as many calls as `limits.max_tool_calls` allows");
+            return Err(Stop::from(fault.hint("raise the limit in the workflow where that many are wanted")));
+        }
+        let reply = self
+            .path
+            .call(RawCall {
+                tool: tool.to_owned(),
+                arguments,
+                origin: Origin::Step { run: self.run, step: self.step.clone() },
+                actor: self.actor.clone(),
+                run: self.run,
+                cancel: self.cancel.child_token(),
+                progress: self.progress.clone(),
+            })
+            .await;
+        reply.outcome.map(|output| output.value).map_err(|fault| match asked(&fault) {
+            Some(approval) => Stop::Asks(approval),
+            None => fault.into(),
+        })
+    }
+
+    /// What the log says of the next call of this tool. One that only led to a question says nothing; one that was cut off, by the
+    /// end of its process or with it, says `INTERRUPTED`, unless it was made again.
+    fn recorded_outcome(&mut self, tool: &str) -> Option<Result<Value, Fault>> {
+        let mut cut_off = None;
+        while let Some(record) = self.recorded.pop_front() {
+            if record.tool != tool {
+                continue;
+            }
+            match record.outcome {
+                Some(Err(fault)) if fault.code == ErrorCode::ApprovalRequired => {}
+                Some(Err(fault)) if matches!(fault.code, ErrorCode::Interrupted | ErrorCode::Cancelled) => cut_off = Some(interrupted(tool)),
+                None => cut_off = Some(interrupted(tool)),
+                Some(outcome) => return Some(outcome),
+            }
+        }
+        cut_off.map(Err)
+    }
+
+    /// A recorded output, fetched where the journal holds only a reference.
+    async fn whole(&self, output: Value) -> Result<Value, Fault> {
+        let reference = output.as_object().filter(|fields| fields.len() == 2 && fields.contains_key("size"));
+        let Some(id) = reference.and_then(|fields| fields.get("artifact")?.as_str()?.parse::<ArtifactId>().ok()) else {
+            return Ok(output);
+        };
+        let (bytes, size) = self.artifacts.read(&id, 0, MOST_READ).await?;
+        if size > MOST_READ {
+            return Err(Fault::new(ErrorCode::LimitExceeded, format!("the recorded output of step `{}` has {size} bytes", self.step)));
+        }
+        serde_json::from_slice(&bytes).map_err(|error| Fault::internal(format!("artifact `{id}` does not hold JSON: {error}")))
+    }
+}
+
+fn interrupted(tool: &str) -> Fault {
+    Fault::new(ErrorCode::Interrupted, format!("the process that ran `{tool}` ended before the call did"))
+        .hint("look at what it changed, then start the run again")
+}
+
+/// The question behind a refusal that a human can lift.
+fn asked(fault: &Fault) -> Option<ApprovalId> {
+    if fault.code != ErrorCode::ApprovalRequired {
+        return None;
+    }
+    fault.details.as_ref()?.get("approval_id")?.as_str()?.parse().ok()
+}

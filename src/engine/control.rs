@@ -1,0 +1,312 @@
+//! Starts, shows, answers and stops runs, for every face. Writes to the log only; moving a run on is the driver's.
+//!
+//! INVARIANT: a run that is not the asker's is the same `UNKNOWN_RUN` as one that does not exist; the operator sees all. An answer that
+//! does not fit its step's schema leaves no trace as an output.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde_json::Value;
+
+use crate::domain::{Actor, Clock, Digest, ErrorCode, Fault, Role, RunId};
+use crate::run::{Event, Phase, RunCreated, RunEvent, RunKind, RunState, RunStatus, StartedBy, fold, goal_draft, submission_draft};
+use crate::schema::Schema;
+use crate::store::{Append, Change, Guard, RunFilter, RunRow};
+use crate::tools::control::RunControl;
+use crate::tools::control::types::{
+    Accepted, ArtifactList, CancelInput, ListInput, ListOutput, ProblemLine, RunLine, RunView, StartInput, StartOutput, SubmitInput,
+    ValidateOutput, WatchInput, WatchOutput, WorkflowLine, WorkflowList, WorkflowView,
+};
+use crate::workflow::{Library, Plan, Scope, read_stored, read_yaml};
+
+use super::log::Log;
+use super::view;
+
+/// Events read at once.
+const PAGE: u32 = 1_000;
+/// Events told in one answer.
+const MOST_TOLD: usize = 50;
+/// Longest wait of one watch.
+const MOST_WAIT: u32 = 45;
+/// How often the log is read for what other processes wrote.
+const POLL: Duration = Duration::from_millis(200);
+/// Steps run beside each other, so the log may move between reading and answering; so often is tried anew.
+const TRIES: usize = 20;
+
+/// What starting, showing and answering needs.
+#[derive(Clone)]
+pub struct Control {
+    log: Arc<dyn Log>,
+    workflows: Arc<Library>,
+    clock: Arc<dyn Clock>,
+    policy: Arc<dyn Fn() -> Digest + Send + Sync>,
+}
+
+impl Control {
+    /// `policy` gives the digest of the rules in force, which a run pins.
+    #[must_use]
+    pub fn new(log: Arc<dyn Log>, workflows: Arc<Library>, clock: Arc<dyn Clock>, policy: Arc<dyn Fn() -> Digest + Send + Sync>) -> Self {
+        Self { log, workflows, clock, policy }
+    }
+
+    /// The workflows there are.
+    #[must_use]
+    pub fn library(&self) -> &Library {
+        &self.workflows
+    }
+
+    /// Starts a run of this plan: from here on it goes on by itself, wherever a driver is.
+    ///
+    /// # Errors
+    /// `INVALID_INPUT` where the inputs do not fit, `EXPRESSION_INVALID` where the goal cannot be worded.
+    pub async fn start_plan(&self, who: &Actor, plan: &Plan, inputs: Value, goal: Option<String>) -> Result<RunId, Fault> {
+        let inputs = plan.inputs().accept(inputs)?;
+        let run = RunId::mint(self.clock.now());
+        let goal = match goal {
+            Some(goal) => goal,
+            None => plan.goal(&Scope::new(&inputs, "", &run, std::iter::empty()))?.unwrap_or_else(|| plan.description().to_owned()),
+        };
+        let created = RunCreated {
+            workflow: plan.name().to_owned(),
+            workflow_version: plan.version().to_string(),
+            workflow_digest: *plan.digest(),
+            policy: (self.policy)(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            started_by: match who.role {
+                Role::Agent => StartedBy::Agent,
+                Role::Operator | Role::System => StartedBy::Operator,
+            },
+            definition: plan.source().clone(),
+            inputs,
+        };
+        let append = Append {
+            run: Some(run),
+            events: vec![created.draft(who.clone()), goal_draft(&goal, who.clone())],
+            guards: Vec::new(),
+            changes: vec![Change::CreateRun {
+                kind: RunKind::Workflow,
+                workflow: Some(plan.name().to_owned()),
+                principal: who.principal.clone(),
+            }],
+        };
+        self.log.append(append).await?;
+        Ok(run)
+    }
+
+    /// A run's events with `seq` beyond `after`, as they stand in the log; at most 1000.
+    ///
+    /// # Errors
+    /// `UNKNOWN_RUN`.
+    pub async fn events(&self, who: &Actor, run: &RunId, after: u64) -> Result<Vec<Event>, Fault> {
+        self.row(who, run).await?;
+        self.log.events(run, after, PAGE).await
+    }
+
+    /// A workflow run's state and plan.
+    ///
+    /// # Errors
+    /// `UNKNOWN_RUN`; `RUN_STATE` where it follows no workflow.
+    pub async fn state(&self, who: &Actor, run: &RunId) -> Result<(RunState, Plan), Fault> {
+        self.row(who, run).await?;
+        let mut state = RunState::default();
+        self.catch_up(run, &mut state).await?;
+        let plan = plan_of(&state, run)?;
+        Ok((state, plan))
+    }
+
+    /// The row of a run that whoever asks may see.
+    async fn row(&self, who: &Actor, run: &RunId) -> Result<RunRow, Fault> {
+        let row = self.log.run(run).await?;
+        row.filter(|row| row.principal == who.principal || who.role == Role::Operator)
+            .ok_or_else(|| Fault::new(ErrorCode::UnknownRun, format!("no run `{run}`")).hint("run.list shows the runs there are"))
+    }
+
+    async fn catch_up(&self, run: &RunId, state: &mut RunState) -> Result<Vec<Event>, Fault> {
+        let mut seen = Vec::new();
+        loop {
+            let events = self.log.events(run, state.last_seq, PAGE).await?;
+            for event in &events {
+                fold(state, event)?;
+            }
+            let is_last = events.len() < PAGE as usize;
+            seen.extend(events);
+            if is_last {
+                return Ok(seen);
+            }
+        }
+    }
+
+    /// Appends what `decide` makes of the newest state, anew where the log moved in between.
+    async fn append_to(
+        &self,
+        run: &RunId,
+        decide: impl Fn(&RunState) -> Result<crate::run::EventDraft, Fault>,
+    ) -> Result<Accepted, Fault> {
+        let mut state = RunState::default();
+        let mut last = Fault::new(ErrorCode::RunState, format!("run `{run}` moves too fast to be answered"));
+        for _ in 0..TRIES {
+            self.catch_up(run, &mut state).await?;
+            let draft = decide(&state)?;
+            let guards = vec![Guard::LastSeq(state.last_seq), Guard::RunOpen];
+            let append = Append { run: Some(*run), events: vec![draft], guards, changes: Vec::new() };
+            match self.log.append(append).await {
+                Ok(events) => {
+                    for event in &events {
+                        fold(&mut state, event)?;
+                    }
+                    return Ok(Accepted { status: state.status().as_str().to_owned(), cursor: state.last_seq });
+                }
+                Err(fault) if fault.code == ErrorCode::RunState => last = fault,
+                Err(fault) => return Err(fault),
+            }
+        }
+        Err(last)
+    }
+}
+
+#[async_trait]
+impl RunControl for Control {
+    async fn start(&self, who: &Actor, request: &StartInput) -> Result<StartOutput, Fault> {
+        let entry = self.workflows.find(&request.workflow)?;
+        let inputs = Value::Object(request.inputs.clone().into_iter().collect());
+        let run_id = self.start_plan(who, &entry.plan, inputs, request.goal.clone()).await?;
+        Ok(StartOutput { run_id, status: RunStatus::Running.as_str().to_owned() })
+    }
+
+    async fn list(&self, who: &Actor, request: &ListInput) -> Result<ListOutput, Fault> {
+        let filter = RunFilter {
+            principal: (who.role != Role::Operator).then(|| who.principal.clone()),
+            kind: Some(RunKind::Workflow),
+            open: request.open,
+            limit: request.limit.unwrap_or(20),
+            ..RunFilter::default()
+        };
+        let line = |row: RunRow| RunLine {
+            run_id: row.id,
+            workflow: row.workflow.unwrap_or_default(),
+            status: row.status.as_str().to_owned(),
+            created: row.created.to_string(),
+            updated: row.updated.to_string(),
+        };
+        Ok(ListOutput { runs: self.log.runs(filter).await?.into_iter().map(line).collect() })
+    }
+
+    async fn show(&self, who: &Actor, run: &RunId) -> Result<RunView, Fault> {
+        let (state, plan) = self.state(who, run).await?;
+        Ok(view::run(run, &state, &plan))
+    }
+
+    async fn watch(&self, who: &Actor, request: &WatchInput) -> Result<WatchOutput, Fault> {
+        self.row(who, &request.run_id).await?;
+        let wait = Duration::from_secs(u64::from(request.wait_sec.unwrap_or(20).min(MOST_WAIT)));
+        let until = tokio::time::Instant::now() + wait;
+        let mut changes = self.log.changes();
+        let mut state = RunState::default();
+        let mut unseen: Vec<Event> = Vec::new();
+        loop {
+            changes.mark_unchanged();
+            let events = self.catch_up(&request.run_id, &mut state).await?;
+            unseen.extend(events.into_iter().filter(|event| event.seq > request.cursor));
+            let plan_is_due = unseen.iter().any(view::is_told) || state.end.is_some() || view::agent_is_waited_for(&state);
+            if plan_is_due || tokio::time::Instant::now() >= until {
+                break;
+            }
+            tokio::select! {
+                _ = changes.changed() => {}
+                () = tokio::time::sleep(POLL) => {}
+                () = tokio::time::sleep_until(until) => {}
+            }
+        }
+        let plan = plan_of(&state, &request.run_id)?;
+        Ok(view::watch(&state, &plan, &unseen, request.cursor, MOST_TOLD))
+    }
+
+    async fn submit(&self, who: &Actor, request: &SubmitInput) -> Result<Accepted, Fault> {
+        self.row(who, &request.run_id).await?;
+        let output = Value::Object(request.output.clone().into_iter().collect());
+        let step = &request.step_id;
+        self.append_to(&request.run_id, |state| {
+            let Phase::WaitingForAgent(asked) = state.phase(step) else { return Err(not_waiting(state, request)) };
+            Schema::compile(&asked.output_schema)?.check(&output).map_err(|fault| Fault {
+                message: format!("the output does not fit step `{step}`: {}", fault.message),
+                hint: Some("run.watch shows the step's output_schema; nothing was recorded, so submit again".into()),
+                ..fault
+            })?;
+            Ok(submission_draft(step, output.clone(), request.note.as_deref(), who.clone()))
+        })
+        .await
+    }
+
+    async fn cancel(&self, who: &Actor, request: &CancelInput) -> Result<Accepted, Fault> {
+        self.row(who, &request.run_id).await?;
+        self.append_to(&request.run_id, |state| {
+            if let Some(end) = &state.end {
+                return Err(Fault::new(ErrorCode::RunState, format!("run `{}` is over: {}", request.run_id, end.status.as_str())));
+            }
+            let reason = request.reason.clone().map_or(Value::Null, Value::String);
+            Ok(RunEvent::RunCancelRequested { reason }.draft(None, who.clone()))
+        })
+        .await
+    }
+
+    async fn artifacts(&self, who: &Actor, run: &RunId) -> Result<ArtifactList, Fault> {
+        self.row(who, run).await?;
+        let (mut after, mut found, mut places) = (0, Vec::new(), BTreeMap::new());
+        loop {
+            let events = self.log.events(run, after, PAGE).await?;
+            let Some(last) = events.last() else { return Ok(ArtifactList { artifacts: found }) };
+            after = last.seq;
+            for event in &events {
+                view::artifacts(event, &mut found, &mut places);
+            }
+        }
+    }
+
+    fn workflows(&self) -> WorkflowList {
+        let line = |plan: &Plan| WorkflowLine {
+            name: plan.name().to_owned(),
+            version: plan.version().to_string(),
+            description: plan.description().to_owned(),
+            inputs: plan.inputs().declared().iter().map(|input| format!("{}{}", input.name, if input.required { "" } else { "?" })).collect(),
+        };
+        WorkflowList { workflows: self.workflows.iter().map(|entry| line(&entry.plan)).collect() }
+    }
+
+    fn workflow(&self, name: &str) -> Result<WorkflowView, Fault> {
+        let entry = self.workflows.find(name)?;
+        Ok(WorkflowView {
+            name: entry.plan.name().to_owned(),
+            version: entry.plan.version().to_string(),
+            description: entry.plan.description().to_owned(),
+            digest: entry.plan.digest().to_string(),
+            inputs: entry.plan.inputs().schema().clone(),
+            definition: entry.text.clone(),
+        })
+    }
+
+    fn validate(&self, definition: &str) -> ValidateOutput {
+        let problems = match read_yaml("definition", definition) {
+            Ok(_) => Vec::new(),
+            Err(problems) => problems.list().to_vec(),
+        };
+        let line = |problem: crate::domain::Problem| ProblemLine { line: problem.line, message: problem.message, hint: problem.hint };
+        ValidateOutput { valid: problems.is_empty(), problems: problems.into_iter().map(line).collect() }
+    }
+}
+
+fn plan_of(state: &RunState, run: &RunId) -> Result<Plan, Fault> {
+    let created = state.created.as_ref().ok_or_else(|| {
+        Fault::new(ErrorCode::RunState, format!("run `{run}` holds direct calls and follows no workflow")).hint("run.list shows workflow runs")
+    })?;
+    read_stored(&created.pinned.definition).map_err(|problems| problems.into_fault(ErrorCode::WorkflowInvalid))
+}
+
+fn not_waiting(state: &RunState, request: &SubmitInput) -> Fault {
+    let waiting: Vec<&str> =
+        state.steps.iter().filter(|(_, step)| matches!(step.phase, Phase::WaitingForAgent(_))).map(|(id, _)| id.as_str()).collect();
+    let stands = state.steps.get(&request.step_id).map_or("not begun or not there", |step| step.phase.status().as_str());
+    let hint = if waiting.is_empty() { "no step waits for an agent now; run.watch tells when one does".to_owned() } else { format!("waiting: {}", waiting.join(", ")) };
+    Fault::new(ErrorCode::StepNotWaiting, format!("step `{}` does not wait for an answer: {stands}", request.step_id)).hint(hint)
+}
