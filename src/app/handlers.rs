@@ -37,7 +37,7 @@ pub(super) fn builtin(ports: &Ports<'_>) -> Result<BTreeMap<ToolName, Arc<dyn Ha
     let author = Author { name: ports.config.git_author_name.value.clone(), email: ports.config.git_author_email.value.clone() };
     let mut handlers: BTreeMap<&'static str, Arc<dyn Handler>> = BTreeMap::from([
         ("python.run", handler(PythonRun::new(ports.sandbox.clone(), artifacts()))),
-        ("eval.run", handler(EvalRun::new(ports.sandbox.clone(), artifacts()))),
+        ("eval.run", handler(EvalRun::new(ports.sandbox.clone()))),
         ("workspace.write", handler(WorkspaceWrite::new(artifacts()))),
         ("workspace.read", handler(WorkspaceRead)),
         ("workspace.list", handler(WorkspaceList)),

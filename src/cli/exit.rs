@@ -79,6 +79,7 @@ impl Exit {
             | ErrorCode::Interrupted
             | ErrorCode::SandboxUnavailable
             | ErrorCode::SandboxFailed
+            | ErrorCode::ScriptFailed
             | ErrorCode::GitRepository
             | ErrorCode::GitConfigUntrusted
             | ErrorCode::GitNothingToCommit

@@ -6,9 +6,12 @@
 mod blocking;
 pub mod control;
 pub mod drive;
+pub mod eval;
 pub mod handler;
 pub mod notify;
+pub mod python;
 pub mod repo_git;
+pub mod script;
 mod text;
 pub mod transform;
 pub mod workers;

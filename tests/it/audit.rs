@@ -7,8 +7,8 @@ use crate::support::Toolgate;
 #[tokio::test(flavor = "multi_thread")]
 async fn a_changed_byte_is_named() {
     let toolgate = Toolgate::new();
-    let _ = toolgate.run(&["tools", "call", "transform.jq", r#"{"filter": ".a", "input": {"a": "canary"}}"#]).exits(0);
-    let _ = toolgate.run(&["tools", "call", "transform.jq", r#"{"filter": ".a", "input": {"a": 2}}"#]).exits(0);
+    toolgate.run(&["tools", "call", "transform.jq", r#"{"filter": ".a", "input": {"a": "canary"}}"#]).exits(0);
+    toolgate.run(&["tools", "call", "transform.jq", r#"{"filter": ".a", "input": {"a": 2}}"#]).exits(0);
     assert!(toolgate.json(0, &["audit", "verify", "--json"])["broken"].is_null());
 
     let url = format!("sqlite://{}", toolgate.data().join("toolgate.db").display());

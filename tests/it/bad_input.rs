@@ -73,7 +73,7 @@ fn broken_policies_and_settings_stop_the_start_with_their_place() {
 #[test]
 fn a_database_of_a_newer_version_or_of_somebody_else_is_left_alone() {
     let toolgate = Toolgate::new();
-    let _ = toolgate.run(&["runs", "list"]).exits(0);
+    toolgate.run(&["runs", "list"]).exits(0);
     let database = toolgate.data().join("toolgate.db");
     let mut bytes = std::fs::read(&database).unwrap();
     // SQLite keeps `user_version` as four bytes, big-endian, at offset 60 of the file.
@@ -98,7 +98,7 @@ fn hostile_python_is_cut_off_and_leaves_the_server_well() {
     };
     let begun = Instant::now();
     let looped = call("while True: pass", r#", "timeout_sec": 1"#);
-    assert!(looped.stdout.contains(r#""limit""#) && looped.stdout.contains("wall"), "{}", looped.stdout);
+    assert!(looped.stdout.contains(r#""limit""#) && looped.stdout.contains("time"), "{}", looped.stdout);
     assert!(begun.elapsed().as_secs() < 60);
     let hungry = call("x = []\nwhile True: x.append(bytearray(1 << 20))", r#", "memory_mb": 64"#);
     assert!(hungry.stdout.contains("MemoryError") || hungry.stdout.contains("memory"), "{}", hungry.stdout);

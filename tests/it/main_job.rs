@@ -48,7 +48,7 @@ fn hello_world_waits_for_the_operator_and_goes_on() {
     let (id, run) = (asked[0]["id"].as_str().unwrap(), asked[0]["run_id"].as_str().unwrap());
     assert!(asked[0]["shown"].to_string().contains("Hello, Ada!"), "the human sees what it is about: {asked}");
 
-    let _ = toolgate.run(&["approvals", "approve", id]).exits(3);
+    toolgate.run(&["approvals", "approve", id]).exits(3);
     answer(&toolgate, &["approvals", "approve", id], "correct horse").exits(0);
     answer(&toolgate, &["approvals", "approve", id], "correct horse").exits(2);
     let ended = toolgate.run(&["runs", "watch", run, "--json"]).exits(0);
@@ -60,7 +60,7 @@ fn hello_world_waits_for_the_operator_and_goes_on() {
 #[test]
 fn a_denied_step_fails_its_run_and_a_wrong_passphrase_answers_nothing() {
     let toolgate = Toolgate::new();
-    let _ = toolgate.run(&["run", "hello_world"]).exits(4);
+    toolgate.run(&["run", "hello_world"]).exits(4);
     let asked = toolgate.json(0, &["approvals", "list", "--json"]);
     let (id, run) = (asked[0]["id"].as_str().unwrap(), asked[0]["run_id"].as_str().unwrap());
     answer(&toolgate, &["approvals", "deny", id, "--reason", "not today"], "first use sets it").exits(0);
@@ -68,7 +68,7 @@ fn a_denied_step_fails_its_run_and_a_wrong_passphrase_answers_nothing() {
     assert_eq!(result(&ended)["status"], "failed");
     assert!(ended.stdout.contains("not today"));
 
-    let _ = toolgate.run(&["run", "hello_world"]).exits(4);
+    toolgate.run(&["run", "hello_world"]).exits(4);
     let asked = toolgate.json(0, &["approvals", "list", "--json"]);
     let second = asked[0]["id"].as_str().unwrap();
     let refused = answer(&toolgate, &["approvals", "approve", second], "a guess").exits(3);

@@ -41,7 +41,7 @@ async fn what_is_turned_away_is_recorded_and_never_runs() {
     let house = TestHouse::on(
         None,
         toolgate::store::Durability::Relaxed,
-        "@id(\"no-writes\") @reason(\"nothing is written today\")\nforbid (principal, action == toolgate::Action::\"probe_write\", resource);",
+        "@id(\"no-writes\") @reason(\"nothing is written today\")\nforbid (principal, action == toolgate::Action::\"probe.write\", resource);",
     )
     .await;
     let unknown = house.call("probe.nothing", json!({})).await;
@@ -134,7 +134,7 @@ async fn a_caller_who_goes_away_leaves_a_recorded_outcome() {
     let call = house.gateway.call(house.raw("probe.hang", json!({"word": "a"})));
     assert!(tokio::time::timeout(Duration::from_millis(50), call).await.is_err(), "the caller gave up");
     for _ in 0..200 {
-        if house.events().await.iter().any(|event| event.kind == EventKind::ToolError) {
+        if house.events().await.iter().any(|event| matches!(event.kind, EventKind::ToolError | EventKind::ToolResult)) {
             return;
         }
         tokio::time::sleep(Duration::from_millis(10)).await;

@@ -43,7 +43,6 @@ pub struct Toolgate {
 }
 
 /// What a run of the binary left behind.
-#[must_use]
 pub struct Ran {
     pub code: i32,
     pub stdout: String,
@@ -78,6 +77,7 @@ impl Toolgate {
         self.home.path().join("home")
     }
 
+    #[must_use = "look at how it ended"]
     pub fn run(&self, args: &[&str]) -> Ran {
         Ran::of(self.command(args).output().unwrap())
     }
