@@ -31,7 +31,8 @@ pub(super) fn request(
         "principal": created.actor.principal,
         "asks": input,
     });
-    let bytes = serde_json_canonicalizer::to_vec(&shown).map_err(|error| Fault::internal(format!("a question has no canonical form: {error}")))?;
+    let bytes =
+        serde_json_canonicalizer::to_vec(&shown).map_err(|error| Fault::internal(format!("a question has no canonical form: {error}")))?;
     let digest = Digest::of_parts("toolgate/approval-step/v1", &[&bytes]);
     let id = ApprovalId::mint(now);
     let message = input.get("message").cloned().unwrap_or_default();
@@ -44,7 +45,8 @@ pub(super) fn request(
         approval_id: Some(id),
         until: Some(expires),
     };
-    let requested = RunEvent::ApprovalRequested { approval_id: id, tool: TOOL.to_owned(), digest, expires_at: expires, reason: message.clone() };
+    let requested =
+        RunEvent::ApprovalRequested { approval_id: id, tool: TOOL.to_owned(), digest, expires_at: expires, reason: message.clone() };
     let reason = message.as_str().map_or_else(|| message.to_string(), str::to_owned);
     let asked = NewApproval { id, digest, tool, step: Some(step.clone()), shown, reason, expires };
     let events = vec![waiting.draft(Some(step), Actor::system()), requested.draft(Some(step), Actor::system())];

@@ -104,7 +104,9 @@ impl StepCalls {
             }
             match record.outcome {
                 Some(Err(fault)) if fault.code == ErrorCode::ApprovalRequired => {}
-                Some(Err(fault)) if matches!(fault.code, ErrorCode::Interrupted | ErrorCode::Cancelled) => cut_off = Some(interrupted(tool)),
+                Some(Err(fault)) if matches!(fault.code, ErrorCode::Interrupted | ErrorCode::Cancelled) => {
+                    cut_off = Some(interrupted(tool))
+                }
                 None => cut_off = Some(interrupted(tool)),
                 Some(outcome) => return Some(outcome),
             }

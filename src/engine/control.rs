@@ -139,11 +139,7 @@ impl Control {
     }
 
     /// Appends what `decide` makes of the newest state, anew where the log moved in between.
-    async fn append_to(
-        &self,
-        run: &RunId,
-        decide: impl Fn(&RunState) -> Result<crate::run::EventDraft, Fault>,
-    ) -> Result<Accepted, Fault> {
+    async fn append_to(&self, run: &RunId, decide: impl Fn(&RunState) -> Result<crate::run::EventDraft, Fault>) -> Result<Accepted, Fault> {
         let mut state = RunState::default();
         let mut last = Fault::new(ErrorCode::RunState, format!("run `{run}` moves too fast to be answered"));
         for _ in 0..TRIES {
@@ -269,7 +265,12 @@ impl RunControl for Control {
             name: plan.name().to_owned(),
             version: plan.version().to_string(),
             description: plan.description().to_owned(),
-            inputs: plan.inputs().declared().iter().map(|input| format!("{}{}", input.name, if input.required { "" } else { "?" })).collect(),
+            inputs: plan
+                .inputs()
+                .declared()
+                .iter()
+                .map(|input| format!("{}{}", input.name, if input.required { "" } else { "?" }))
+                .collect(),
         };
         WorkflowList { workflows: self.workflows.iter().map(|entry| line(&entry.plan)).collect() }
     }
@@ -298,7 +299,8 @@ impl RunControl for Control {
 
 fn plan_of(state: &RunState, run: &RunId) -> Result<Plan, Fault> {
     let created = state.created.as_ref().ok_or_else(|| {
-        Fault::new(ErrorCode::RunState, format!("run `{run}` holds direct calls and follows no workflow")).hint("run.list shows workflow runs")
+        Fault::new(ErrorCode::RunState, format!("run `{run}` holds direct calls and follows no workflow"))
+            .hint("run.list shows workflow runs")
     })?;
     read_stored(&created.pinned.definition).map_err(|problems| problems.into_fault(ErrorCode::WorkflowInvalid))
 }
@@ -307,6 +309,10 @@ fn not_waiting(state: &RunState, request: &SubmitInput) -> Fault {
     let waiting: Vec<&str> =
         state.steps.iter().filter(|(_, step)| matches!(step.phase, Phase::WaitingForAgent(_))).map(|(id, _)| id.as_str()).collect();
     let stands = state.steps.get(&request.step_id).map_or("not begun or not there", |step| step.phase.status().as_str());
-    let hint = if waiting.is_empty() { "no step waits for an agent now; run.watch tells when one does".to_owned() } else { format!("waiting: {}", waiting.join(", ")) };
+    let hint = if waiting.is_empty() {
+        "no step waits for an agent now; run.watch tells when one does".to_owned()
+    } else {
+        format!("waiting: {}", waiting.join(", "))
+    };
     Fault::new(ErrorCode::StepNotWaiting, format!("step `{}` does not wait for an answer: {stands}", request.step_id)).hint(hint)
 }

@@ -12,9 +12,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::{Actor, ApprovalId, ErrorCode, Fault, Millis, StepId, Timestamp};
-use crate::run::{
-    Action, Answer, EventDraft, Phase, RunEvent, RunState, RunStatus, View, WaitingFor, after_failure, fold, next,
-};
+use crate::run::{Action, Answer, EventDraft, Phase, RunEvent, RunState, RunStatus, View, WaitingFor, after_failure, fold, next};
 use crate::store::{Append, ApprovalStatus, Change, Guard, Lease};
 use crate::workflow::{Plan, read_stored};
 
@@ -82,7 +80,7 @@ impl Drive {
     }
 
     /// Drives until the run ends, `stop` fires, or with `until_waiting` only others can move it on.
-    pub(super) async fn to_end(&mut self, until_waiting: bool, stop: CancellationToken) -> Result<RunStatus, Fault> {
+    pub(super) async fn see_through(&mut self, until_waiting: bool, stop: CancellationToken) -> Result<RunStatus, Fault> {
         let result = self.advance(until_waiting, &stop).await;
         // Whatever ended the loop, no call of this process may outlive the lease unrecorded.
         let drained = self.drain().await;
@@ -147,7 +145,14 @@ impl Drive {
                     // Alone in its commit: it may turn out that the yes is no longer good.
                     return self.use_approval(&step, approval).await.map(|()| Look::Moved);
                 }
-                other => self.plan_action(other, now, &mut batch)?,
+                other @ (Action::Start { .. }
+                | Action::Resume { .. }
+                | Action::ParkForAgent { .. }
+                | Action::ParkForApproval { .. }
+                | Action::Skip { .. }
+                | Action::Fail { .. }
+                | Action::Cancel { .. }
+                | Action::Finish { .. }) => self.plan_action(other, now, &mut batch)?,
             }
         }
         if batch.events.is_empty() {

@@ -149,7 +149,7 @@ impl Driver {
     async fn drive_leased(&self, lease: Lease, until_waiting: bool, stop: CancellationToken) -> Result<RunStatus, Fault> {
         let driven = Drive::open(self.parts.clone(), lease.clone()).await;
         let result = match driven {
-            Ok(mut drive) => drive.to_end(until_waiting, stop).await,
+            Ok(mut drive) => drive.see_through(until_waiting, stop).await,
             Err(fault) => Err(fault),
         };
         let given_back = self.parts.log.release_lease(lease).await;

@@ -125,7 +125,9 @@ fn event_line(event: &Event) -> EventLine {
         (Some(tool), Some(error)) => format!("{tool}: {error}"),
         (Some(tool), None) => tool.to_owned(),
         (None, Some(error)) => error.to_owned(),
-        (None, None) => word("text").or_else(|| word("note")).or_else(|| word("prompt")).or_else(|| word("workflow")).unwrap_or_default().to_owned(),
+        (None, None) => {
+            word("text").or_else(|| word("note")).or_else(|| word("prompt")).or_else(|| word("workflow")).unwrap_or_default().to_owned()
+        }
     };
     EventLine { seq: event.seq, ts: event.ts.to_string(), step_id: event.step_id.clone(), event: name, text: cut(&text) }
 }

@@ -37,13 +37,7 @@ pub(super) struct Ended {
 }
 
 /// Begins a job; its end arrives on `ends`.
-pub(super) fn begin(
-    parts: &DriverParts,
-    plan: &Arc<Plan>,
-    job: Job,
-    mut calls: StepCalls,
-    ends: mpsc::UnboundedSender<Ended>,
-) {
+pub(super) fn begin(parts: &DriverParts, plan: &Arc<Plan>, job: Job, mut calls: StepCalls, ends: mpsc::UnboundedSender<Ended>) {
     let plan = plan.clone();
     let report = Report { step: job.step.clone(), attempt: job.attempt, ends: Some(ends) };
     let task = async move {

@@ -311,7 +311,8 @@ fn wind_up(state: &RunState, plan: &Plan, view: View<'_>, status: RunStatus, cau
     if !view.live.is_empty() {
         return view.live.iter().map(|step| Action::Stop { step: step.clone() }).collect();
     }
-    let begun = plan.steps().iter().filter(|step| state.steps.get(&step.id).is_some_and(|s| !s.phase.has_ended() && s.phase != Phase::Pending));
+    let begun =
+        plan.steps().iter().filter(|step| state.steps.get(&step.id).is_some_and(|s| !s.phase.has_ended() && s.phase != Phase::Pending));
     let mut actions: Vec<Action> = begun.map(|step| Action::Cancel { step: step.id.clone() }).collect();
     actions.push(Action::Finish { status, cause });
     actions
@@ -330,5 +331,6 @@ fn finish(state: &RunState, plan: &Plan) -> Action {
 }
 
 fn waited_too_long(step: &Step) -> Fault {
-    Fault::new(ErrorCode::Timeout, format!("nobody answered step `{}` in time", step.id)).hint("run.watch shows what waits; answer it by run.submit")
+    Fault::new(ErrorCode::Timeout, format!("nobody answered step `{}` in time", step.id))
+        .hint("run.watch shows what waits; answer it by run.submit")
 }

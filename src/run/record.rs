@@ -184,7 +184,8 @@ impl RunEvent {
     /// Where a known word comes with fields that do not fit: the log is broken or newer than this version.
     pub fn read(event: &Event) -> Option<Result<Self, Fault>> {
         let word = event.payload.get("event").and_then(Value::as_str)?;
-        let is_ours = event.kind == EventKind::SystemEvent && (word.starts_with("step_") || word.starts_with("approval_") || OURS.contains(&word));
+        let is_ours =
+            event.kind == EventKind::SystemEvent && (word.starts_with("step_") || word.starts_with("approval_") || OURS.contains(&word));
         is_ours.then(|| read_payload(event))
     }
 }

@@ -42,7 +42,12 @@ fn is_worth_another_try(step: &Step, code: ErrorCode) -> bool {
 fn wait(backoff: Millis, attempt: u32, jitter: f64) -> Millis {
     let doubled = backoff.0.saturating_mul(1_u64.checked_shl(attempt.saturating_sub(1)).unwrap_or(u64::MAX)).min(LONGEST.0);
     let half = doubled / 2;
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss, reason = "at most fifteen minutes, not negative")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        clippy::cast_precision_loss,
+        reason = "at most fifteen minutes, not negative"
+    )]
     let spread = ((doubled - half) as f64 * jitter.clamp(0.0, 1.0)) as u64;
     Millis(half + spread)
 }

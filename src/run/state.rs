@@ -229,11 +229,11 @@ pub fn fold(state: &mut RunState, event: &Event) -> Result<(), Fault> {
         }
         EventKind::UserMessage => state.goal = event.payload.get("text").and_then(Value::as_str).unwrap_or_default().to_owned(),
         EventKind::AssistantMessage => {
-            if let Some(step) = open_step(state, event) {
-                if matches!(step.phase, Phase::WaitingForAgent(_)) {
-                    step.phase = Phase::Submitted(event.payload.get("output").cloned().unwrap_or_default());
-                    step.calls.clear();
-                }
+            if let Some(step) = open_step(state, event)
+                && matches!(step.phase, Phase::WaitingForAgent(_))
+            {
+                step.phase = Phase::Submitted(event.payload.get("output").cloned().unwrap_or_default());
+                step.calls.clear();
             }
         }
         EventKind::ToolCall => {

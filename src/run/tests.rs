@@ -143,7 +143,10 @@ fn an_expression_that_fails_fails_its_step() {
     let mut book = Book::new(&plan, StartedBy::Operator);
     book.step("a", RunEvent::StepSucceeded { output: json!({ "other": 1 }) });
     let actions = book.next(&plan);
-    assert!(matches!(&actions[0], Action::Fail { step, fault } if *step == id("b") && fault.code == ErrorCode::ExpressionInvalid), "{actions:?}");
+    assert!(
+        matches!(&actions[0], Action::Fail { step, fault } if *step == id("b") && fault.code == ErrorCode::ExpressionInvalid),
+        "{actions:?}"
+    );
     assert_eq!(actions[1], start("c", 1, json!({ "message": "c" })));
 }
 
@@ -161,9 +164,9 @@ fn a_retry_waits_for_its_time() {
 fn waits_between_tries_double_and_spread() {
     let plan = plan("- {id: a, kind: notify, retry: {max: 3, backoff: 1s}, input: {message: m}}\n");
     let step = &plan.steps()[0];
-    let wait = |attempt, jitter| match after_failure(step, attempt, &Fault::new(ErrorCode::Timeout, "slow"), Value::Null, at(0), jitter) {
-        RunEvent::StepRetry { at: then, .. } => Some(then.since(at(0)).0),
-        _ => None,
+    let wait = |attempt, jitter| {
+        let event = after_failure(step, attempt, &Fault::new(ErrorCode::Timeout, "slow"), Value::Null, at(0), jitter);
+        if let RunEvent::StepRetry { at: then, .. } = event { Some(then.since(at(0)).0) } else { None }
     };
     assert_eq!((wait(1, 0.0), wait(1, 1.0), wait(2, 1.0), wait(3, 0.0)), (Some(500), Some(1_000), Some(2_000), Some(2_000)));
     assert_eq!(wait(4, 0.0), None);

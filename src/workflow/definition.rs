@@ -11,7 +11,7 @@ use crate::domain::{Digest, Problem, Problems, StepId};
 use super::expression::Uses;
 use super::graph::Graph;
 use super::inputs::Inputs;
-use super::node::{Located, Node};
+use super::node::Located;
 use super::plan::{Plan, RunLimits, Step};
 use super::reader::Reader;
 use super::step::{StepDraft, read_step};
@@ -46,7 +46,10 @@ fn read_plan(document: &Located, reader: &mut Reader<'_>) -> Option<Plan> {
     let fields = reader.fields("the workflow", document, FIELDS)?;
     let name = reader.required_text(&fields, "name").unwrap_or_default();
     if !is_workflow_name(name) && fields.get("name").is_some() {
-        reader.problem(fields.line_of("name"), format!("`{name}` cannot name a workflow: lower case letters, digits, `_` and `-`, at most 64"));
+        reader.problem(
+            fields.line_of("name"),
+            format!("`{name}` cannot name a workflow: lower case letters, digits, `_` and `-`, at most 64"),
+        );
     }
     let version = reader.required_text(&fields, "version").and_then(|text| match text.parse::<semver::Version>() {
         Ok(version) => Some(version),
@@ -70,7 +73,10 @@ fn read_plan(document: &Located, reader: &mut Reader<'_>) -> Option<Plan> {
 
     let drafts = read_steps(fields.get("steps"), fields.line, reader);
     if u32::try_from(drafts.len()).unwrap_or(u32::MAX) > limits.max_steps {
-        reader.problem(fields.line_of("steps"), format!("there are {} steps, more than `limits.max_steps` = {}", drafts.len(), limits.max_steps));
+        reader.problem(
+            fields.line_of("steps"),
+            format!("there are {} steps, more than `limits.max_steps` = {}", drafts.len(), limits.max_steps),
+        );
     }
     let (steps, places) = arrange(drafts, inputs.as_ref(), reader)?;
     if !reader.is_clean() {
@@ -102,17 +108,14 @@ fn read_steps(at: Option<&Located>, line: Option<u64>, reader: &mut Reader<'_>) 
         reader.problem(line, "the workflow has no `steps`");
         return Vec::new();
     };
-    match &at.node {
-        Node::List(items) if !items.is_empty() => items.iter().filter_map(|item| read_step(item, reader)).collect(),
-        Node::List(_) => {
-            reader.problem(at.line, "`steps` is empty");
-            Vec::new()
-        }
-        _ => {
-            reader.problem(at.line, format!("`steps` must be a list, not {}", at.kind()));
-            Vec::new()
-        }
+    let Some(items) = at.as_list() else {
+        reader.problem(at.line, format!("`steps` must be a list, not {}", at.kind()));
+        return Vec::new();
+    };
+    if items.is_empty() {
+        reader.problem(at.line, "`steps` is empty");
     }
+    items.iter().filter_map(|item| read_step(item, reader)).collect()
 }
 
 /// Puts steps in order and checks what they name.
@@ -130,7 +133,9 @@ fn arrange(drafts: Vec<StepDraft>, inputs: Option<&Inputs>, reader: &mut Reader<
         let mut places = Vec::with_capacity(draft.depends_on.len());
         for (earlier, line) in &draft.depends_on {
             match at.get(earlier) {
-                Some(place) if places.contains(place) => reader.problem(*line, format!("step `{}` depends on `{earlier}` twice", draft.step.id)),
+                Some(place) if places.contains(place) => {
+                    reader.problem(*line, format!("step `{}` depends on `{earlier}` twice", draft.step.id))
+                }
                 Some(place) => places.push(*place),
                 None => reader.problem_with_hint(
                     *line,
@@ -182,7 +187,11 @@ fn check_inputs(uses: &Uses, line: Option<u64>, what: &str, inputs: Option<&Inpu
     for name in &uses.inputs {
         if !inputs.declared().iter().any(|input| input.name == *name) {
             let declared: Vec<&str> = inputs.declared().iter().map(|input| input.name.as_str()).collect();
-            let hint = if declared.is_empty() { "the workflow declares no inputs".to_owned() } else { format!("declared: {}", declared.join(", ")) };
+            let hint = if declared.is_empty() {
+                "the workflow declares no inputs".to_owned()
+            } else {
+                format!("declared: {}", declared.join(", "))
+            };
             reader.problem_with_hint(line, format!("{what} reads `inputs.{name}`, which is not declared"), hint);
         }
     }

@@ -100,10 +100,8 @@ impl Expression {
     /// # Errors
     /// What is wrong with it, in words.
     pub fn text(source: &str) -> Result<Self, String> {
-        if let Some(bare) = sole_expression(source) {
-            if ENVIRONMENT.compile_expression(bare).is_ok() {
-                return Self::value(source);
-            }
+        if sole_expression(source).is_some_and(|bare| ENVIRONMENT.compile_expression(bare).is_ok()) {
+            return Self::value(source);
         }
         let template = ENVIRONMENT.template_from_str(source).map_err(|error| does_not_compile(source, &error))?;
         let uses = uses_of(source, template.undeclared_variables(true))?;
@@ -128,9 +126,7 @@ impl Expression {
     /// `EXPRESSION_INVALID` where a name is undefined or an operation does not fit its values.
     pub fn evaluate(&self, scope: &Scope) -> Result<Value, Fault> {
         match self.kind {
-            Kind::Text => {
-                ENVIRONMENT.render_str(&self.source, &scope.0).map(Value::String).map_err(|error| self.fault(&explain(&error)))
-            }
+            Kind::Text => ENVIRONMENT.render_str(&self.source, &scope.0).map(Value::String).map_err(|error| self.fault(&explain(&error))),
             Kind::Value => {
                 let compiled = ENVIRONMENT.compile_expression(&self.source).map_err(|error| self.fault(&explain(&error)))?;
                 let value = compiled.eval(&scope.0).map_err(|error| self.fault(&explain(&error)))?;
@@ -144,10 +140,8 @@ impl Expression {
     /// # Errors
     /// `EXPRESSION_INVALID` as for [`Expression::evaluate`], and where the value is not a boolean.
     pub fn holds(&self, scope: &Scope) -> Result<bool, Fault> {
-        match self.evaluate(scope)? {
-            Value::Bool(flag) => Ok(flag),
-            other => Err(self.fault(&format!("a condition must come to true or false, not `{other}`"))),
-        }
+        let value = self.evaluate(scope)?;
+        value.as_bool().ok_or_else(|| self.fault(&format!("a condition must come to true or false, not `{value}`")))
     }
 
     fn fault(&self, why: &str) -> Fault {

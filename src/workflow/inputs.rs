@@ -46,7 +46,10 @@ impl Inputs {
                 if is_name(&key.text) {
                     declared.extend(read_one(&key.text, value, reader));
                 } else {
-                    reader.problem(key.line, format!("`{}` cannot name an input: a lower case letter, then letters, digits or `_`", key.text));
+                    reader.problem(
+                        key.line,
+                        format!("`{}` cannot name an input: a lower case letter, then letters, digits or `_`", key.text),
+                    );
                 }
             }
         }
@@ -77,10 +80,9 @@ impl Inputs {
     /// # Errors
     /// `INVALID_INPUT`, naming the field.
     pub fn accept(&self, given: Value) -> Result<Value, Fault> {
-        let mut values = match given {
-            Value::Null => Map::new(),
-            Value::Object(values) => values,
-            other => return Err(Fault::new(ErrorCode::InvalidInput, format!("inputs must be an object, not `{other}`"))),
+        let given = if given.is_null() { Value::Object(Map::new()) } else { given };
+        let Value::Object(mut values) = given else {
+            return Err(Fault::new(ErrorCode::InvalidInput, format!("inputs must be an object, not `{given}`")));
         };
         for input in &self.declared {
             if let (Some(default), false) = (&input.default, values.contains_key(&input.name)) {
@@ -106,7 +108,10 @@ impl Inputs {
             let kind = self.declared.iter().find(|input| input.name == *name).and_then(|input| input.schema.get("type")?.as_str());
             let value = match kind {
                 Some("integer" | "number" | "boolean" | "array" | "object") => serde_json::from_str(text).map_err(|_| {
-                    Fault::new(ErrorCode::InvalidInput, format!("input `{name}` must be of type {}, not `{text}`", kind.unwrap_or_default()))
+                    Fault::new(
+                        ErrorCode::InvalidInput,
+                        format!("input `{name}` must be of type {}, not `{text}`", kind.unwrap_or_default()),
+                    )
                 })?,
                 _ => Value::String(text.clone()),
             };
@@ -125,15 +130,13 @@ fn is_name(text: &str) -> bool {
 }
 
 fn read_one(name: &str, at: &Located, reader: &mut Reader<'_>) -> Option<Input> {
-    let (mut schema, line) = match &at.node {
-        Node::Text(word) if TYPES.contains(&word.as_str()) => (Map::from_iter([("type".to_owned(), json!(word))]), at.line),
-        Node::Map(_) => match at.to_json() {
-            Value::Object(schema) => (schema, at.line),
-            _ => return None,
-        },
-        _ => {
+    let line = at.line;
+    let mut schema = match (at.as_text(), at.to_json()) {
+        (Some(word), _) if TYPES.contains(&word) => Map::from_iter([("type".to_owned(), json!(word))]),
+        (None, Value::Object(schema)) => schema,
+        (Some(_) | None, _) => {
             reader.problem_with_hint(
-                at.line,
+                line,
                 format!("input `{name}` must be a type or a JSON Schema, not {}", at.kind()),
                 format!("types: {}", TYPES.join(", ")),
             );
@@ -142,10 +145,7 @@ fn read_one(name: &str, at: &Located, reader: &mut Reader<'_>) -> Option<Input> 
     };
     let default = schema.remove("default");
     // A JSON Schema's own `required` is a list of properties; a boolean speaks of the input itself.
-    let required = match schema.get("required") {
-        Some(Value::Bool(flag)) => Some(*flag),
-        _ => None,
-    };
+    let required = schema.get("required").and_then(Value::as_bool);
     if required.is_some() {
         schema.remove("required");
     }
@@ -159,7 +159,7 @@ fn read_one(name: &str, at: &Located, reader: &mut Reader<'_>) -> Option<Input> 
         }
         (Ok(_), None) => {}
     }
-    let required = required.unwrap_or(default.is_none());
+    let required = required.unwrap_or_else(|| default.is_none());
     Some(Input { name: name.to_owned(), schema, default, required })
 }
 

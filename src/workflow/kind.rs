@@ -88,7 +88,10 @@ impl StepKind {
                 Some(closed(json!({ "summary": text, "citations": list(citation) }), &["summary", "citations"]))
             }
             Self::Codegen => {
-                let file = closed(json!({ "path": { "type": "string", "minLength": 1, "maxLength": 400 }, "content": text }), &["path", "content"]);
+                let file = closed(
+                    json!({ "path": { "type": "string", "minLength": 1, "maxLength": 400 }, "content": text }),
+                    &["path", "content"],
+                );
                 let mut files = list(file);
                 if let Some(files) = files.as_object_mut() {
                     files.insert("minItems".into(), json!(1));

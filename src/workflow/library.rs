@@ -56,7 +56,8 @@ impl Library {
                 Err(found) => problems.extend(found.list().iter().cloned()),
                 Ok(plan) => match entries.get(plan.name()) {
                     Some(taken) => problems.push(
-                        Problem::new(file, format!("the name `{}` is taken by {}", plan.name(), taken.origin)).hint("give it another `name`"),
+                        Problem::new(file, format!("the name `{}` is taken by {}", plan.name(), taken.origin))
+                            .hint("give it another `name`"),
                     ),
                     None => {
                         entries.insert(plan.name().to_owned(), Entry { plan: Arc::new(plan), origin: file, text });

@@ -87,6 +87,16 @@ impl Located {
         }
     }
 
+    /// Its text, where it is one.
+    pub(super) fn as_text(&self) -> Option<&str> {
+        if let Node::Text(text) = &self.node { Some(text) } else { None }
+    }
+
+    /// Its items, where it is a list.
+    pub(super) fn as_list(&self) -> Option<&[Self]> {
+        if let Node::List(items) = &self.node { Some(items) } else { None }
+    }
+
     /// What kind of value it is, for messages.
     pub(super) fn kind(&self) -> &'static str {
         match self.node {

@@ -161,10 +161,8 @@ impl Plan {
     /// `EXPRESSION_INVALID`.
     pub fn goal(&self, scope: &Scope) -> Result<Option<String>, Fault> {
         let Some(template) = &self.goal else { return Ok(None) };
-        Ok(Some(match template.render(scope)? {
-            Value::String(text) => text,
-            other => other.to_string(),
-        }))
+        let goal = template.render(scope)?;
+        Ok(Some(goal.as_str().map_or_else(|| goal.to_string(), str::to_owned)))
     }
 }
 

@@ -56,7 +56,11 @@ impl<'a> Reader<'a> {
         };
         for (key, _) in map {
             if !known.contains(&key.text.as_str()) {
-                self.problem_with_hint(key.line, format!("{what} has an unknown field `{}`", key.text), format!("known: {}", known.join(", ")));
+                self.problem_with_hint(
+                    key.line,
+                    format!("{what} has an unknown field `{}`", key.text),
+                    format!("known: {}", known.join(", ")),
+                );
             }
         }
         Some(Fields { what, line: at.line, map })
@@ -65,13 +69,11 @@ impl<'a> Reader<'a> {
     /// A text, if the field is there.
     pub(super) fn text<'n>(&mut self, fields: &Fields<'n>, name: &str) -> Option<&'n str> {
         let at = fields.get(name)?;
-        match &at.node {
-            Node::Text(text) => Some(text),
-            _ => {
-                self.wrong(fields, name, at, "a text");
-                None
-            }
+        let text = at.as_text();
+        if text.is_none() {
+            self.wrong(fields, name, at, "a text");
         }
+        text
     }
 
     /// A text that must be there.
@@ -85,10 +87,8 @@ impl<'a> Reader<'a> {
     /// A whole number within bounds, if the field is there.
     pub(super) fn number(&mut self, fields: &Fields<'_>, name: &str, least: u32, most: u32) -> Option<u32> {
         let at = fields.get(name)?;
-        let number = match &at.node {
-            Node::Number(number) => number.as_u64().and_then(|n| u32::try_from(n).ok()).filter(|n| (least..=most).contains(n)),
-            _ => None,
-        };
+        let number = if let Node::Number(number) = &at.node { number.as_u64() } else { None };
+        let number = number.and_then(|n| u32::try_from(n).ok()).filter(|n| (least..=most).contains(n));
         if number.is_none() {
             self.wrong(fields, name, at, &format!("a whole number from {least} to {most}"));
         }
@@ -98,10 +98,7 @@ impl<'a> Reader<'a> {
     /// A span of time such as `30s`, if the field is there.
     pub(super) fn span(&mut self, fields: &Fields<'_>, name: &str) -> Option<Millis> {
         let at = fields.get(name)?;
-        let span = match &at.node {
-            Node::Text(text) => parse_span(text),
-            _ => None,
-        };
+        let span = at.as_text().and_then(parse_span);
         if span.is_none() {
             self.wrong(fields, name, at, "a span of time such as `500ms`, `30s`, `5m` or `2h`");
         }
@@ -126,18 +123,16 @@ impl<'a> Reader<'a> {
         T::Err: std::fmt::Display,
     {
         let Some(at) = fields.get(name) else { return Vec::new() };
-        let Node::List(items) = &at.node else {
+        let Some(items) = at.as_list() else {
             self.wrong(fields, name, at, "a list of texts");
             return Vec::new();
         };
         let mut read = Vec::with_capacity(items.len());
         for item in items {
-            match &item.node {
-                Node::Text(text) => match text.parse() {
-                    Ok(value) => read.push((value, item.line)),
-                    Err(error) => self.problem(item.line, format!("`{name}` of {}: {error}", fields.what)),
-                },
-                _ => self.wrong(fields, name, item, "a list of texts"),
+            match item.as_text().map(str::parse) {
+                Some(Ok(value)) => read.push((value, item.line)),
+                Some(Err(error)) => self.problem(item.line, format!("`{name}` of {}: {error}", fields.what)),
+                None => self.wrong(fields, name, item, "a list of texts"),
             }
         }
         read

@@ -10,8 +10,7 @@ use super::plan::{By, OnFailure, Retry, Step};
 use super::reader::{Fields, Reader};
 use super::template::Template;
 
-const FIELDS: &[&str] =
-    &["id", "kind", "depends_on", "input", "when", "retry", "timeout", "by", "prompt", "output_schema", "on_failure"];
+const FIELDS: &[&str] = &["id", "kind", "depends_on", "input", "when", "retry", "timeout", "by", "prompt", "output_schema", "on_failure"];
 
 /// A step before its neighbours are known.
 pub(super) struct StepDraft {

@@ -60,9 +60,11 @@ impl Template {
             Self::Literal(value) => Ok(value.clone()),
             Self::Expression(expression) => expression.evaluate(scope),
             Self::List(items) => items.iter().map(|item| item.render(scope)).collect(),
-            Self::Object(fields) => {
-                fields.iter().map(|(key, value)| Ok((key.clone(), value.render(scope)?))).collect::<Result<Map<_, _>, Fault>>().map(Value::Object)
-            }
+            Self::Object(fields) => fields
+                .iter()
+                .map(|(key, value)| Ok((key.clone(), value.render(scope)?)))
+                .collect::<Result<Map<_, _>, Fault>>()
+                .map(Value::Object),
         }
     }
 

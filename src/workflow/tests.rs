@@ -66,7 +66,8 @@ fn a_whole_definition_is_read_and_put_in_order() {
 
 #[test]
 fn what_a_run_stores_reads_back_as_the_same_plan() {
-    let first = plan(&with_steps("- {id: a, kind: plan}\n- {id: b, kind: codegen, depends_on: [a], input: {plan: '{{ steps.a.output }}'}}\n"));
+    let first =
+        plan(&with_steps("- {id: a, kind: plan}\n- {id: b, kind: codegen, depends_on: [a], input: {plan: '{{ steps.a.output }}'}}\n"));
     let again = read_stored(first.source()).unwrap();
     assert_eq!(first.digest(), again.digest());
     let laid_out_otherwise = plan(
@@ -198,13 +199,16 @@ fn what_is_undefined_is_never_silently_empty() {
 #[test]
 fn evaluation_ends() {
     let output = Value::Null;
-    let fault = evaluate("x{% for a in range(9000) %}{% for b in range(9000) %}{{ a }}{% endfor %}{% endfor %}", &scope(&output)).unwrap_err();
+    let fault =
+        evaluate("x{% for a in range(9000) %}{% for b in range(9000) %}{{ a }}{% endfor %}{% endfor %}", &scope(&output)).unwrap_err();
     assert!(fault.message.contains("fuel"), "{fault}");
 }
 
 #[test]
 fn inputs_are_checked_and_the_field_is_named() {
-    let plan = plan("name: w\nversion: 1.0.0\ninputs:\n  resource: {type: string, pattern: '^[A-Z]'}\n  n: {type: integer, default: 3}\nsteps:\n- {id: a, kind: plan}\n");
+    let plan = plan(
+        "name: w\nversion: 1.0.0\ninputs:\n  resource: {type: string, pattern: '^[A-Z]'}\n  n: {type: integer, default: 3}\nsteps:\n- {id: a, kind: plan}\n",
+    );
     let fault = plan.inputs().accept(json!({ "resource": "x" })).unwrap_err();
     assert!(fault.code == ErrorCode::InvalidInput && fault.message.contains("resource"), "{fault}");
     assert!(plan.inputs().accept(json!({})).unwrap_err().message.contains("resource"));

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::engine::calls::{Stop, StepCalls};
+use crate::engine::calls::{StepCalls, Stop};
 
 /// What the agent gave, else what the worker gives.
 pub(super) async fn answer(worker: &str, input: Value, submission: Option<Value>, calls: &mut StepCalls) -> Result<Value, Stop> {

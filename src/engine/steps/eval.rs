@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::domain::{ErrorCode, Fault};
-use crate::engine::calls::{Stop, StepCalls};
+use crate::engine::calls::{StepCalls, Stop};
 
 pub(super) async fn work(mut input: Value, calls: &mut StepCalls) -> Result<Value, Stop> {
     let allowed = input.as_object_mut().and_then(|fields| fields.remove("allow_failure"));

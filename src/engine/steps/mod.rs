@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::domain::{ErrorCode, Fault};
 use crate::workflow::{Step, StepKind};
 
-use super::calls::{Stop, StepCalls};
+use super::calls::{StepCalls, Stop};
 
 /// An output larger than this does not go into the log; large data travels as artifacts.
 const MOST_OUTPUT: usize = 1024 * 1024;

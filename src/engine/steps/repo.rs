@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::engine::calls::{Stop, StepCalls};
+use crate::engine::calls::{StepCalls, Stop};
 
 pub(super) async fn work(input: Value, calls: &mut StepCalls) -> Result<Value, Stop> {
     let Value::Object(mut fields) = input else { return calls.call("repo.git.commit", input).await };

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::domain::Fault;
-use crate::engine::calls::{Stop, StepCalls};
+use crate::engine::calls::{StepCalls, Stop};
 
 /// The tool that the definition names, with the arguments it gives.
 pub(super) async fn work(mut input: Value, calls: &mut StepCalls) -> Result<Value, Stop> {

@@ -190,7 +190,9 @@ async fn a_watch_wakes_for_news_and_else_waits_its_time() {
 #[tokio::test]
 async fn a_runs_view_tells_its_steps_and_cuts_what_is_large() {
     let world = World::new();
-    world.tool("demo.big", |_, _| Deed::Give(json!({ "text": "x".repeat(10_000), "file": { "artifact": "a".repeat(64), "size": 3, "path": "out.txt" } })));
+    world.tool("demo.big", |_, _| {
+        Deed::Give(json!({ "text": "x".repeat(10_000), "file": { "artifact": "a".repeat(64), "size": 3, "path": "out.txt" } }))
+    });
     let process = world.driving().await;
     let run = process.begin("- {id: a, kind: tool, input: {tool: demo.big}}\n").await;
     world.until_over(&run).await;

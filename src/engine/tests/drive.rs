@@ -67,12 +67,10 @@ async fn a_failure_stops_what_depends_on_it_and_nothing_else() {
     let state = world.state(&run);
     assert_eq!(state.end.unwrap().error.unwrap().code, ErrorCode::FilterFailed);
     let stands = |step| world.step(&run, step);
-    assert_eq!((stands("bad"), stands("after"), stands("later"), stands("apart")), (
-        StepStatus::Failed,
-        StepStatus::Skipped,
-        StepStatus::Skipped,
-        StepStatus::Succeeded
-    ));
+    assert_eq!(
+        (stands("bad"), stands("after"), stands("later"), stands("apart")),
+        (StepStatus::Failed, StepStatus::Skipped, StepStatus::Skipped, StepStatus::Succeeded)
+    );
 }
 
 #[tokio::test]
@@ -175,13 +173,17 @@ async fn a_repo_step_makes_the_repository_takes_everything_up_and_commits() {
         .await;
     assert_eq!(world.until_over(&run).await, RunStatus::Succeeded);
     assert_eq!(world.output(&run, "a"), json!({ "commit": "abc", "branch": "main", "files": 2 }));
-    let calls: Vec<(String, Value)> = world.tools.effects.lock().unwrap().iter().map(|(_, tool, args)| (tool.clone(), args.clone())).collect();
-    assert_eq!(calls, [
-        ("repo.git.init".into(), json!({ "path": "sub" })),
-        ("repo.git.add_all".into(), json!({ "path": "sub" })),
-        ("repo.git.commit".into(), json!({ "message": "Hi", "path": "sub" })),
-        ("repo.git.log".into(), json!({})),
-    ]);
+    let calls: Vec<(String, Value)> =
+        world.tools.effects.lock().unwrap().iter().map(|(_, tool, args)| (tool.clone(), args.clone())).collect();
+    assert_eq!(
+        calls,
+        [
+            ("repo.git.init".into(), json!({ "path": "sub" })),
+            ("repo.git.add_all".into(), json!({ "path": "sub" })),
+            ("repo.git.commit".into(), json!({ "message": "Hi", "path": "sub" })),
+            ("repo.git.log".into(), json!({})),
+        ]
+    );
 }
 
 #[tokio::test]

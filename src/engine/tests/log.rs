@@ -170,10 +170,8 @@ fn event_of(draft: EventDraft, run_id: RunId, seq: u64, index: u64, ts: crate::d
 }
 
 fn standing(row: &ApprovalRow, now: crate::domain::Timestamp) -> ApprovalStatus {
-    match row.status {
-        ApprovalStatus::Pending | ApprovalStatus::Approved if now >= row.expires => ApprovalStatus::Expired,
-        status => status,
-    }
+    let is_open = matches!(row.status, ApprovalStatus::Pending | ApprovalStatus::Approved);
+    if is_open && now >= row.expires { ApprovalStatus::Expired } else { row.status }
 }
 
 #[async_trait]

@@ -11,7 +11,9 @@ use crate::domain::{Effect, Effects, ErrorCode, Fault};
 use crate::tools::{CallContext, Tool};
 
 use super::port::RunControl;
-use super::types::{Accepted, CancelInput, ListInput, ListOutput, RunInput, RunView, StartInput, StartOutput, SubmitInput, WatchInput, WatchOutput};
+use super::types::{
+    Accepted, CancelInput, ListInput, ListOutput, RunInput, RunView, StartInput, StartOutput, SubmitInput, WatchInput, WatchOutput,
+};
 
 /// How often a waiting watch tells its client that it is alive: clients give up on silence.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(10);

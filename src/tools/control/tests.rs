@@ -1,0 +1,156 @@
+//! The tools by themselves, on a control that only remembers what it was asked; and their manifests' examples.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use serde_json::{Value, json};
+
+use crate::call::{ArtifactRef, Artifacts};
+use crate::domain::{Actor, ArtifactId, ErrorCode, Fault, RunId};
+use crate::schema::Schema;
+use crate::tools::Handler;
+
+use super::types::{
+    Accepted, ArtifactList, CancelInput, ListInput, ListOutput, RunView, StartInput, StartOutput, SubmitInput, ValidateOutput, WatchInput,
+    WatchOutput, WorkflowList, WorkflowView,
+};
+use super::{RunControl, handlers};
+
+struct Nobody;
+
+fn nothing<T>() -> Result<T, Fault> {
+    Err(Fault::internal("not asked for here"))
+}
+
+#[async_trait]
+impl RunControl for Nobody {
+    async fn start(&self, _: &Actor, _: &StartInput) -> Result<StartOutput, Fault> {
+        nothing()
+    }
+    async fn list(&self, _: &Actor, _: &ListInput) -> Result<ListOutput, Fault> {
+        nothing()
+    }
+    async fn show(&self, _: &Actor, _: &RunId) -> Result<RunView, Fault> {
+        nothing()
+    }
+    async fn watch(&self, _: &Actor, _: &WatchInput) -> Result<WatchOutput, Fault> {
+        nothing()
+    }
+    async fn submit(&self, _: &Actor, _: &SubmitInput) -> Result<Accepted, Fault> {
+        nothing()
+    }
+    async fn cancel(&self, _: &Actor, _: &CancelInput) -> Result<Accepted, Fault> {
+        nothing()
+    }
+    async fn artifacts(&self, _: &Actor, _: &RunId) -> Result<ArtifactList, Fault> {
+        nothing()
+    }
+    fn workflows(&self) -> WorkflowList {
+        WorkflowList { workflows: Vec::new() }
+    }
+    fn workflow(&self, name: &str) -> Result<WorkflowView, Fault> {
+        Err(Fault::new(ErrorCode::UnknownWorkflow, format!("no workflow `{name}`")))
+    }
+    fn validate(&self, _: &str) -> ValidateOutput {
+        ValidateOutput { valid: true, problems: Vec::new() }
+    }
+}
+
+#[derive(Default)]
+struct Shelf(Mutex<BTreeMap<ArtifactId, Vec<u8>>>);
+
+#[async_trait]
+impl Artifacts for Shelf {
+    async fn put(&self, bytes: Vec<u8>, media_type: &str) -> Result<ArtifactRef, Fault> {
+        let (artifact, size) = (ArtifactId::of(&bytes), bytes.len() as u64);
+        self.0.lock().unwrap().insert(artifact, bytes);
+        Ok(ArtifactRef { artifact, size, media_type: media_type.to_owned() })
+    }
+    async fn read(&self, id: &ArtifactId, offset: u64, limit: u64) -> Result<(Vec<u8>, u64), Fault> {
+        let shelf = self.0.lock().unwrap();
+        let bytes = shelf.get(id).ok_or_else(|| Fault::new(ErrorCode::UnknownArtifact, format!("no artifact `{id}`")))?;
+        let part = bytes.iter().skip(usize::try_from(offset).unwrap()).take(usize::try_from(limit).unwrap()).copied().collect();
+        Ok((part, bytes.len() as u64))
+    }
+}
+
+fn all(artifacts: Arc<dyn Artifacts>) -> BTreeMap<&'static str, Arc<dyn Handler>> {
+    let control: Arc<dyn RunControl> = Arc::new(Nobody);
+    handlers(&control, &artifacts)
+}
+
+#[test]
+fn every_schema_is_a_closed_object_and_every_example_of_a_manifest_holds() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tool-manifests");
+    for (name, tool) in all(Arc::new(Shelf::default())) {
+        let input = tool.input_schema();
+        assert_eq!((&input["type"], &input["additionalProperties"]), (&json!("object"), &json!(false)), "{name}");
+        assert_eq!(tool.output_schema()["type"], "object", "{name}");
+        let schema = Schema::compile(&input).unwrap();
+        let text = std::fs::read_to_string(folder.join(format!("{name}.yaml"))).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let manifest: Value = serde_saphyr::from_str(&text).unwrap();
+        assert!(manifest["description"].as_str().unwrap().is_ascii(), "{name}");
+        let mut refused = 0;
+        for example in manifest["examples"].as_array().unwrap() {
+            if let Some(arguments) = example.get("accept") {
+                schema.check(arguments).unwrap_or_else(|fault| panic!("{name}: {fault}"));
+                tool.parse(arguments.clone()).unwrap_or_else(|fault| panic!("{name}: {fault}"));
+                continue;
+            }
+            refused += 1;
+            let fault = schema.check(&example["refuse"]).expect_err(name);
+            assert!(fault.message.contains(example["because"].as_str().unwrap()), "{name}: {fault}");
+        }
+        assert!(refused > 0, "{name} has no refused example");
+    }
+}
+
+#[test]
+fn the_schemas_stay_lean() {
+    let tools = all(Arc::new(Shelf::default()));
+    let size: usize = ["run.start", "run.watch", "run.submit", "run.cancel", "workflow.list", "workflow.show", "artifact.read"]
+        .iter()
+        .map(|name| tools[*name].input_schema().to_string().len())
+        .sum();
+    assert!(size < 4_000, "the inputs of the default toolset's control tools take {size} bytes");
+}
+
+#[tokio::test]
+async fn an_artifact_is_read_in_parts_that_join_up() {
+    let shelf = Arc::new(Shelf::default());
+    let text = "häuser und bäume";
+    let stored = shelf.put(text.as_bytes().to_vec(), "text/plain").await.unwrap();
+    let tools = all(shelf.clone());
+    let (mut joined, mut offset) = (String::new(), Some(0));
+    while let Some(at) = offset {
+        let part = read(&tools, json!({ "artifact": stored.artifact, "offset": at, "limit": 2 })).await.unwrap();
+        joined.push_str(part["text"].as_str().unwrap());
+        offset = part["next_offset"].as_u64();
+    }
+    assert_eq!(joined, text);
+
+    let stored = shelf.put(vec![0xff, 0xfe, 0x00], "application/octet-stream").await.unwrap();
+    let part = read(&tools, json!({ "artifact": stored.artifact })).await.unwrap();
+    assert_eq!(part, json!({ "base64": "//4A", "size": 3 }));
+    let past = read(&tools, json!({ "artifact": stored.artifact, "offset": 99 })).await.unwrap();
+    assert_eq!(past, json!({ "text": "", "size": 3 }));
+    assert_eq!(read(&tools, json!({ "artifact": "0".repeat(64) })).await.unwrap_err().code, ErrorCode::UnknownArtifact);
+}
+
+async fn read(tools: &BTreeMap<&'static str, Arc<dyn Handler>>, arguments: Value) -> Result<Value, Fault> {
+    let tool = &tools["artifact.read"];
+    let root = tempfile::tempdir().unwrap();
+    let context = crate::tools::CallContext {
+        call: crate::domain::CallId::mint(crate::domain::Timestamp::from_unix_millis(0)),
+        run: RunId::mint(crate::domain::Timestamp::from_unix_millis(0)),
+        actor: Actor::operator(),
+        workspace: Arc::new(crate::confine::Folder::create(&root.path().canonicalize().unwrap().join("w")).unwrap()),
+        limits: crate::domain::Limits { wall: crate::domain::Millis(1_000), output: crate::domain::Bytes(1 << 20) },
+        cancel: tokio_util::sync::CancellationToken::new(),
+        progress: Arc::new(crate::call::NoProgress),
+    };
+    let arguments = tool.parse(arguments)?;
+    tool.execute(&arguments, &context).await.map(|output| output.0)
+}
