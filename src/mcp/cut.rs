@@ -116,9 +116,7 @@ impl Knife<'_> {
                 ends.map(|item| self.part(item, caps)).collect()
             }
             Value::Array(items) => items.iter().map(|item| self.part(item, caps)).collect(),
-            Value::Object(members) => {
-                Value::Object(members.iter().map(|(name, member)| (name.clone(), self.part(member, caps))).collect())
-            }
+            Value::Object(members) => Value::Object(members.iter().map(|(name, member)| (name.clone(), self.part(member, caps))).collect()),
             Value::Null | Value::Bool(_) | Value::Number(_) => value.clone(),
         }
     }

@@ -126,7 +126,9 @@ where
             Ok(_) => Ok(()),
         },
         // The client left before it said anything, or while the first answer was on its way.
-        Err(ServerInitializeError::ConnectionClosed(_) | ServerInitializeError::Cancelled | ServerInitializeError::TransportError { .. }) => Ok(()),
+        Err(
+            ServerInitializeError::ConnectionClosed(_) | ServerInitializeError::Cancelled | ServerInitializeError::TransportError { .. },
+        ) => Ok(()),
         Err(error) => Err(Fault::internal(format!("the connection could not be opened: {error}"))),
     }
 }

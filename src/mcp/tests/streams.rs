@@ -21,7 +21,10 @@ fn broken_lines() -> Vec<(Vec<u8>, i64)> {
         (b"not json".to_vec(), -32700),
         (b"{\"jsonrpc\":\"2.0\",".to_vec(), -32700),
         (br#"{"jsonrpc":"2.0","id":9,"method":"tools/call","params":{"name":"\ud800"}}"#.to_vec(), -32700),
-        (br#"{"jsonrpc":"2.0","id":9,"method":"tools/call","params":{"name":"test_echo","arguments":{"text":"a","text":"b"}}}"#.to_vec(), -32700),
+        (
+            br#"{"jsonrpc":"2.0","id":9,"method":"tools/call","params":{"name":"test_echo","arguments":{"text":"a","text":"b"}}}"#.to_vec(),
+            -32700,
+        ),
         (br#"{"jsonrpc":"2.0","id":9,"method":"tools/call","params":{"n":1e400}}"#.to_vec(), -32700),
         (deep.into_bytes(), -32700),
         (long, -32700),
