@@ -12,8 +12,8 @@ use serde_json::{Map, Value, json};
 use crate::call::{ArtifactRef, CheckedOutput, Reply};
 use crate::domain::{ErrorCode, Fault, Reader};
 
-use super::cut::{self, Shown};
 use super::catalog::Entry;
+use super::cut::{self, Shown};
 
 /// A reply as the answer to `tools/call`.
 pub(super) fn call_result(reply: Reply, entry: &Entry) -> CallToolResult {
@@ -60,9 +60,7 @@ fn too_large(bytes: usize, artifact: Option<&ArtifactRef>, reference: &str) -> C
 
 fn link(artifact: &ArtifactRef) -> ContentBlock {
     let uri = format!("artifact://{}", artifact.artifact);
-    ContentBlock::resource_link(
-        Resource::new(uri, "whole answer").with_mime_type(artifact.media_type.clone()).with_size(artifact.size),
-    )
+    ContentBlock::resource_link(Resource::new(uri, "whole answer").with_mime_type(artifact.media_type.clone()).with_size(artifact.size))
 }
 
 /// A fault as the answer to `tools/call`: data for programs, a text for models. `reference` is where the operator finds it.

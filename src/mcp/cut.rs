@@ -116,9 +116,7 @@ impl Knife<'_> {
                 ends.map(|item| self.part(item, caps)).collect()
             }
             Value::Array(items) => items.iter().map(|item| self.part(item, caps)).collect(),
-            Value::Object(members) => {
-                Value::Object(members.iter().map(|(name, member)| (name.clone(), self.part(member, caps))).collect())
-            }
+            Value::Object(members) => Value::Object(members.iter().map(|(name, member)| (name.clone(), self.part(member, caps))).collect()),
             Value::Null | Value::Bool(_) | Value::Number(_) => value.clone(),
         }
     }
@@ -160,7 +158,7 @@ mod tests {
         let value = json!({"return_code": 0, "stdout": text, "id": "run_0190000000000000"});
         let Shown::Cut(cut) = fit(value, Some(&whole()), true) else { panic!("not cut") };
         let shown = cut["stdout"].as_str().unwrap();
-        assert!(shown.starts_with("HEAD") && shown.ends_with("TAIL"), "{}", &shown[shown.len() - 40..]);
+        assert!(shown.starts_with("HEAD") && shown.ends_with("TAIL"), "{shown}");
         assert!(shown.contains(&format!("artifact://{}", whole().artifact)));
         assert!(size(&cut) <= SHOWN && size(&cut) > SHOWN - 64, "{}", size(&cut));
         assert_eq!(cut["id"], "run_0190000000000000");

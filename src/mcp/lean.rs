@@ -42,8 +42,22 @@ fn walk(schema: &Value, side: Side) -> Value {
             "$schema" | "$id" | "$comment" | "title" => {}
             "format" if side == Side::Output || is_number_width(value) => {}
             "default" if side == Side::Output || value.is_null() => {}
-            "description" | "examples" | "minimum" | "maximum" | "exclusiveMinimum" | "exclusiveMaximum" | "minLength" | "maxLength"
-            | "pattern" | "minItems" | "maxItems" | "uniqueItems" | "minProperties" | "maxProperties" | "propertyNames" | "contains"
+            "description"
+            | "examples"
+            | "minimum"
+            | "maximum"
+            | "exclusiveMinimum"
+            | "exclusiveMaximum"
+            | "minLength"
+            | "maxLength"
+            | "pattern"
+            | "minItems"
+            | "maxItems"
+            | "uniqueItems"
+            | "minProperties"
+            | "maxProperties"
+            | "propertyNames"
+            | "contains"
             | "unevaluatedProperties"
                 if side == Side::Output => {}
             "additionalProperties" if side == Side::Output && value == &Value::Bool(false) => {}
@@ -75,7 +89,10 @@ fn walk(schema: &Value, side: Side) -> Value {
 
 fn is_number_width(format: &Value) -> bool {
     format.as_str().is_some_and(|name| {
-        matches!(name, "int" | "uint" | "int8" | "uint8" | "int16" | "uint16" | "int32" | "uint32" | "int64" | "uint64" | "float" | "double")
+        matches!(
+            name,
+            "int" | "uint" | "int8" | "uint8" | "int16" | "uint16" | "int32" | "uint32" | "int64" | "uint64" | "float" | "double"
+        )
     })
 }
 
@@ -153,10 +170,9 @@ fn names_itself(schema: &Value, name: &str) -> bool {
 
 fn uses(schema: &Value, target: &str) -> usize {
     match schema {
-        Value::Object(members) => members
-            .iter()
-            .map(|(word, value)| if word == "$ref" && value == target { 1 } else { uses(value, target) })
-            .sum(),
+        Value::Object(members) => {
+            members.iter().map(|(word, value)| if word == "$ref" && value == target { 1 } else { uses(value, target) }).sum()
+        }
         Value::Array(items) => items.iter().map(|item| uses(item, target)).sum(),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => 0,
     }
@@ -239,7 +255,9 @@ mod tests {
         });
         assert_eq!(
             output(&full).map(Value::Object),
-            Some(json!({"type": "object", "properties": {"pattern": {"type": "string"}, "n": {"type": "integer"}}, "required": ["pattern"]}))
+            Some(
+                json!({"type": "object", "properties": {"pattern": {"type": "string"}, "n": {"type": "integer"}}, "required": ["pattern"]})
+            )
         );
     }
 

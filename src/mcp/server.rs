@@ -11,9 +11,8 @@ use futures_util::FutureExt;
 use rmcp::model::{
     CacheScope, CallToolRequestParams, CallToolResponse, ConstString, CustomRequest, CustomResult, DiscoverResult, ErrorCode as RpcCode,
     Implementation, InitializeRequestParams, InitializeResult, JsonObject, ListResourceTemplatesResult, ListResourcesResult,
-    ListToolsResult, MetaObject, PaginatedRequestParams, ReadResourceRequestParams,
-    ReadResourceResponse, ReadResourceResult, ServerCapabilities, ServerConfig, SetLevelRequestMethod, SubscriptionFilter,
-    Tool,
+    ListToolsResult, MetaObject, PaginatedRequestParams, ReadResourceRequestParams, ReadResourceResponse, ReadResourceResult,
+    ServerCapabilities, ServerConfig, SetLevelRequestMethod, SubscriptionFilter, Tool,
 };
 use rmcp::service::{RequestContext, SubscriptionContext};
 use rmcp::{ErrorData, RoleServer, ServerHandler};
@@ -179,9 +178,8 @@ impl ServerHandler for Server {
         cx: RequestContext<RoleServer>,
     ) -> Result<ListToolsResult, ErrorData> {
         one_page(request.as_ref())?;
-        let mut result = ListToolsResult::with_all_items(self.catalog.listed().to_vec())
-            .with_ttl_ms(LIST_TTL_MS)
-            .with_cache_scope(CacheScope::Private);
+        let mut result =
+            ListToolsResult::with_all_items(self.catalog.listed().to_vec()).with_ttl_ms(LIST_TTL_MS).with_cache_scope(CacheScope::Private);
         Self::stamp(&mut result.meta, &cx);
         Ok(result)
     }

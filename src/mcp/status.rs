@@ -31,11 +31,7 @@ pub async fn serve_broken(
 }
 
 /// The gate and options that stand in for a working toolgate.
-pub(super) fn broken(
-    problems: Problems,
-    clock: Arc<dyn Clock>,
-    options: StdioOptions,
-) -> Result<(Arc<dyn Gate>, StdioOptions), Fault> {
+pub(super) fn broken(problems: Problems, clock: Arc<dyn Clock>, options: StdioOptions) -> Result<(Arc<dyn Gate>, StdioOptions), Fault> {
     let name: ToolName = STATUS.parse().map_err(|error| Fault::internal(format!("{error}")))?;
     let run = RunId::mint(clock.now());
     let instructions = format!(
@@ -84,7 +80,10 @@ impl Gate for Broken {
         vec![PublishedTool {
             name: self.name.clone(),
             title: STATUS.to_owned(),
-            description: format!("Tells why toolgate could not start: {}. No other tool works until the files are mended.", count(&self.problems)),
+            description: format!(
+                "Tells why toolgate could not start: {}. No other tool works until the files are mended.",
+                count(&self.problems)
+            ),
             input: json!({ "type": "object", "properties": {}, "additionalProperties": false }),
             output: json!({
                 "type": "object",

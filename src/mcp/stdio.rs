@@ -52,8 +52,10 @@ const LAST_MOMENT: Duration = Duration::from_millis(850);
 /// output is its standard error, as a stray print would break the protocol. Call it once in a process.
 ///
 /// # Errors
-/// `CONFIG_INVALID` for a toolset that does not exist; else only where standard output cannot be set apart.
+/// `CONFIG_INVALID` for a toolset that does not exist, before anything is touched, so that [`super::serve_broken`] can tell it; else only
+/// where standard output cannot be set apart.
 pub async fn serve_stdio(gate: Arc<dyn Gate>, options: StdioOptions, shutdown: CancellationToken) -> Result<(), Fault> {
+    options.toolset.check(&gate.tools())?;
     let failed = |what: &str, error: io::Error| Fault::internal(format!("{what}: {error}"));
     let output = private_stdout().map_err(|error| failed("standard output cannot be set apart", error))?;
     let (written, flushed) = write_thread(output).map_err(|error| failed("the writer cannot start", error))?;
@@ -126,7 +128,9 @@ where
             Ok(_) => Ok(()),
         },
         // The client left before it said anything, or while the first answer was on its way.
-        Err(ServerInitializeError::ConnectionClosed(_) | ServerInitializeError::Cancelled | ServerInitializeError::TransportError { .. }) => Ok(()),
+        Err(
+            ServerInitializeError::ConnectionClosed(_) | ServerInitializeError::Cancelled | ServerInitializeError::TransportError { .. },
+        ) => Ok(()),
         Err(error) => Err(Fault::internal(format!("the connection could not be opened: {error}"))),
     }
 }

@@ -6,12 +6,12 @@
 use std::borrow::Cow;
 use std::io;
 
+use rmcp::RoleServer;
 use rmcp::model::{
-    ClientJsonRpcMessage, ClientRequest, ErrorData, GetMeta, ProtocolVersion, RequestId, ServerJsonRpcMessage,
+    ClientJsonRpcMessage, ClientRequest, ErrorData, GetMeta, ProtocolVersion, RequestId, RequestMetaObject, ServerJsonRpcMessage,
 };
 use rmcp::service::{RxJsonRpcMessage, TxJsonRpcMessage};
 use rmcp::transport::Transport;
-use rmcp::RoleServer;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -51,8 +51,8 @@ impl<R: AsyncRead + Unpin + Send> Wire<R> {
                 }
             }
             let read = match self.reader.next().await {
-                Ok(Some(Line::Whole(line))) => message(&line),
-                Ok(Some(Line::TooLong)) => Err(Refusal::parse(format!("the line is longer than {LONGEST_LINE} bytes"))),
+                Ok(Some(Line::Whole(line))) => read(&line),
+                Ok(Some(Line::TooLong)) => Read::no_json(format!("the line is longer than {LONGEST_LINE} bytes")),
                 Ok(None) => return None,
                 Err(error) => {
                     tracing::warn!("standard input cannot be read: {error}");
@@ -60,9 +60,9 @@ impl<R: AsyncRead + Unpin + Send> Wire<R> {
                 }
             };
             match read {
-                Ok(Some(message)) if self.admits(&message) => return Some(message),
-                Ok(_) => {}
-                Err(refusal) => self.pending = encode(&ServerJsonRpcMessage::error(refusal.error, refusal.id)).ok(),
+                Read::Message(message) if self.admits(&message) => return Some(*message),
+                Read::Message(_) | Read::Nothing => {}
+                Read::Refused(error, id) => self.pending = encode(&ServerJsonRpcMessage::error(error, id)).ok(),
             }
         }
     }
@@ -73,15 +73,11 @@ impl<R: AsyncRead + Unpin + Send> Wire<R> {
             return true;
         }
         let ClientJsonRpcMessage::Request(request) = message else { return false };
-        self.opened = match &request.request {
-            ClientRequest::InitializeRequest(_) => true,
-            ClientRequest::PingRequest(_) | ClientRequest::DiscoverRequest(_) => false,
-            other => {
-                let meta = other.get_meta();
-                let version = meta.protocol_version();
-                meta.missing_required_keys(&ProtocolVersion::V_2026_07_28).is_empty()
-                    && version.is_some_and(|version| ProtocolVersion::KNOWN_VERSIONS.contains(&version))
-            }
+        let request = &request.request;
+        self.opened = if matches!(request, ClientRequest::PingRequest(_) | ClientRequest::DiscoverRequest(_)) {
+            false
+        } else {
+            matches!(request, ClientRequest::InitializeRequest(_)) || opens_the_newer_generation(request.get_meta())
         };
         true
     }
@@ -122,6 +118,11 @@ impl<R: AsyncRead + Unpin + Send> Transport<RoleServer> for Wire<R> {
     }
 }
 
+fn opens_the_newer_generation(meta: &RequestMetaObject) -> bool {
+    meta.missing_required_keys(&ProtocolVersion::V_2026_07_28).is_empty()
+        && meta.protocol_version().is_some_and(|version| ProtocolVersion::KNOWN_VERSIONS.contains(&version))
+}
+
 /// Writes lines until no sender is left or the client has gone.
 pub(super) async fn write_lines<W: AsyncWrite + Unpin>(mut output: W, mut lines: mpsc::Receiver<Vec<u8>>) -> io::Result<()> {
     while let Some(line) = lines.recv().await {
@@ -139,45 +140,49 @@ fn encode(message: &TxJsonRpcMessage<RoleServer>) -> io::Result<Vec<u8>> {
     Ok(line)
 }
 
-/// A line that is no message, and the answer to it.
-struct Refusal {
-    error: ErrorData,
-    id: Option<RequestId>,
+/// What a line holds.
+enum Read {
+    Message(Box<ClientJsonRpcMessage>),
+    /// Nothing, or a malformed notification, which nobody may answer.
+    Nothing,
+    /// No message, with the answer to it.
+    Refused(ErrorData, Option<RequestId>),
 }
 
-impl Refusal {
-    fn parse(message: String) -> Self {
-        Self { error: ErrorData::parse_error(format!("Parse error: {message}"), None), id: None }
+impl Read {
+    fn no_json(why: String) -> Self {
+        Self::Refused(ErrorData::parse_error(format!("Parse error: {why}"), None), None)
     }
 
-    fn request(message: impl Into<Cow<'static, str>>, id: Option<RequestId>) -> Self {
-        Self { error: ErrorData::invalid_request(message, None), id }
+    fn no_message(why: impl std::fmt::Display, id: Option<RequestId>) -> Self {
+        Self::Refused(ErrorData::invalid_request(format!("Invalid request: {why}"), None), id)
     }
 }
 
-/// The message in a line; `None` for an empty line and for a malformed notification, which nobody may answer.
-fn message(line: &[u8]) -> Result<Option<ClientJsonRpcMessage>, Refusal> {
+fn read(line: &[u8]) -> Read {
     let line = line.trim_ascii();
     if line.is_empty() {
-        return Ok(None);
+        return Read::Nothing;
     }
-    let value = strict::parse(line).map_err(|error| Refusal::parse(error.to_string()))?;
+    let value = match strict::parse(line) {
+        Ok(value) => value,
+        Err(error) => return Read::no_json(error.to_string()),
+    };
     let Some(members) = value.as_object() else {
-        return Err(Refusal::request("Invalid request: a line must hold one JSON-RPC message; batches are not supported", None));
+        return Read::no_message("a line must hold one JSON-RPC message; batches are not supported", None);
     };
     let id = members.get("id").and_then(|id| serde_json::from_value::<RequestId>(id.clone()).ok());
     if let Some(name) = members.keys().find(|name| is_look_alike(name)) {
-        let name: String = name.chars().take(20).collect();
-        return Err(Refusal::request(format!("Invalid request: `{name}` is not a member of a JSON-RPC message"), id));
+        return Read::no_message(format_args!("`{name}` is not a member of a JSON-RPC message"), id);
     }
     let is_notification = members.contains_key("method") && !members.contains_key("id");
     match serde_json::from_value(value) {
-        Ok(message) => Ok(Some(message)),
+        Ok(message) => Read::Message(Box::new(message)),
         Err(error) if is_notification => {
             tracing::debug!("a malformed notification was dropped: {error}");
-            Ok(None)
+            Read::Nothing
         }
-        Err(error) => Err(Refusal::request(format!("Invalid request: {error}"), id)),
+        Err(error) => Read::no_message(error, id),
     }
 }
 

@@ -103,7 +103,7 @@ async def scenario(session: Session):
     shown = await session.use("run_show", {"run_id": run})
     steps = {step["step_id"]: step for step in shown["steps"]}
     check(shown["status"] == "succeeded", "the run is shown as succeeded", shown["status"])
-    check(steps["eval"]["status"] == "succeeded" and steps["eval"].get("output", {}).get("passed", True), "the tests passed", steps["eval"])
+    check(steps["eval"]["status"] == "succeeded" and steps["eval"]["output"]["passed"] is True, "the tests passed", steps["eval"])
     commit = steps["repo"]["output"]["commit"]
 
     log = await session.use("repo_git_log", {"run_id": run})

@@ -86,7 +86,9 @@ async fn what_does_not_exist_is_a_protocol_error_and_still_on_record() {
 #[tokio::test]
 async fn parameters_of_the_wrong_shape_are_named_as_such() {
     for mut client in Client::both().await {
-        for params in [json!({}), json!({"name": 7}), json!({"name": "test_echo", "arguments": "x"}), json!({"name": "test_echo", "arguments": [1]})] {
+        for params in
+            [json!({}), json!({"name": 7}), json!({"name": "test_echo", "arguments": "x"}), json!({"name": "test_echo", "arguments": [1]})]
+        {
             let answer = client.request("tools/call", params.clone()).await;
             assert_eq!(answer["error"]["code"], -32602, "{params} → {answer}");
         }

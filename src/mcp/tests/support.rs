@@ -269,6 +269,11 @@ impl Client {
         ended
     }
 
+    /// Whether the server has ended, though nobody read what it said.
+    pub(super) fn is_over(&mut self) -> bool {
+        self.server.try_join_next().is_some()
+    }
+
     /// As [`Client::end`], for a server that ends by itself; a line that was broken off is `null`.
     pub(super) async fn wait(mut self) -> (Vec<Value>, Result<(), Fault>, Duration) {
         let begin = tokio::time::Instant::now();
