@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use cedar_policy::{ActionConstraint, Effect, Policy, PolicyId, PrincipalConstraint, ValidationMode, Validator};
 use miette::Diagnostic;
+use serde_json::Value;
 
+use super::lint::Reads;
 use super::vocabulary::Vocabulary;
 use super::{PolicySource, Verdict, lint};
 use crate::domain::{Problem, Problems, Role, ToolName};
@@ -17,8 +19,14 @@ pub(super) struct Rule {
     pub(super) verdict: Verdict,
     /// The words of its `@ask` or `@reason`.
     pub(super) text: String,
+    /// As it was written.
     pub(super) policy: Policy,
-    pub(super) reads_input: bool,
+    /// The same without what its slice has settled already: tool, kind of principal, and principal where it names one.
+    pub(super) lean: Policy,
+    /// The one principal it speaks of; `None` is all of its kind.
+    pub(super) principal: Option<String>,
+    /// What of the input it looks at.
+    pub(super) reads: Reads,
     /// The tools it speaks of; `None` is all.
     tools: Option<Vec<String>>,
     /// The kind of principal it speaks of; `None` is all.
@@ -164,9 +172,16 @@ fn rule(source: &PolicySource, place: (u64, String), policy: &Policy, words: &Vo
         PrincipalConstraint::In(uid) | PrincipalConstraint::Eq(uid) => words.roles.role(uid.type_name()),
         PrincipalConstraint::Is(kind) | PrincipalConstraint::IsIn(kind, _) => words.roles.role(&kind),
     };
+    let principal = match policy.principal_constraint() {
+        PrincipalConstraint::In(uid) | PrincipalConstraint::Eq(uid) => Some(name(&uid)),
+        PrincipalConstraint::Any | PrincipalConstraint::Is(_) | PrincipalConstraint::IsIn(..) => None,
+    };
+    let policy = policy.new_id(PolicyId::new(&id));
     Rule {
-        policy: policy.new_id(PolicyId::new(&id)),
-        reads_input: lint::reads_input(&json),
+        principal,
+        reads: lint::reads(&json),
+        lean: lean(&policy, json),
+        policy,
         file: source.name.clone(),
         id,
         line,
@@ -175,6 +190,23 @@ fn rule(source: &PolicySource, place: (u64, String), policy: &Policy, words: &Vo
         tools,
         role,
     }
+}
+
+/// The rule for use in a slice, where the action is the one it names and the principal the one, or of the kind, it names.
+fn lean(policy: &Policy, mut json: Value) -> Policy {
+    let any = serde_json::json!({ "op": "All" });
+    let settled = match json.pointer("/principal/op").and_then(Value::as_str) {
+        Some("is") => json.pointer("/principal/in").is_none(),
+        Some(other) => matches!(other, "==" | "in"),
+        None => false,
+    };
+    if let Some(fields) = json.as_object_mut() {
+        fields.insert("action".to_owned(), any.clone());
+        if settled {
+            fields.insert("principal".to_owned(), any);
+        }
+    }
+    Policy::from_json(Some(policy.id().clone()), json).unwrap_or_else(|_| policy.clone())
 }
 
 fn with_help(message: String, error: &dyn Diagnostic) -> String {

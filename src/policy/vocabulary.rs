@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
-use cedar_policy::{EntityId, EntityTypeName, EntityUid, RestrictedExpression, Schema, SchemaFragment};
+use cedar_policy::{EntityId, EntityTypeName, EntityUid, RestrictedExpression, Schema};
 use cedar_policy_mcp_schema_generator::{SchemaGenerator, SchemaGeneratorConfig};
 use mcp_tools_sdk::description::ServerDescription;
 use serde_json::{Value, json};
@@ -116,8 +116,8 @@ fn generated(shapes: &BTreeMap<&ToolName, Record>) -> Result<Value, String> {
     let config = SchemaGeneratorConfig::default().objects_as_records(true);
     let mut generator = SchemaGenerator::from_cedarschema_str_with_config(STUB, config).map_err(|error| told(&error))?;
     generator.add_actions_from_server_description(&description).map_err(|error| told(&error))?;
-    let (fragment, _warnings) = SchemaFragment::from_cedarschema_str(&generator.get_schema_as_str()).map_err(|error| told(&error))?;
-    let mut json = fragment.to_json_value().map_err(|error| told(&error))?;
+    // As JSON and not as text: reading the text back would be most of the time that loading takes.
+    let mut json = serde_json::to_value(generator.get_schema()).map_err(|error| told(&error))?;
     let actions = json.pointer_mut(&format!("/{NAMESPACE}/actions")).and_then(Value::as_object_mut).ok_or("it has no actions")?;
     for name in shapes.keys() {
         let action = actions.remove(&name.exposed()).ok_or_else(|| format!("it lacks an action for `{name}`"))?;

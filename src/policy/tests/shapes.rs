@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::super::context::request;
+use super::super::lint::Reads;
 use super::super::shape::{Shape, of_input};
 use super::*;
 
@@ -117,7 +118,7 @@ proptest! {
         let set = PolicySet::load(&[source("p.cedar", "permit (principal, action, resource);")], std::slice::from_ref(&tool)).unwrap_or_else(|problems| panic!("{problems} {schema}"));
         let words = set.words();
         let effects = Effects::only(Effect::Pure);
-        let made = request(words, &words.tools[&tool.name], &question(&tool.name, &effects, &arguments), true);
+        let made = request(words, &words.tools[&tool.name], &question(&tool.name, &effects, &arguments), &Reads::All);
         let made = made.unwrap_or_else(|error| panic!("{error}: {schema} {arguments}"));
         let fits = made.context().unwrap().validate(&words.schema, made.action().unwrap());
         prop_assert!(fits.is_ok(), "{:?}: {} {}", fits.err(), schema, arguments);
