@@ -87,9 +87,9 @@ impl Converter<'_> {
         match (shape, value) {
             (Shape::Bool, Value::Bool(flag)) => Ok(RestrictedExpression::new_bool(*flag)),
             (Shape::Text, Value::String(text)) => Ok(RestrictedExpression::new_string(text.clone())),
-            (Shape::Long, Value::Number(number)) => {
-                whole(number).map(RestrictedExpression::new_long).ok_or_else(|| format!("the number at `{}` is beyond what policy can see", self.place))
-            }
+            (Shape::Long, Value::Number(number)) => whole(number)
+                .map(RestrictedExpression::new_long)
+                .ok_or_else(|| format!("the number at `{}` is beyond what policy can see", self.place)),
             (Shape::Set(items), Value::Array(values)) => {
                 let mut set = Vec::with_capacity(values.len());
                 for (n, value) in values.iter().enumerate().filter(|(_, value)| !value.is_null()) {

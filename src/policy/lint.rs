@@ -89,7 +89,8 @@ fn compare(node: &Value, attribute: &str, words: &[&str], found: &mut Vec<String
     match node {
         Value::Object(fields) => {
             let (left, right) = (fields.get("left"), fields.get("right"));
-            for other in [(left, right), (right, left)].into_iter().filter(|(side, _)| is_attribute(*side, attribute)).filter_map(|(_, other)| other)
+            for other in
+                [(left, right), (right, left)].into_iter().filter(|(side, _)| is_attribute(*side, attribute)).filter_map(|(_, other)| other)
             {
                 let mut texts = Vec::new();
                 literals(other, &mut texts);
@@ -127,9 +128,16 @@ mod tests {
         assert_eq!(read("context.effects.contains(\"read\") && context.run has step"), fields(&[]));
         assert_eq!(read("context.input has a && context.input.b.c == 1 || context.input.a like \"x\""), fields(&["a", "b"]));
         assert_eq!(read("context.input[\"odd name\"] == 1"), fields(&["odd name"]));
-        for all in ["context == {}", "context.input == {}", "context has input", "context.input has a.b.c", "[context.input].contains({})", "{a: context} has a",
-            "(if true then context else context).input.a", "{x: context.input}.x.a"]
-        {
+        for all in [
+            "context == {}",
+            "context.input == {}",
+            "context has input",
+            "context.input has a.b.c",
+            "[context.input].contains({})",
+            "{a: context} has a",
+            "(if true then context else context).input.a",
+            "{x: context.input}.x.a",
+        ] {
             assert_eq!(read(all), Reads::All, "{all}");
         }
     }

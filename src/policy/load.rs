@@ -50,7 +50,11 @@ pub(super) fn rules(sources: &[PolicySource], words: &Vocabulary) -> Result<Vec<
         for rule in file(source, words, &validator, &mut problems) {
             let place = format!("{}:{}", rule.file, rule.line);
             if let Some(other) = places.insert(rule.id.clone(), place) {
-                problems.push(Problem::new(&rule.file, format!("rule `{}` is already at {other}", rule.id)).at(Some(rule.line)).hint("give it another `@id`"));
+                problems.push(
+                    Problem::new(&rule.file, format!("rule `{}` is already at {other}", rule.id))
+                        .at(Some(rule.line))
+                        .hint("give it another `@id`"),
+                );
             }
             rules.push(rule);
         }
@@ -75,7 +79,8 @@ fn file(source: &PolicySource, words: &Vocabulary, validator: &Validator, proble
         let line = template.as_ref().loc().map(|place| line_at(&source.text, place.start()));
         problems.push(Problem::new(&source.name, "templates with `?principal` or `?resource` are not supported").at(line));
     }
-    let mut policies: Vec<(usize, &Policy)> = set.policies().map(|policy| (policy.as_ref().loc().map_or(0, |place| place.start()), policy)).collect();
+    let mut policies: Vec<(usize, &Policy)> =
+        set.policies().map(|policy| (policy.as_ref().loc().map_or(0, |place| place.start()), policy)).collect();
     policies.sort_by_key(|(start, _)| *start);
     let mut named = cedar_policy::PolicySet::new();
     let mut rules = Vec::new();
@@ -100,8 +105,9 @@ fn file(source: &PolicySource, words: &Vocabulary, validator: &Validator, proble
 /// Cedar's own checks. What it finds for each of many tools is told once.
 fn validate(source: &PolicySource, words: &Vocabulary, validator: &Validator, set: &cedar_policy::PolicySet, problems: &mut Vec<Problem>) {
     let result = validator.validate(set, ValidationMode::Strict);
-    let rule_line = |id: &PolicyId| set.policy(id).and_then(|policy| policy.as_ref().loc()).map(|place| line_at(&source.text, place.start()));
-    let mut found: BTreeMap<(Option<u64>, String), Vec<(String, &str)>> = BTreeMap::new();
+    let rule_line =
+        |id: &PolicyId| set.policy(id).and_then(|policy| policy.as_ref().loc()).map(|place| line_at(&source.text, place.start()));
+    let mut found = BTreeMap::<(Option<u64>, String), Vec<_>>::new();
     let mut note = |line: Option<u64>, message: String, hint: &'static str| {
         found.entry((line, without_actions(&message))).or_default().push((message, hint));
     };
@@ -139,7 +145,9 @@ fn rule(source: &PolicySource, place: (u64, String), policy: &Policy, words: &Vo
     let permit = policy.effect() == Effect::Permit;
     for (name, value) in policy.annotations() {
         match (name, permit) {
-            ("id", _) | ("ask", true) | ("reason", false) if value.trim().is_empty() => wrong(format!("`@{name}` is empty"), "say it in words"),
+            ("id", _) | ("ask", true) | ("reason", false) if value.trim().is_empty() => {
+                wrong(format!("`@{name}` is empty"), "say it in words")
+            }
             ("id", _) if !value.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.".contains(&b)) => {
                 wrong(format!("`@id(\"{value}\")` is not a name"), "use letters, digits, `_`, `-` and `.`");
             }

@@ -189,7 +189,9 @@ impl PolicySet {
             matched.iter().filter(told).map(|rule| Reason { rule: rule.id.clone(), text: rule.text.clone() }).collect();
         reasons.sort_by(|one, other| one.rule.cmp(&other.rule));
         if !failures.is_empty() {
-            reasons.extend(failures.iter().map(|failure| Reason { rule: failure.rule.clone(), text: "a rule could not be evaluated".to_owned() }));
+            reasons.extend(
+                failures.iter().map(|failure| Reason { rule: failure.rule.clone(), text: "a rule could not be evaluated".to_owned() }),
+            );
             return Asked { verdict: Verdict::Deny, reasons, failures };
         }
         if reasons.is_empty() {
@@ -211,7 +213,8 @@ impl PolicySet {
             let alone = Rules::from_policies([rule.policy.clone()]).unwrap();
             let answer = self.authorizer.is_authorized(&request, &alone, &self.entities);
             let failed = answer.diagnostics().errors().next().is_some();
-            (failed || answer.diagnostics().reason().next().is_some()).then(|| (rule.id.clone(), if failed { Verdict::Deny } else { rule.verdict }))
+            (failed || answer.diagnostics().reason().next().is_some())
+                .then(|| (rule.id.clone(), if failed { Verdict::Deny } else { rule.verdict }))
         };
         self.rules.iter().filter_map(|rule| ask(&rule)).collect()
     }
@@ -230,7 +233,9 @@ fn slice(rules: &[Rule], tool: &ToolName, role: Role) -> Result<Slice, Problems>
             Some(principal) => named.entry(principal.clone()).or_default(),
             None => &mut together,
         };
-        rules.add(rule.lean.clone()).map_err(|error| Problem::new(&rule.file, format!("rules do not go together: {error}")).at(Some(rule.line)))?;
+        rules
+            .add(rule.lean.clone())
+            .map_err(|error| Problem::new(&rule.file, format!("rules do not go together: {error}")).at(Some(rule.line)))?;
     }
     Ok(Slice {
         rules: together,

@@ -77,7 +77,9 @@ impl Vocabulary {
         let mut exposed = BTreeMap::new();
         for tool in tools {
             if let Some(other) = exposed.insert(tool.name.exposed(), &tool.name) {
-                problems.push(Problem::new(&tool.file, format!("tools `{other}` and `{}` have the same exposed name", tool.name)).hint("rename one"));
+                problems.push(
+                    Problem::new(&tool.file, format!("tools `{other}` and `{}` have the same exposed name", tool.name)).hint("rename one"),
+                );
             }
         }
         Problems::check(problems)?;
@@ -86,7 +88,8 @@ impl Vocabulary {
         let json = generated(&shapes).map_err(|message| unmade("the Cedar schema cannot be made from the tools", &message))?;
         let text = json.to_string();
         let schema = Schema::from_json_value(json).map_err(|error| unmade("the Cedar schema is wrong", &error))?;
-        let name = |word: &str| EntityTypeName::from_str(&format!("{NAMESPACE}::{word}")).map_err(|error| unmade("a type has no name", &error));
+        let name =
+            |word: &str| EntityTypeName::from_str(&format!("{NAMESPACE}::{word}")).map_err(|error| unmade("a type has no name", &error));
         let action = name("Action")?;
         let words = tools.iter().map(|tool| {
             let scopes = tool.scopes.iter().map(|scope| RestrictedExpression::new_string(scope.clone()));

@@ -10,11 +10,19 @@ const TOOLS: [&str; 3] = ["web.fetch", "python.run", "workspace.read"];
 /// A rule of any kind over a few tools, conditions and kinds of principal.
 fn rule() -> impl Strategy<Value = String> {
     let head = prop_oneof![Just("permit"), Just("@ask(\"look\") permit"), Just("forbid")];
-    (head, scope(), condition()).prop_map(|(head, (principal, action), condition)| format!("{head} ({principal}, {action}, resource) {condition};\n"))
+    (head, scope(), condition())
+        .prop_map(|(head, (principal, action), condition)| format!("{head} ({principal}, {action}, resource) {condition};\n"))
 }
 
 fn scope() -> impl Strategy<Value = (&'static str, String)> {
-    let principal = prop_oneof![Just("principal"), Just("principal is toolgate::Agent"), Just("principal is toolgate::Operator"), Just("principal == toolgate::Agent::\"local\""), Just("principal in toolgate::Operator::\"local\""), Just("principal == toolgate::Agent::\"other\"")];
+    let principal = prop_oneof![
+        Just("principal"),
+        Just("principal is toolgate::Agent"),
+        Just("principal is toolgate::Operator"),
+        Just("principal == toolgate::Agent::\"local\""),
+        Just("principal in toolgate::Operator::\"local\""),
+        Just("principal == toolgate::Agent::\"other\"")
+    ];
     let action = prop_oneof![
         Just("action".to_owned()),
         prop::sample::select(&TOOLS).prop_map(|tool| format!("action == toolgate::Action::\"{tool}\"")),
