@@ -11,7 +11,17 @@ use crate::domain::{Digest, Effect, Effects, Limits, Problem, Problems, ToolName
 use crate::schema::{Schema, nearest};
 
 const KNOWN: &[&str] = &[
-    "name", "version", "title", "description", "executor", "effects", "scopes", "limits", "idempotent", "input_schema", "output_schema",
+    "name",
+    "version",
+    "title",
+    "description",
+    "executor",
+    "effects",
+    "scopes",
+    "limits",
+    "idempotent",
+    "input_schema",
+    "output_schema",
     "examples",
 ];
 const LONGEST_TITLE: usize = 60;
@@ -207,8 +217,10 @@ impl Reader<'_> {
     fn limits(&mut self, fields: &Fields<'_>) -> Option<Limits> {
         let node = fields.need("limits", self.problems)?;
         let inner = Fields::of(&self.file.path, "limits", node, &["wall", "output"], self.problems)?;
-        let wall = inner.need_text("wall", self.problems).and_then(|(text, line)| limits::span(text).map_err(|m| self.problem(line, m)).ok());
-        let output = inner.need_text("output", self.problems).and_then(|(text, line)| limits::size(text).map_err(|m| self.problem(line, m)).ok());
+        let wall =
+            inner.need_text("wall", self.problems).and_then(|(text, line)| limits::span(text).map_err(|m| self.problem(line, m)).ok());
+        let output =
+            inner.need_text("output", self.problems).and_then(|(text, line)| limits::size(text).map_err(|m| self.problem(line, m)).ok());
         Some(Limits { wall: wall?, output: output? })
     }
 
@@ -224,7 +236,8 @@ impl Reader<'_> {
     fn schema(&mut self, fields: &Fields<'_>, field: &str) -> Option<Schema> {
         let (name, line) = fields.need_text(field, self.problems)?;
         let bytes = self.sibling(name, "schema", line)?;
-        let json: Value = serde_json::from_slice(&bytes).map_err(|error| self.problem(line, format!("schema `{name}` is not JSON: {error}"))).ok()?;
+        let json: Value =
+            serde_json::from_slice(&bytes).map_err(|error| self.problem(line, format!("schema `{name}` is not JSON: {error}"))).ok()?;
         let schema = Schema::compile(&json).map_err(|fault| self.problem(line, format!("schema `{name}`: {}", fault.message))).ok()?;
         if json.get("type").and_then(Value::as_str) != Some("object") {
             self.problem(line, format!("schema `{name}` must have `type: object` at its top"));

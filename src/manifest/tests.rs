@@ -82,7 +82,12 @@ fn every_mistake_is_told_with_its_line() {
     one("workspace.read.output.json", "broken.json", ":13", "is not JSON");
     one("workspace.read.output.json", "wrong.json", ":13", "schema `wrong.json`");
     one("workspace.read.output.json", "list.json", ":13", "`type: object`");
-    one("paths: [README.md]", "path: README.md", ":15", "the accepted example is refused: at `/path`: additional property `path`; did you mean `paths`?");
+    one(
+        "paths: [README.md]",
+        "path: README.md",
+        ":15",
+        "the accepted example is refused: at `/path`: additional property `path`; did you mean `paths`?",
+    );
     one("'../etc/passwd'", "README.md", ":16", "the refused example passes");
     one("because: paths", "because: size", ":16", "not because of `size`");
     one("\n    because: paths", "", ":16", "needs `because`");
@@ -107,7 +112,9 @@ fn the_digest_covers_what_is_said_and_not_how() {
     let digest = |text: &str| load(&[file("m.yaml", text)]).unwrap()[0].digest;
     let base = digest(GOOD);
     assert_eq!(base, digest(&format!("# a remark\n{}", GOOD.replace("[read]", "\n  - read"))));
-    for (from, to) in [("1.0.0", "1.0.1"), ("30s", "31s"), ("[read]", "[write]"), ("Many", "Several"), ("true", "false"), ("[workspace]", "[home]")] {
+    for (from, to) in
+        [("1.0.0", "1.0.1"), ("30s", "31s"), ("[read]", "[write]"), ("Many", "Several"), ("true", "false"), ("[workspace]", "[home]")]
+    {
         assert_ne!(base, digest(&GOOD.replace(from, to)), "{to}");
     }
     let python = GOOD.replace("executor: builtin", "executor: {python: count.py}");

@@ -59,7 +59,9 @@ impl Node {
         match &self.kind {
             Kind::Scalar(value) => value.clone(),
             Kind::List(items) => Value::Array(items.iter().map(Self::to_json).collect()),
-            Kind::Map(fields) => Value::Object(fields.iter().map(|field| (field.name.clone(), field.value.to_json())).collect::<Map<_, _>>()),
+            Kind::Map(fields) => {
+                Value::Object(fields.iter().map(|field| (field.name.clone(), field.value.to_json())).collect::<Map<_, _>>())
+            }
         }
     }
 
@@ -167,12 +169,15 @@ mod tests {
 
     #[test]
     fn broken_files_tell_the_line() {
-        for (text, line) in [("a: 1\nb: [1,\n", 2..4), ("a: 1\na: 2\n", 2..3), ("a: .nan\n", 1..2), ("a: *x\n", 1..2), ("a: 1\n\tb: 2\n", 1..3)] {
+        for (text, line) in
+            [("a: 1\nb: [1,\n", 2..4), ("a: 1\na: 2\n", 2..3), ("a: .nan\n", 1..2), ("a: *x\n", 1..2), ("a: 1\n\tb: 2\n", 1..3)]
+        {
             let problem = Node::read("a.yaml", text).unwrap_err();
             assert!(problem.line.is_some_and(|found| line.contains(&found)), "{text:?}: {problem}");
             assert!(!problem.message.contains('\n'));
         }
-        let bomb = format!("a: &a [{}]\n", "x,".repeat(100)) + "b: &b [*a,*a,*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b,*b,*b,*b]\nd: &d [*c,*c,*c,*c,*c,*c,*c,*c,*c]\ne: &e [*d,*d,*d,*d,*d,*d,*d,*d,*d]\nf: [*e,*e,*e,*e,*e,*e,*e,*e,*e,*e]\n";
+        let bomb = format!("a: &a [{}]\n", "x,".repeat(100))
+            + "b: &b [*a,*a,*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b,*b,*b,*b]\nd: &d [*c,*c,*c,*c,*c,*c,*c,*c,*c]\ne: &e [*d,*d,*d,*d,*d,*d,*d,*d,*d]\nf: [*e,*e,*e,*e,*e,*e,*e,*e,*e,*e]\n";
         assert!(Node::read("a.yaml", &bomb).is_err());
         assert!(Node::read("a.yaml", &"[".repeat(100_000)).is_err());
     }

@@ -131,7 +131,8 @@ impl<'a> Reader<'a> {
     }
 
     fn call(&mut self, node: &Node) -> Option<Call<'a>> {
-        let fields = Fields::of(self.file, "a call", node, &["tool", "arguments", "role", "principal", "origin", "effects"], self.problems)?;
+        let fields =
+            Fields::of(self.file, "a call", node, &["tool", "arguments", "role", "principal", "origin", "effects"], self.problems)?;
         let (name, line) = fields.need_text("tool", self.problems)?;
         let Some(tool) = self.tools.iter().find(|tool| tool.name.as_str() == name) else {
             self.problem(line, format!("unknown tool `{}`", name.chars().take(60).collect::<String>()));
@@ -157,7 +158,8 @@ impl<'a> Reader<'a> {
                 }
             },
         };
-        let principal = fields.text("principal", self.problems).map_or(if role == Role::Agent { "local" } else { role.as_str() }, |(text, _)| text);
+        let own = if role == Role::Agent { "local" } else { role.as_str() };
+        let principal = fields.text("principal", self.problems).map_or(own, |(text, _)| text);
         let effects = match fields.get("effects") {
             None => tool.effects.clone(),
             Some(node) => match serde_json::from_value::<Effects>(node.to_json()) {

@@ -5,7 +5,8 @@
 use cedar_policy::{Context, EntityId, EntityUid, Request, RestrictedExpression};
 use serde_json::Value;
 
-use super::shape::{Record, Shape};
+use super::lint::Reads;
+use super::shape::{Shape, Slot};
 use super::vocabulary::{NAMESPACE, Vocabulary, Word};
 use crate::call::{Origin, PreparedCall};
 use crate::domain::{Effects, Role, ToolName};
@@ -55,8 +56,9 @@ pub(super) fn with_question<T>(call: &PreparedCall, ask: impl FnOnce(&Question<'
     })
 }
 
-/// Makes the request. Without `whole` the input is left out: no rule that is to be asked looks at it.
-pub(super) fn request(words: &Vocabulary, word: &Word, question: &Question<'_>, whole: bool) -> Result<Request, String> {
+/// Makes the request. Of the input only what the rules that are to be asked look at is put in: a file's content is not copied for
+/// rules that look at its neighbours.
+pub(super) fn request(words: &Vocabulary, word: &Word, question: &Question<'_>, reads: &Reads) -> Result<Request, String> {
     let text = |text: &str| RestrictedExpression::new_string(text.to_owned());
     let run = std::iter::once(("id".to_owned(), text(question.run))).chain(question.step.map(|step| ("step".to_owned(), text(step))));
     let mut pairs = vec![
@@ -65,9 +67,10 @@ pub(super) fn request(words: &Vocabulary, word: &Word, question: &Question<'_>, 
         ("run".to_owned(), RestrictedExpression::new_record(run).map_err(|error| error.to_string())?),
         ("scopes".to_owned(), word.scopes.clone()),
     ];
-    if whole {
+    if !reads.nothing() {
         let mut place = String::from("/input");
-        pairs.push(("input".to_owned(), Converter { place: &mut place }.record(&word.input, question.arguments)?));
+        let fields = word.input.iter().filter(|(name, _)| reads.field(name));
+        pairs.push(("input".to_owned(), Converter { place: &mut place }.record(fields, question.arguments)?));
     }
     let context = Context::from_pairs(pairs).map_err(|error| error.to_string())?;
     let principal = EntityUid::from_type_name_and_id(words.roles.of(question.role).clone(), EntityId::new(question.principal));
@@ -84,9 +87,9 @@ impl Converter<'_> {
         match (shape, value) {
             (Shape::Bool, Value::Bool(flag)) => Ok(RestrictedExpression::new_bool(*flag)),
             (Shape::Text, Value::String(text)) => Ok(RestrictedExpression::new_string(text.clone())),
-            (Shape::Long, Value::Number(number)) => {
-                whole(number).map(RestrictedExpression::new_long).ok_or_else(|| format!("the number at `{}` is beyond what policy can see", self.place))
-            }
+            (Shape::Long, Value::Number(number)) => whole(number)
+                .map(RestrictedExpression::new_long)
+                .ok_or_else(|| format!("the number at `{}` is beyond what policy can see", self.place)),
             (Shape::Set(items), Value::Array(values)) => {
                 let mut set = Vec::with_capacity(values.len());
                 for (n, value) in values.iter().enumerate().filter(|(_, value)| !value.is_null()) {
@@ -94,7 +97,7 @@ impl Converter<'_> {
                 }
                 Ok(RestrictedExpression::new_set(set))
             }
-            (Shape::Record(fields), Value::Object(_)) => self.record(fields, value),
+            (Shape::Record(fields), Value::Object(_)) => self.record(fields.iter(), value),
             (Shape::Untyped, _) => self.untyped(),
             (Shape::Bool | Shape::Text | Shape::Long | Shape::Set(_) | Shape::Record(_), _) => {
                 Err(format!("the value at `{}` is not of the kind its schema states", self.place))
@@ -102,8 +105,8 @@ impl Converter<'_> {
         }
     }
 
-    fn record(&mut self, fields: &Record, value: &Value) -> Result<RestrictedExpression, String> {
-        let mut pairs = Vec::with_capacity(fields.len());
+    fn record<'f>(&mut self, fields: impl Iterator<Item = (&'f String, &'f Slot)>, value: &Value) -> Result<RestrictedExpression, String> {
+        let mut pairs = Vec::new();
         for (name, slot) in fields {
             match value.get(name).filter(|value| !value.is_null()) {
                 Some(value) => pairs.push((name.clone(), self.under(name, |inner| inner.value(&slot.shape, value))?)),

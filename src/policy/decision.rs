@@ -74,7 +74,8 @@ impl Decision {
     #[must_use]
     pub fn refusal(&self) -> Fault {
         let told: Vec<&str> = self.reasons.iter().map(|reason| reason.text.as_str()).filter(|text| !text.is_empty()).collect();
-        let message = if told.is_empty() { "policy refused the call".to_owned() } else { format!("policy refused the call: {}", told.join("; ")) };
+        let message =
+            if told.is_empty() { "policy refused the call".to_owned() } else { format!("policy refused the call: {}", told.join("; ")) };
         let rules: Vec<&str> = self.reasons.iter().map(|reason| reason.rule.as_str()).collect();
         Fault::new(ErrorCode::PolicyDenied, message)
             .hint("the same call will be refused again; do it another way or ask the operator")

@@ -1,4 +1,6 @@
-//! What Cedar's own checks do not see: words in texts, and which rules look at the input.
+//! What Cedar's own checks do not see: words in texts, and what of the input rules look at.
+
+use std::collections::BTreeSet;
 
 use serde_json::Value;
 
@@ -16,21 +18,61 @@ pub(super) fn unknown_words(rule: &Value) -> Vec<String> {
     found
 }
 
-/// Whether a rule may look at `context.input`: it names it, or takes the context as a whole.
-pub(super) fn reads_input(rule: &Value) -> bool {
+/// What of the input rules look at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Reads {
+    /// These fields, and whether they are there; none of them where the set is empty.
+    Fields(BTreeSet<String>),
+    /// Perhaps all of it.
+    All,
+}
+
+impl Reads {
+    /// What either looks at.
+    pub(super) fn and(self, other: &Self) -> Self {
+        match (self, other) {
+            (Self::Fields(mut fields), Self::Fields(more)) => {
+                fields.extend(more.iter().cloned());
+                Self::Fields(fields)
+            }
+            (Self::All, _) | (_, Self::All) => Self::All,
+        }
+    }
+
+    /// Whether a field may be looked at.
+    pub(super) fn field(&self, name: &str) -> bool {
+        match self {
+            Self::Fields(fields) => fields.contains(name),
+            Self::All => true,
+        }
+    }
+
+    /// Whether nothing is looked at.
+    pub(super) fn nothing(&self) -> bool {
+        matches!(self, Self::Fields(fields) if fields.is_empty())
+    }
+}
+
+/// What of the input a rule may look at. Whatever is not plainly `context.input.field`, or of another part of the context, counts as all.
+pub(super) fn reads(rule: &Value) -> Reads {
+    let nothing = Reads::Fields(BTreeSet::new());
     match rule {
         Value::Object(fields) => {
-            if fields.get("Var").and_then(Value::as_str) == Some("context") {
-                return true;
+            if is_context(Some(rule)) {
+                return Reads::All;
             }
-            fields.iter().any(|(operator, operands)| {
-                let of_context = matches!(operator.as_str(), "." | "has") && is_context(operands.get("left"));
-                let names = |name: &str| operands.get("attr").and_then(Value::as_str).is_some_and(|attr| attr != name);
-                if of_context && names("input") { false } else { reads_input(operands) }
+            fields.iter().fold(nothing, |found, (operator, operands)| {
+                let attribute = operands.get("attr").and_then(Value::as_str);
+                let left = operands.get("left");
+                found.and(&match (operator.as_str(), attribute) {
+                    ("." | "has", Some(name)) if is_context(left) && name != "input" => Reads::Fields(BTreeSet::new()),
+                    ("." | "has", Some(name)) if is_attribute(left, "input") => Reads::Fields(BTreeSet::from([name.to_owned()])),
+                    _ => reads(operands),
+                })
             })
         }
-        Value::Array(items) => items.iter().any(reads_input),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
+        Value::Array(items) => items.iter().fold(nothing, |found, item| found.and(&reads(item))),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => nothing,
     }
 }
 
@@ -47,7 +89,8 @@ fn compare(node: &Value, attribute: &str, words: &[&str], found: &mut Vec<String
     match node {
         Value::Object(fields) => {
             let (left, right) = (fields.get("left"), fields.get("right"));
-            for other in [(left, right), (right, left)].into_iter().filter(|(side, _)| is_attribute(*side, attribute)).filter_map(|(_, other)| other)
+            for other in
+                [(left, right), (right, left)].into_iter().filter(|(side, _)| is_attribute(*side, attribute)).filter_map(|(_, other)| other)
             {
                 let mut texts = Vec::new();
                 literals(other, &mut texts);
@@ -67,5 +110,35 @@ fn literals<'a>(node: &'a Value, texts: &mut Vec<&'a str>) {
     }
     if let Some(items) = node.get("Set").and_then(Value::as_array) {
         items.iter().for_each(|item| literals(item, texts));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(condition: &str) -> Reads {
+        let text = format!("permit (principal, action, resource) when {{ {condition} }};");
+        reads(&text.parse::<cedar_policy::Policy>().unwrap().to_json().unwrap())
+    }
+
+    #[test]
+    fn only_the_fields_that_rules_look_at_are_read() {
+        let fields = |names: &[&str]| Reads::Fields(names.iter().map(ToString::to_string).collect());
+        assert_eq!(read("context.effects.contains(\"read\") && context.run has step"), fields(&[]));
+        assert_eq!(read("context.input has a && context.input.b.c == 1 || context.input.a like \"x\""), fields(&["a", "b"]));
+        assert_eq!(read("context.input[\"odd name\"] == 1"), fields(&["odd name"]));
+        for all in [
+            "context == {}",
+            "context.input == {}",
+            "context has input",
+            "context.input has a.b.c",
+            "[context.input].contains({})",
+            "{a: context} has a",
+            "(if true then context else context).input.a",
+            "{x: context.input}.x.a",
+        ] {
+            assert_eq!(read(all), Reads::All, "{all}");
+        }
     }
 }

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use cedar_policy::{ActionConstraint, Effect, Policy, PolicyId, PrincipalConstraint, ValidationMode, Validator};
 use miette::Diagnostic;
+use serde_json::Value;
 
+use super::lint::Reads;
 use super::vocabulary::Vocabulary;
 use super::{PolicySource, Verdict, lint};
 use crate::domain::{Problem, Problems, Role, ToolName};
@@ -17,8 +19,14 @@ pub(super) struct Rule {
     pub(super) verdict: Verdict,
     /// The words of its `@ask` or `@reason`.
     pub(super) text: String,
+    /// As it was written.
     pub(super) policy: Policy,
-    pub(super) reads_input: bool,
+    /// The same without what its slice has settled already: tool, kind of principal, and principal where it names one.
+    pub(super) lean: Policy,
+    /// The one principal it speaks of; `None` is all of its kind.
+    pub(super) principal: Option<String>,
+    /// What of the input it looks at.
+    pub(super) reads: Reads,
     /// The tools it speaks of; `None` is all.
     tools: Option<Vec<String>>,
     /// The kind of principal it speaks of; `None` is all.
@@ -42,7 +50,11 @@ pub(super) fn rules(sources: &[PolicySource], words: &Vocabulary) -> Result<Vec<
         for rule in file(source, words, &validator, &mut problems) {
             let place = format!("{}:{}", rule.file, rule.line);
             if let Some(other) = places.insert(rule.id.clone(), place) {
-                problems.push(Problem::new(&rule.file, format!("rule `{}` is already at {other}", rule.id)).at(Some(rule.line)).hint("give it another `@id`"));
+                problems.push(
+                    Problem::new(&rule.file, format!("rule `{}` is already at {other}", rule.id))
+                        .at(Some(rule.line))
+                        .hint("give it another `@id`"),
+                );
             }
             rules.push(rule);
         }
@@ -67,7 +79,8 @@ fn file(source: &PolicySource, words: &Vocabulary, validator: &Validator, proble
         let line = template.as_ref().loc().map(|place| line_at(&source.text, place.start()));
         problems.push(Problem::new(&source.name, "templates with `?principal` or `?resource` are not supported").at(line));
     }
-    let mut policies: Vec<(usize, &Policy)> = set.policies().map(|policy| (policy.as_ref().loc().map_or(0, |place| place.start()), policy)).collect();
+    let mut policies: Vec<(usize, &Policy)> =
+        set.policies().map(|policy| (policy.as_ref().loc().map_or(0, |place| place.start()), policy)).collect();
     policies.sort_by_key(|(start, _)| *start);
     let mut named = cedar_policy::PolicySet::new();
     let mut rules = Vec::new();
@@ -92,8 +105,9 @@ fn file(source: &PolicySource, words: &Vocabulary, validator: &Validator, proble
 /// Cedar's own checks. What it finds for each of many tools is told once.
 fn validate(source: &PolicySource, words: &Vocabulary, validator: &Validator, set: &cedar_policy::PolicySet, problems: &mut Vec<Problem>) {
     let result = validator.validate(set, ValidationMode::Strict);
-    let rule_line = |id: &PolicyId| set.policy(id).and_then(|policy| policy.as_ref().loc()).map(|place| line_at(&source.text, place.start()));
-    let mut found: BTreeMap<(Option<u64>, String), Vec<(String, &str)>> = BTreeMap::new();
+    let rule_line =
+        |id: &PolicyId| set.policy(id).and_then(|policy| policy.as_ref().loc()).map(|place| line_at(&source.text, place.start()));
+    let mut found = BTreeMap::<(Option<u64>, String), Vec<_>>::new();
     let mut note = |line: Option<u64>, message: String, hint: &'static str| {
         found.entry((line, without_actions(&message))).or_default().push((message, hint));
     };
@@ -131,7 +145,9 @@ fn rule(source: &PolicySource, place: (u64, String), policy: &Policy, words: &Vo
     let permit = policy.effect() == Effect::Permit;
     for (name, value) in policy.annotations() {
         match (name, permit) {
-            ("id", _) | ("ask", true) | ("reason", false) if value.trim().is_empty() => wrong(format!("`@{name}` is empty"), "say it in words"),
+            ("id", _) | ("ask", true) | ("reason", false) if value.trim().is_empty() => {
+                wrong(format!("`@{name}` is empty"), "say it in words")
+            }
             ("id", _) if !value.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.".contains(&b)) => {
                 wrong(format!("`@id(\"{value}\")` is not a name"), "use letters, digits, `_`, `-` and `.`");
             }
@@ -164,9 +180,16 @@ fn rule(source: &PolicySource, place: (u64, String), policy: &Policy, words: &Vo
         PrincipalConstraint::In(uid) | PrincipalConstraint::Eq(uid) => words.roles.role(uid.type_name()),
         PrincipalConstraint::Is(kind) | PrincipalConstraint::IsIn(kind, _) => words.roles.role(&kind),
     };
+    let principal = match policy.principal_constraint() {
+        PrincipalConstraint::In(uid) | PrincipalConstraint::Eq(uid) => Some(name(&uid)),
+        PrincipalConstraint::Any | PrincipalConstraint::Is(_) | PrincipalConstraint::IsIn(..) => None,
+    };
+    let policy = policy.new_id(PolicyId::new(&id));
     Rule {
-        policy: policy.new_id(PolicyId::new(&id)),
-        reads_input: lint::reads_input(&json),
+        principal,
+        reads: lint::reads(&json),
+        lean: lean(&policy, json),
+        policy,
         file: source.name.clone(),
         id,
         line,
@@ -175,6 +198,23 @@ fn rule(source: &PolicySource, place: (u64, String), policy: &Policy, words: &Vo
         tools,
         role,
     }
+}
+
+/// The rule for use in a slice, where the action is the one it names and the principal the one, or of the kind, it names.
+fn lean(policy: &Policy, mut json: Value) -> Policy {
+    let any = serde_json::json!({ "op": "All" });
+    let settled = match json.pointer("/principal/op").and_then(Value::as_str) {
+        Some("is") => json.pointer("/principal/in").is_none(),
+        Some(other) => matches!(other, "==" | "in"),
+        None => false,
+    };
+    if let Some(fields) = json.as_object_mut() {
+        fields.insert("action".to_owned(), any.clone());
+        if settled {
+            fields.insert("principal".to_owned(), any);
+        }
+    }
+    Policy::from_json(Some(policy.id().clone()), json).unwrap_or_else(|_| policy.clone())
 }
 
 fn with_help(message: String, error: &dyn Diagnostic) -> String {

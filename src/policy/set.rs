@@ -1,11 +1,12 @@
 //! The loaded rules, cut by tool and role, and the decision.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
-use cedar_policy::{Authorizer, Decision as Answer, Entities, PolicySet as Rules, Request};
+use cedar_policy::{Authorizer, Entities, PolicySet as Rules, Request};
 
 use super::context::{Question, request, with_question};
 use super::decision::{Explanation, MatchedRule};
+use super::lint::Reads;
 use super::load::{self, Rule};
 use super::vocabulary::{Vocabulary, Word};
 use super::{Decision, PolicySource, Reason, Verdict};
@@ -29,10 +30,14 @@ pub struct PolicySet {
 
 /// The rules that can match a call of one tool by one kind of principal.
 struct Slice {
+    /// Those that speak of all principals of the kind.
     rules: Rules,
+    /// Those that speak of one, by its name: with many principals most rules are of this sort, and each call meets few of them.
+    named: HashMap<String, Rules>,
     /// Where they stand among all rules.
     places: Vec<usize>,
-    reads_input: bool,
+    /// What of the input they look at.
+    reads: Reads,
 }
 
 /// What became of asking a slice.
@@ -120,7 +125,7 @@ impl PolicySet {
         let mut matching = Vec::new();
         let found = self.find(question);
         if let Some((word, slice)) = found
-            && let Ok(request) = request(&self.words, word, question, slice.reads_input)
+            && let Ok(request) = request(&self.words, word, question, &slice.reads)
         {
             for rule in slice.places.iter().filter_map(|place| self.rules.get(*place)) {
                 let mut alone = Rules::new();
@@ -154,8 +159,8 @@ impl PolicySet {
         let Some((word, slice)) = self.find(question) else {
             return denied("default", "policy does not know this tool");
         };
-        match request(&self.words, word, question, slice.reads_input) {
-            Ok(request) => self.answer(slice, &request),
+        match request(&self.words, word, question, &slice.reads) {
+            Ok(request) => self.answer(slice, question.principal, &request),
             Err(error) => {
                 let failures = vec![Reason { rule: UNREADABLE.to_owned(), text: error }];
                 Asked { failures, ..denied(UNREADABLE, "the call cannot be put before policy") }
@@ -163,37 +168,30 @@ impl PolicySet {
         }
     }
 
-    fn answer(&self, slice: &Slice, request: &Request) -> Asked {
-        let answer = self.authorizer.is_authorized(request, &slice.rules, &self.entities);
-        let failures: Vec<Reason> = answer
-            .diagnostics()
-            .errors()
-            .map(|error| match error {
+    fn answer(&self, slice: &Slice, principal: &str, request: &Request) -> Asked {
+        let mut failures = Vec::new();
+        let mut matched: Vec<&Rule> = Vec::new();
+        for rules in std::iter::once(&slice.rules).chain(slice.named.get(principal)) {
+            let answer = self.authorizer.is_authorized(request, rules, &self.entities);
+            failures.extend(answer.diagnostics().errors().map(|error| match error {
                 cedar_policy::AuthorizationError::PolicyEvaluationError(inner) => {
                     let id: &str = inner.policy_id().as_ref();
                     Reason { rule: id.to_owned(), text: inner.inner().to_string() }
                 }
-            })
-            .collect();
-        // For a refusal these are the forbids that matched, for a permission the permits.
-        let matched: Vec<&Rule> = answer
-            .diagnostics()
-            .reason()
-            .filter_map(|id| self.by_id.get(AsRef::<str>::as_ref(id)))
-            .filter_map(|place| self.rules.get(*place))
-            .collect();
-        let verdict = match answer.decision() {
-            Answer::Deny => Verdict::Deny,
-            Answer::Allow => matched.iter().map(|rule| rule.verdict).max().unwrap_or(Verdict::Deny),
-        };
+            }));
+            // Where a forbid matched these are the forbids, else the permits that matched.
+            let found = answer.diagnostics().reason().filter_map(|id| self.by_id.get(AsRef::<str>::as_ref(id)));
+            matched.extend(found.filter_map(|place| self.rules.get(*place)));
+        }
+        let verdict = matched.iter().map(|rule| rule.verdict).max().unwrap_or(Verdict::Deny);
+        let told = |rule: &&&Rule| rule.verdict == verdict && (failures.is_empty() || verdict == Verdict::Deny);
         let mut reasons: Vec<Reason> =
-            matched.iter().filter(|rule| rule.verdict == verdict).map(|rule| Reason { rule: rule.id.clone(), text: rule.text.clone() }).collect();
+            matched.iter().filter(told).map(|rule| Reason { rule: rule.id.clone(), text: rule.text.clone() }).collect();
         reasons.sort_by(|one, other| one.rule.cmp(&other.rule));
         if !failures.is_empty() {
-            if verdict != Verdict::Deny {
-                reasons.clear();
-            }
-            reasons.extend(failures.iter().map(|failure| Reason { rule: failure.rule.clone(), text: "a rule could not be evaluated".to_owned() }));
+            reasons.extend(
+                failures.iter().map(|failure| Reason { rule: failure.rule.clone(), text: "a rule could not be evaluated".to_owned() }),
+            );
             return Asked { verdict: Verdict::Deny, reasons, failures };
         }
         if reasons.is_empty() {
@@ -206,6 +204,20 @@ impl PolicySet {
     pub(super) fn words(&self) -> &Vocabulary {
         &self.words
     }
+
+    /// Every rule that matches or fails, of all rules, each asked alone about the whole input: what slices are held against.
+    #[cfg(test)]
+    pub(super) fn matching_of_all(&self, question: &Question<'_>) -> Vec<(String, Verdict)> {
+        let request = request(&self.words, &self.words.tools[question.tool], question, &Reads::All).unwrap();
+        let ask = |rule: &&Rule| {
+            let alone = Rules::from_policies([rule.policy.clone()]).unwrap();
+            let answer = self.authorizer.is_authorized(&request, &alone, &self.entities);
+            let failed = answer.diagnostics().errors().next().is_some();
+            (failed || answer.diagnostics().reason().next().is_some())
+                .then(|| (rule.id.clone(), if failed { Verdict::Deny } else { rule.verdict }))
+        };
+        self.rules.iter().filter_map(|rule| ask(&rule)).collect()
+    }
 }
 
 fn denied(rule: &str, text: &str) -> Asked {
@@ -214,11 +226,21 @@ fn denied(rule: &str, text: &str) -> Asked {
 
 fn slice(rules: &[Rule], tool: &ToolName, role: Role) -> Result<Slice, Problems> {
     let concerned: Vec<(usize, &Rule)> = rules.iter().enumerate().filter(|(_, rule)| rule.concerns(tool, role)).collect();
-    let policies = concerned.iter().map(|(_, rule)| rule.policy.clone());
-    let set = Rules::from_policies(policies).map_err(|error| Problem::new("(policies)", format!("rules do not go together: {error}")))?;
+    let mut together = Rules::new();
+    let mut named: HashMap<String, Rules> = HashMap::new();
+    for (_, rule) in &concerned {
+        let rules = match &rule.principal {
+            Some(principal) => named.entry(principal.clone()).or_default(),
+            None => &mut together,
+        };
+        rules
+            .add(rule.lean.clone())
+            .map_err(|error| Problem::new(&rule.file, format!("rules do not go together: {error}")).at(Some(rule.line)))?;
+    }
     Ok(Slice {
-        rules: set,
-        reads_input: concerned.iter().any(|(_, rule)| rule.reads_input),
+        rules: together,
+        named,
+        reads: concerned.iter().fold(Reads::Fields(BTreeSet::new()), |found, (_, rule)| found.and(&rule.reads)),
         places: concerned.into_iter().map(|(place, _)| place).collect(),
     })
 }

@@ -34,8 +34,28 @@ const DEPTH: usize = 8;
 
 /// Words that Cedar's grammar or its type names keep for themselves.
 const RESERVED: &[&str] = &[
-    "true", "false", "if", "then", "else", "in", "is", "like", "has", "__cedar", "Bool", "Boolean", "Entity", "Extension", "Long", "Record",
-    "Set", "String", "decimal", "ipaddr", "datetime", "duration",
+    "true",
+    "false",
+    "if",
+    "then",
+    "else",
+    "in",
+    "is",
+    "like",
+    "has",
+    "__cedar",
+    "Bool",
+    "Boolean",
+    "Entity",
+    "Extension",
+    "Long",
+    "Record",
+    "Set",
+    "String",
+    "decimal",
+    "ipaddr",
+    "datetime",
+    "duration",
 ];
 
 /// The shape of a tool's input.
@@ -143,7 +163,8 @@ impl<'a> Reader<'a> {
     /// The declared fields; `None` where there are none and any may come.
     fn record(&self, fields: &'a Map<String, Value>, open: &mut Vec<&'a str>, depth: usize) -> Option<Record> {
         let declared = fields.get("properties")?.as_object()?;
-        let required: Vec<&str> = fields.get("required").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
+        let required: Vec<&str> =
+            fields.get("required").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
         let mut record = Record::new();
         for (name, schema) in declared.iter().filter(|(name, _)| nameable(name)) {
             let (shape, nullable) = self.shape(schema, open, depth - 1);
@@ -165,14 +186,17 @@ impl<'a> Reader<'a> {
         let base = if fields.contains_key("properties") { self.record(fields, open, depth) } else { None };
         if let Some(base) = base {
             // What a form adds without typing itself an object is not visible; its declared fields are.
-            let forms: Vec<Record> = shapes.into_iter().filter_map(|shape| if let Shape::Record(r) = shape { Some(r) } else { None }).collect();
+            let forms: Vec<Record> =
+                shapes.into_iter().filter_map(|shape| if let Shape::Record(r) = shape { Some(r) } else { None }).collect();
             let mut merged = forms.into_iter().reduce(either).unwrap_or_default();
             for slot in merged.values_mut() {
                 slot.required = false;
             }
             for (name, slot) in base {
                 match merged.remove(&name) {
-                    Some(other) if other.shape != slot.shape => merged.insert(name, Slot { shape: Shape::Untyped, required: slot.required }),
+                    Some(other) if other.shape != slot.shape => {
+                        merged.insert(name, Slot { shape: Shape::Untyped, required: slot.required })
+                    }
                     _ => merged.insert(name, slot),
                 };
             }

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
-use cedar_policy::{EntityId, EntityTypeName, EntityUid, RestrictedExpression, Schema, SchemaFragment};
+use cedar_policy::{EntityId, EntityTypeName, EntityUid, RestrictedExpression, Schema};
 use cedar_policy_mcp_schema_generator::{SchemaGenerator, SchemaGeneratorConfig};
 use mcp_tools_sdk::description::ServerDescription;
 use serde_json::{Value, json};
@@ -77,7 +77,9 @@ impl Vocabulary {
         let mut exposed = BTreeMap::new();
         for tool in tools {
             if let Some(other) = exposed.insert(tool.name.exposed(), &tool.name) {
-                problems.push(Problem::new(&tool.file, format!("tools `{other}` and `{}` have the same exposed name", tool.name)).hint("rename one"));
+                problems.push(
+                    Problem::new(&tool.file, format!("tools `{other}` and `{}` have the same exposed name", tool.name)).hint("rename one"),
+                );
             }
         }
         Problems::check(problems)?;
@@ -86,7 +88,8 @@ impl Vocabulary {
         let json = generated(&shapes).map_err(|message| unmade("the Cedar schema cannot be made from the tools", &message))?;
         let text = json.to_string();
         let schema = Schema::from_json_value(json).map_err(|error| unmade("the Cedar schema is wrong", &error))?;
-        let name = |word: &str| EntityTypeName::from_str(&format!("{NAMESPACE}::{word}")).map_err(|error| unmade("a type has no name", &error));
+        let name =
+            |word: &str| EntityTypeName::from_str(&format!("{NAMESPACE}::{word}")).map_err(|error| unmade("a type has no name", &error));
         let action = name("Action")?;
         let words = tools.iter().map(|tool| {
             let scopes = tool.scopes.iter().map(|scope| RestrictedExpression::new_string(scope.clone()));
@@ -116,8 +119,8 @@ fn generated(shapes: &BTreeMap<&ToolName, Record>) -> Result<Value, String> {
     let config = SchemaGeneratorConfig::default().objects_as_records(true);
     let mut generator = SchemaGenerator::from_cedarschema_str_with_config(STUB, config).map_err(|error| told(&error))?;
     generator.add_actions_from_server_description(&description).map_err(|error| told(&error))?;
-    let (fragment, _warnings) = SchemaFragment::from_cedarschema_str(&generator.get_schema_as_str()).map_err(|error| told(&error))?;
-    let mut json = fragment.to_json_value().map_err(|error| told(&error))?;
+    // As JSON and not as text: reading the text back would be most of the time that loading takes.
+    let mut json = serde_json::to_value(generator.get_schema()).map_err(|error| told(&error))?;
     let actions = json.pointer_mut(&format!("/{NAMESPACE}/actions")).and_then(Value::as_object_mut).ok_or("it has no actions")?;
     for name in shapes.keys() {
         let action = actions.remove(&name.exposed()).ok_or_else(|| format!("it lacks an action for `{name}`"))?;

@@ -28,7 +28,10 @@ impl Registry {
             }
             exposed.insert(name.exposed(), name.clone());
             let Some(handler) = handlers.remove(&name) else {
-                problems.push(Problem::new(&def.file, format!("tool `{name}` has no handler")).hint("a tool without Rust code is `executor: {python: …}`"));
+                problems.push(
+                    Problem::new(&def.file, format!("tool `{name}` has no handler"))
+                        .hint("a tool without Rust code is `executor: {python: …}`"),
+                );
                 continue;
             };
             if def.executor == Executor::Builtin {
@@ -37,7 +40,8 @@ impl Registry {
             entries.insert(name.clone(), Entry { exposed: name.exposed(), def, handler });
         }
         for name in handlers.keys() {
-            problems.push(Problem::new(format!("tool-manifests/{name}.yaml"), format!("handler `{name}` has no manifest")).hint("write one"));
+            problems
+                .push(Problem::new(format!("tool-manifests/{name}.yaml"), format!("handler `{name}` has no manifest")).hint("write one"));
         }
         Problems::check(problems)?;
         Ok(Self { tools: entries, exposed })

@@ -69,8 +69,11 @@ impl Registry {
         let RawOutput(value) = output;
         let (size, limit) = (size_of(&value), parsed.limits.output.0);
         if size > limit {
-            return Err(Fault::new(ErrorCode::LimitExceeded, format!("the answer of `{}` has {size} bytes, at most {limit} are allowed", parsed.tool.name))
-                .hint("ask for less at once"));
+            return Err(Fault::new(
+                ErrorCode::LimitExceeded,
+                format!("the answer of `{}` has {size} bytes, at most {limit} are allowed", parsed.tool.name),
+            )
+            .hint("ask for less at once"));
         }
         match entry.def.output.check(&value) {
             Ok(()) => Ok(value),
@@ -97,7 +100,9 @@ impl Registry {
         } else {
             format!("did you mean {}?", near.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(" or "))
         };
-        Fault::new(ErrorCode::UnknownTool, format!("there is no tool `{shown}`")).hint(hint).details(serde_json::json!({ "suggestions": near }))
+        Fault::new(ErrorCode::UnknownTool, format!("there is no tool `{shown}`"))
+            .hint(hint)
+            .details(serde_json::json!({ "suggestions": near }))
     }
 }
 

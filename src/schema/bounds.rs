@@ -159,7 +159,9 @@ fn refuse_words(fields: &Map<String, Value>, is_root: bool) -> Result<(), Breach
         return Err(breach("the schema is not written in draft 2020-12", "set `$schema` to that of draft 2020-12 or leave it out"));
     }
     let inner_id = !is_root && fields.contains_key("$id");
-    for (word, there) in [("$id", inner_id), ("$dynamicRef", true), ("$dynamicAnchor", true), ("$recursiveRef", true), ("$vocabulary", true)] {
+    for (word, there) in
+        [("$id", inner_id), ("$dynamicRef", true), ("$dynamicAnchor", true), ("$recursiveRef", true), ("$vocabulary", true)]
+    {
         if there && fields.contains_key(word) {
             return Err(breach(format!("`{word}` is not supported here"), "use `$defs` and `$ref: \"#/$defs/…\"`"));
         }
@@ -172,8 +174,18 @@ fn subschemas(fields: &Map<String, Value>) -> Vec<Edge<'_>> {
     let mut found = Vec::new();
     for (keyword, value) in fields {
         let (deeper, known) = match keyword.as_str() {
-            "properties" | "patternProperties" | "additionalProperties" | "unevaluatedProperties" | "propertyNames" | "items" | "prefixItems"
-            | "contains" | "unevaluatedItems" | "contentSchema" | "$defs" | "definitions" => (true, true),
+            "properties"
+            | "patternProperties"
+            | "additionalProperties"
+            | "unevaluatedProperties"
+            | "propertyNames"
+            | "items"
+            | "prefixItems"
+            | "contains"
+            | "unevaluatedItems"
+            | "contentSchema"
+            | "$defs"
+            | "definitions" => (true, true),
             "allOf" | "anyOf" | "oneOf" | "not" | "if" | "then" | "else" | "dependentSchemas" => (false, true),
             _ => (true, false),
         };
@@ -197,7 +209,8 @@ fn resolve<'a>(root: &'a Value, anchors: &HashMap<&str, &'a Value>, reference: &
     let Some(fragment) = reference.as_str().and_then(|text| text.strip_prefix('#')) else {
         return Err(breach(format!("`$ref` to `{shown}` is not local"), local));
     };
-    let target = if fragment.is_empty() || fragment.starts_with('/') { root.pointer(&unescaped(fragment)) } else { anchors.get(fragment).copied() };
+    let target =
+        if fragment.is_empty() || fragment.starts_with('/') { root.pointer(&unescaped(fragment)) } else { anchors.get(fragment).copied() };
     target
         .filter(|target| target.is_object() || target.is_boolean())
         .ok_or_else(|| breach(format!("`$ref` to `{shown}` leads to no schema"), local))

@@ -45,8 +45,12 @@ impl Schema {
             .with_pattern_options(PatternOptions::regex().size_limit(PATTERN_BYTES).dfa_size_limit(PATTERN_BYTES))
             .build(json)
             .map_err(|error| {
-                invalid(format!("the schema is wrong at {}: {}", describe::place(error.instance_path().as_str()), describe::told(&error, json)))
-                    .hint("write it in JSON Schema draft 2020-12; patterns may use neither look-around nor back-references")
+                invalid(format!(
+                    "the schema is wrong at {}: {}",
+                    describe::place(error.instance_path().as_str()),
+                    describe::told(&error, json)
+                ))
+                .hint("write it in JSON Schema draft 2020-12; patterns may use neither look-around nor back-references")
             })?;
         Ok(Self { json: Arc::new(json.clone()), validator: Arc::new(validator) })
     }

@@ -20,8 +20,14 @@ fn mistakes_name_the_field_and_the_known_ones() {
     let told = |value: Value| files.check(&value).unwrap_err().message;
     assert_eq!(told(json!({})), "at `/paths`: field `paths` is missing");
     assert_eq!(told(json!({"paths": [{"name": 3}]})), "at `/paths/0/name`: must be a string, is a number");
-    assert_eq!(told(json!({"paths": [], "limt": 3})), "at `/limt`: additional property `limt`; did you mean `limit`?; known: `limit`, `paths`");
-    assert_eq!(told(json!({"paths": [{"nome": "x"}]})), "at `/paths/0/nome`: additional property `nome`; did you mean `name`?; known: `name`");
+    assert_eq!(
+        told(json!({"paths": [], "limt": 3})),
+        "at `/limt`: additional property `limt`; did you mean `limit`?; known: `limit`, `paths`"
+    );
+    assert_eq!(
+        told(json!({"paths": [{"nome": "x"}]})),
+        "at `/paths/0/nome`: additional property `nome`; did you mean `name`?; known: `name`"
+    );
     assert_eq!(told(json!({"paths": [], "limit": 10})), "at `/limit`: must be at most 9");
     assert_eq!(told(json!("x")), "must be an object, is a string");
     assert!(files.check(&json!({"paths": [{"name": "x"}], "limit": 9})).is_ok());

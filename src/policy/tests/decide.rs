@@ -33,7 +33,9 @@ fn forbid_wins_and_says_why() {
 
 #[test]
 fn one_rule_that_asks_is_enough_to_ask() {
-    let set = policies(&format!("{ALLOW}\n@id(\"net\") @ask(\"uses the network\")\npermit (principal, action, resource) when {{ context.effects.contains(\"egress\") }};"));
+    let set = policies(&format!(
+        "{ALLOW}\n@id(\"net\") @ask(\"uses the network\")\npermit (principal, action, resource) when {{ context.effects.contains(\"egress\") }};"
+    ));
     let decision = decide(&set, "web.fetch", json!({"url": "x"}));
     assert_eq!(decision.verdict, Verdict::Ask);
     assert_eq!(decision.reasons, [Reason { rule: "net".into(), text: "uses the network".into() }]);
@@ -113,7 +115,9 @@ fn an_unknown_tool_is_refused() {
 
 #[test]
 fn explain_names_every_rule_that_matched() {
-    let set = policies(&format!("{ALLOW}\n@id(\"ask\") @ask(\"look\")\npermit (principal, action, resource);\n@id(\"no\") @reason(\"closed\")\nforbid (principal, action, resource);\n@id(\"other\")\nforbid (principal, action == toolgate::Action::\"web.fetch\", resource);"));
+    let set = policies(&format!(
+        "{ALLOW}\n@id(\"ask\") @ask(\"look\")\npermit (principal, action, resource);\n@id(\"no\") @reason(\"closed\")\nforbid (principal, action, resource);\n@id(\"other\")\nforbid (principal, action == toolgate::Action::\"web.fetch\", resource);"
+    ));
     let read = tools().into_iter().find(|tool| tool.name.as_str() == "workspace.read").unwrap();
     let told = set.explain(&call_of(&read, json!({}), set.digest()));
     assert_eq!(told.verdict, Verdict::Deny);

@@ -2,16 +2,31 @@ use super::*;
 
 fn told(text: &str, line: u64, words: &str) {
     let problems = wrong(text);
-    assert!(problems.lines().any(|problem| problem.starts_with(&format!("p.cedar:{line}: ")) && problem.contains(words)), "{words}: {problems}");
+    assert!(
+        problems.lines().any(|problem| problem.starts_with(&format!("p.cedar:{line}: ")) && problem.contains(words)),
+        "{words}: {problems}"
+    );
 }
 
 #[test]
 fn what_is_not_known_does_not_load() {
-    told("permit (principal, action, resource);\n\npermit (principal, action == toolgate::Action::\"pyton.run\", resource);", 3, "pyton.run");
+    told(
+        "permit (principal, action, resource);\n\npermit (principal, action == toolgate::Action::\"pyton.run\", resource);",
+        3,
+        "pyton.run",
+    );
     told("permit (principal, action == toolgate::Action::\"python_run\", resource);", 1, "python_run");
     told("permit (principal is toolgate::Agnet, action, resource);", 1, "Agnet");
-    told("permit (principal, action == toolgate::Action::\"python.run\", resource)\nwhen { context.input.allow_netwrk };", 2, "allow_netwrk");
-    told("permit (principal, action == toolgate::Action::\"python.run\", resource)\nwhen { context.input.allow_network };", 2, "allow_network");
+    told(
+        "permit (principal, action == toolgate::Action::\"python.run\", resource)\nwhen { context.input.allow_netwrk };",
+        2,
+        "allow_netwrk",
+    );
+    told(
+        "permit (principal, action == toolgate::Action::\"python.run\", resource)\nwhen { context.input.allow_network };",
+        2,
+        "allow_network",
+    );
     told("permit (principal, action == toolgate::Action::\"python.run\", resource)\nwhen { context.input has nothing };", 1, "false");
     told("permit (principal, action, resource)\nwhen { context.input has timeout_sec && context.input.timeout_sec > \"3\" };", 2, "");
     told("permit (principal, action, resource) when { context.effects.contains(\"wirte\") };", 1, "`wirte` is never in `context.effects`");
@@ -28,7 +43,11 @@ fn annotations_are_words_of_ours() {
     told("@ask(\"x\")\nforbid (principal, action, resource);", 1, "`@ask` stands on a forbid");
     told("@reason(\"x\")\npermit (principal, action, resource);", 1, "`@reason` stands on a permit");
     told("@id(\"a b\")\npermit (principal, action, resource);", 1, "is not a name");
-    told("@id(\"a\") permit (principal, action, resource);\n@id(\"a\") forbid (principal, action, resource);", 2, "rule `a` is already at p.cedar:1");
+    told(
+        "@id(\"a\") permit (principal, action, resource);\n@id(\"a\") forbid (principal, action, resource);",
+        2,
+        "rule `a` is already at p.cedar:1",
+    );
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::super::context::request;
+use super::super::lint::Reads;
 use super::super::shape::{Shape, of_input};
 use super::*;
 
@@ -21,9 +22,15 @@ fn plain_types_are_seen_and_others_stay_untyped() {
     assert_eq!(shape_of(json!({ "oneOf": [{ "const": "a" }, { "const": "b", "description": "x" }] })), (Shape::Text, true));
     assert_eq!(shape_of(json!({ "enum": [1, 2] })), (Shape::Long, true));
     assert_eq!(shape_of(json!({ "type": "array", "items": { "type": "boolean" } })), (Shape::Set(Box::new(Shape::Bool)), true));
-    for untyped in [json!(true), json!({}), json!({ "type": "number" }), json!({ "type": "object", "additionalProperties": { "type": "string" } }),
-        json!({ "type": "array" }), json!({ "anyOf": [{ "type": "string" }, { "type": "integer" }] }), json!({ "enum": ["a", 1] })]
-    {
+    for untyped in [
+        json!(true),
+        json!({}),
+        json!({ "type": "number" }),
+        json!({ "type": "object", "additionalProperties": { "type": "string" } }),
+        json!({ "type": "array" }),
+        json!({ "anyOf": [{ "type": "string" }, { "type": "integer" }] }),
+        json!({ "enum": ["a", 1] }),
+    ] {
         assert_eq!(shape_of(untyped.clone()).0, Shape::Untyped, "{untyped}");
     }
     let Shape::Record(tree) = shape_of(json!({ "$ref": "#/$defs/tree" })).0 else { panic!("a record") };
@@ -42,10 +49,14 @@ fn forms_of_an_object_show_the_fields_of_all() {
 
 #[test]
 fn names_that_cedar_keeps_are_not_seen_and_do_no_harm() {
-    let strange = tool("strange.names", &[Effect::Pure], &json!({ "type": "object", "properties": {
+    let strange = tool(
+        "strange.names",
+        &[Effect::Pure],
+        &json!({ "type": "object", "properties": {
         "in": { "type": "string" }, "content-type": { "type": "string" }, "String": { "type": "object", "properties": { "a": { "type": "string" } } },
         "Input": { "type": "object", "properties": { "Input": { "type": "object", "properties": { "b": { "type": "integer" } } } } },
-        "Agent": { "type": "array", "items": { "type": "object", "properties": { "c": {} } } }, "ok": { "type": "string" } } }));
+        "Agent": { "type": "array", "items": { "type": "object", "properties": { "c": {} } } }, "ok": { "type": "string" } } }),
+    );
     let text = "permit (principal, action == toolgate::Action::\"strange.names\", resource)\n\
         when { context.input has ok && context.input.ok == \"x\" && context.input has Input && context.input.Input has Input };";
     let set = PolicySet::load(&[source("p.cedar", text)], std::slice::from_ref(&strange)).unwrap_or_else(|problems| panic!("{problems}"));
@@ -87,7 +98,7 @@ fn value_for(schema: &Value, seed: u64) -> Value {
     match schema.get("type") {
         Some(Value::String(word)) => match word.as_str() {
             "string" => json!("text"),
-            "boolean" => json!(seed % 2 == 0),
+            "boolean" => json!(seed.is_multiple_of(2)),
             "integer" => json!(i64::try_from(seed % 1000).unwrap() - 500),
             "number" => json!(0.25),
             "array" => Value::Array((0..seed % 3).map(|n| value_for(&schema["items"], next ^ n)).collect()),
@@ -95,11 +106,17 @@ fn value_for(schema: &Value, seed: u64) -> Value {
                 let empty = serde_json::Map::new();
                 let properties = schema.get("properties").and_then(Value::as_object).unwrap_or(&empty);
                 let required = schema.get("required").and_then(Value::as_array).is_some_and(|list| !list.is_empty());
-                let chosen = properties.iter().enumerate().filter(|(n, _)| required || (seed >> n) % 2 == 0);
+                let chosen = properties.iter().enumerate().filter(|(n, _)| required || (seed >> n).is_multiple_of(2));
                 Value::Object(chosen.map(|(_, (name, inner))| (name.clone(), value_for(inner, next))).collect())
             }
         },
-        Some(Value::Array(_)) => if seed % 2 == 0 { Value::Null } else { json!(7) },
+        Some(Value::Array(_)) => {
+            if seed.is_multiple_of(2) {
+                Value::Null
+            } else {
+                json!(7)
+            }
+        }
         _ => json!({"any": [1, null]}),
     }
 }
@@ -117,7 +134,7 @@ proptest! {
         let set = PolicySet::load(&[source("p.cedar", "permit (principal, action, resource);")], std::slice::from_ref(&tool)).unwrap_or_else(|problems| panic!("{problems} {schema}"));
         let words = set.words();
         let effects = Effects::only(Effect::Pure);
-        let made = request(words, &words.tools[&tool.name], &question(&tool.name, &effects, &arguments), true);
+        let made = request(words, &words.tools[&tool.name], &question(&tool.name, &effects, &arguments), &Reads::All);
         let made = made.unwrap_or_else(|error| panic!("{error}: {schema} {arguments}"));
         let fits = made.context().unwrap().validate(&words.schema, made.action().unwrap());
         prop_assert!(fits.is_ok(), "{:?}: {} {}", fits.err(), schema, arguments);
