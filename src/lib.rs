@@ -6,5 +6,6 @@ pub mod call;
 pub mod confine;
 pub mod domain;
 pub mod run;
+pub mod sandbox;
 pub mod store;
 pub mod tools;
