@@ -76,6 +76,11 @@ impl App {
         let hub = Arc::new(NotifyHub::new());
         hub.attach("console", Arc::new(WriterSink::new(std::io::stderr())));
 
+        // A drive that was not configured is an empty folder, not a missing one.
+        let drive = &config.drive_local_root.value;
+        if drive.starts_with(&home) {
+            crate::confine::Folder::create(drive)?;
+        }
         let store = Store::open(OpenOptions {
             home: Some(home.clone()),
             owner: OwnerId::mint(clock.now()),

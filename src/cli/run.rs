@@ -56,16 +56,21 @@ pub(super) fn result(view: &RunView, json: bool, cx: &Cx<'_>) -> Ending {
         console.json_line(&json!({ "result": view, "exit": exit as u8 }))?;
         return Ok(exit);
     }
-    if let Some(fault) = cause(view) {
+    // A step that may fail and did is in the tree; only what stopped the run is an error.
+    if let Some(fault) = cause(view).filter(|_| exit != Exit::Ok) {
         report(console, fault, false);
     }
     console.line(&format!("{} {} after {}", view.row.id, view.row.status.as_str(), follow::took(view)))?;
-    for (label, value) in findings(view) {
-        console.line(&format!("  {label:<9} {}", printable(&value)))?;
+    let found = findings(view);
+    for (label, value) in &found {
+        console.line(&format!("  {label:<9} {}", printable(value)))?;
     }
-    if let Some(output) = view.output.as_ref().filter(|output| !output.is_null()) {
+    // Where something was built, the commit is the result; else what the last step gave is.
+    let last = view.steps.iter().rev().find(|step| step.state == StepState::Succeeded).and_then(|step| step.output.as_ref());
+    if let Some(output) = last.filter(|_| !found.iter().any(|(label, _)| *label == "commit")) {
         console.data(&text::outline(output))?;
     }
+    console.tell(&format!("`toolgate runs show {}` shows every step and its output\n", view.row.id));
     Ok(exit)
 }
 

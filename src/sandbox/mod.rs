@@ -1,1 +1,31 @@
+//! Where untrusted code runs: a specification that grants nothing by default, what came of it, and the runtimes behind one trait.
+//!
+//! INVARIANT: a guest has exactly what its [`SandboxSpec`] names. A layer that is missing makes the sandbox unavailable; nothing runs
+//! without it. Does not know tools, runs or policy.
 
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use tokio_util::sync::CancellationToken;
+
+use crate::call::Progress;
+use crate::domain::Fault;
+
+mod outcome;
+mod spec;
+pub mod wasm;
+
+pub use outcome::{Captured, LimitHit, Metrics, ProducedFile, SandboxOutcome};
+pub use spec::{Entry, GuestFile, SandboxLimits, SandboxSpec};
+
+/// A runtime for untrusted code.
+#[async_trait]
+pub trait Sandbox: Send + Sync {
+    /// Runs one program to its end, to a limit or to the cancel, whichever is first. A program that fails, or strikes a limit, is an
+    /// outcome; only what the guest did not cause is a fault.
+    ///
+    /// # Errors
+    /// `PATH_REFUSED` or `INVALID_INPUT` for a specification that cannot be laid out, `CANCELLED`, `SANDBOX_UNAVAILABLE` where the runtime
+    /// cannot be made ready, `SANDBOX_FAILED`.
+    async fn run(&self, spec: SandboxSpec, cancel: CancellationToken, progress: Arc<dyn Progress>) -> Result<SandboxOutcome, Fault>;
+}

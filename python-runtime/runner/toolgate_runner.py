@@ -1,0 +1,186 @@
+"""Runs one program a call inside the sandbox.
+
+The module is imported once, while the component is built; then the whole interpreter is frozen into the component. Each call
+starts from that frozen state, so what is imported here costs a call nothing, and what is random or tied to a moment must be made
+anew in `_thaw`.
+"""
+
+import gc
+import io
+import json
+import linecache
+import os
+import runpy
+import sys
+import traceback
+import types
+
+import toolgate_platform
+import wit_world
+from toolgate_preload import MODULES
+
+_STDLIB = "/python"
+_HOME = "/work"
+
+
+def _stream(fd, mode):
+    """A standard stream. Whole lines leave at once, so that a program that is stopped has still said what it said."""
+    raw = io.FileIO(fd, mode, closefd=False)
+    if mode == "r":
+        return io.TextIOWrapper(io.BufferedReader(raw), encoding="utf-8", errors="surrogateescape")
+    return io.TextIOWrapper(io.BufferedWriter(raw, 65536), encoding="utf-8", errors="backslashreplace", line_buffering=True)
+
+
+def _thaw():
+    """Makes anew what the snapshot froze: streams, randomness, paths and clocks."""
+    gc.enable()
+    sys.stdin = sys.__stdin__ = _stream(0, "r")
+    sys.stdout = sys.__stdout__ = _stream(1, "w")
+    sys.stderr = sys.__stderr__ = _stream(2, "w")
+    os.environ.clear()
+    os.chdir(_HOME)
+    import logging
+    import random
+    import tempfile
+    import time
+    import uuid
+
+    random.seed()
+    tempfile._name_sequence = None
+    tempfile.tempdir = None
+    uuid._node = uuid._last_timestamp = None
+    uuid._last_timestamp_v7 = None
+    uuid._last_counter_v7 = 0
+    logging._startTime = time.time_ns()
+
+
+def _main_module():
+    main = types.ModuleType("__main__")
+    sys.modules["__main__"] = main
+    return main
+
+
+def _run_code(main, code, name):
+    # A traceback shows the program's own lines; there is no file to read them from.
+    linecache.cache[name] = (len(code), None, code.splitlines(True), name)
+    exec(compile(code, name, "exec", dont_inherit=True), main.__dict__)
+
+
+def _run_file(main, path):
+    with io.open_code(os.path.abspath(path)) as file:
+        code = file.read()
+    main.__file__ = path
+    exec(compile(code, path, "exec", dont_inherit=True), main.__dict__)
+
+
+def _start(request):
+    entry = request.entry
+    main = _main_module()
+    if request.input is not None:
+        main.toolgate_input = json.loads(request.input)
+    if isinstance(entry, wit_world.Entry_Code):
+        sys.argv = ["-c", *request.args]
+        sys.path = ["", _STDLIB]
+        _run_code(main, entry.value, "<string>")
+    elif isinstance(entry, wit_world.Entry_File):
+        sys.argv = [entry.value, *request.args]
+        sys.path = [os.path.dirname(os.path.abspath(entry.value)), _STDLIB]
+        _run_file(main, entry.value)
+    else:
+        sys.argv = ["-m", *request.args]
+        sys.path = [os.getcwd(), _STDLIB]
+        runpy._run_module_as_main(entry.value)
+
+
+def _exit_code(error):
+    code = error.code
+    if code is None:
+        return 0
+    if isinstance(code, int):
+        return int(code) & 0xFF
+    print(code, file=sys.stderr)
+    return 1
+
+
+def _report(error):
+    """The traceback as `python` prints it, without this module's own frames."""
+    tb = error.__traceback__
+    while tb is not None and tb.tb_frame.f_code.co_filename in _OWN_FILES:
+        tb = tb.tb_next
+    traceback.print_exception(type(error), error, tb, file=sys.stderr)
+
+
+def _result(limit):
+    value = sys.modules["__main__"].__dict__.get("result")
+    if value is None:
+        return None
+    try:
+        text = json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError, RecursionError):
+        return None
+    return text if len(text) <= limit else None
+
+
+def _finish():
+    """What the interpreter does at its end: exit functions, then the streams' last bytes."""
+    import atexit
+
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError, AttributeError):
+            pass
+
+
+class WitWorld(wit_world.WitWorld):
+    def run(self, request):
+        _thaw()
+        try:
+            _start(request)
+            code = 0
+        except SystemExit as error:
+            code = _exit_code(error)
+        except BaseException as error:
+            code = 1
+            _report(error)
+        result = _result(request.result_limit)
+        _finish()
+        return wit_world.Outcome(return_code=code, result=result)
+
+
+_BALLAST = []
+
+
+def _fill_holes():
+    """Fills the allocators' free places, so that what a call allocates comes from fresh memory that lies together.
+
+    Otherwise a call writes a little into each of hundreds of pages of the snapshot, and every such page must be copied for it.
+    """
+    edge = id(bytes(1 << 20))
+    sizes = [*range(2048, 512, -16), *range(512, 32, -16)]
+    for size in (65536, 32768, 16384, 8192, 4096, *sizes):
+        # A bytes object has 17 bytes beside its content.
+        while id(_BALLAST[-1] if _BALLAST else b"") < edge:
+            _BALLAST.append(bytes(size - 17))
+        _BALLAST.append(b"")
+
+
+def _freeze():
+    for name in MODULES:
+        __import__(name)
+    toolgate_platform.fill_in()
+    sys.dont_write_bytecode = True
+    sys.modules.pop("__main__", None)
+    # What the build found in its folders is not what a call finds; and what is freed here need not be freed, page by page, in each call.
+    sys.path_importer_cache.clear()
+    linecache.clearcache()
+    # Objects of the snapshot never take part in a collection, so a call's collections leave their pages shared and untouched.
+    gc.disable()
+    gc.collect()
+    _fill_holes()
+    gc.freeze()
+
+
+_OWN_FILES = {__file__, runpy.__file__, "<frozen runpy>"}
+_freeze()

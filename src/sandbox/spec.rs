@@ -1,0 +1,83 @@
+//! What one guest is given. `SandboxSpec::new` grants nothing but the program itself.
+
+use std::sync::Arc;
+
+use crate::domain::{Bytes, Millis};
+
+/// What to run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Entry {
+    /// This text, as `python -c` would.
+    Code(String),
+    /// A file among the guest's files, as `python file.py` would. Relative paths start in the folder of the guest's files.
+    File(String),
+    /// A module, as `python -m module` would.
+    Module(String),
+}
+
+/// A file that the guest can read.
+#[derive(Debug, Clone)]
+pub struct GuestFile {
+    /// Where, relative to the folder of the guest's files; `/` between the parts.
+    pub path: String,
+    /// Its bytes.
+    pub bytes: Arc<[u8]>,
+}
+
+/// What a guest may use up. Each has a default that suits a small program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SandboxLimits {
+    /// Wall time, counted from the moment the guest's own code can run.
+    pub wall: Millis,
+    /// Memory of the guest.
+    pub memory: Bytes,
+    /// What is kept of standard output; the rest is dropped as it comes.
+    pub stdout: Bytes,
+    /// What is kept of standard error.
+    pub stderr: Bytes,
+    /// How long the JSON of the result may be.
+    pub result: Bytes,
+    /// Bytes of all files that the guest writes, at any moment.
+    pub disk: Bytes,
+    /// How many files and folders the guest may have made, at any moment.
+    pub files: u32,
+}
+
+impl Default for SandboxLimits {
+    fn default() -> Self {
+        Self {
+            wall: Millis(30_000),
+            memory: Bytes(256 << 20),
+            stdout: Bytes(512 << 10),
+            stderr: Bytes(256 << 10),
+            result: Bytes(256 << 10),
+            disk: Bytes(64 << 20),
+            files: 1_000,
+        }
+    }
+}
+
+/// All that one guest is given.
+#[derive(Debug, Clone)]
+pub struct SandboxSpec {
+    /// What to run.
+    pub entry: Entry,
+    /// Arguments after the program's name.
+    pub args: Vec<String>,
+    /// Standard input.
+    pub stdin: Vec<u8>,
+    /// A value that the program finds under the name `toolgate_input`.
+    pub input: Option<serde_json::Value>,
+    /// Files to read, in the guest's working folder.
+    pub files: Vec<GuestFile>,
+    /// What it may use up.
+    pub limits: SandboxLimits,
+}
+
+impl SandboxSpec {
+    /// The program alone: no arguments, no input, no files, default limits.
+    #[must_use]
+    pub fn new(entry: Entry) -> Self {
+        Self { entry, args: Vec::new(), stdin: Vec::new(), input: None, files: Vec::new(), limits: SandboxLimits::default() }
+    }
+}
