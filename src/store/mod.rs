@@ -6,8 +6,8 @@
 mod types;
 
 pub use types::{
-    Append, ApprovalFilter, ApprovalRow, ApprovalStatus, Change, Durability, Guard, Lease, OpenCall, OpenOptions, RunFilter, RunRow,
-    NewApproval, RecordColumns, StoreResult, StoredRecord,
+    Append, ApprovalFilter, ApprovalRow, ApprovalStatus, Change, Durability, Guard, Lease, NewApproval, OpenCall, OpenOptions,
+    RecordColumns, RunFilter, RunRow, StoreResult, StoredRecord,
 };
 
 use std::sync::Arc;
