@@ -319,8 +319,11 @@ fn not_plain(path: &RelPath, kind: Kind) -> Fault {
 }
 
 fn failed(what: &str, path: &RelPath, error: &io::Error) -> Fault {
-    match error.kind() {
-        io::ErrorKind::NotFound => Fault::new(ErrorCode::NotFound, format!("`{path}` does not exist")),
-        _ => Fault::new(ErrorCode::PathRefused, format!("`{path}` cannot be {what}: {error}")),
+    let kind = error.kind();
+    if kind == io::ErrorKind::NotFound {
+        return Fault::new(ErrorCode::NotFound, format!("`{path}` does not exist"));
     }
+    let full = matches!(kind, io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge);
+    let code = if full { ErrorCode::LimitExceeded } else { ErrorCode::PathRefused };
+    Fault::new(code, format!("`{path}` cannot be {what}: {error}"))
 }

@@ -64,10 +64,10 @@ fn writes_reads_lists_and_removes() {
     assert_eq!(place.folder.read_part(&path("a.txt"), 1, Bytes(2)).unwrap(), (b"ex".to_vec(), 4));
     assert_eq!(place.folder.read(&path("a.txt"), Bytes(3)).unwrap_err().code, ErrorCode::LimitExceeded);
     let (files, others) = place.folder.walk(None, 100).unwrap();
-    assert_eq!(files.iter().map(|file| (file.path.as_str(), file.size, file.mode)).collect::<Vec<_>>(), [
-        ("a.txt", 4, 0o644),
-        ("a/b/run.sh", 15, 0o755)
-    ]);
+    assert_eq!(
+        files.iter().map(|file| (file.path.as_str(), file.size, file.mode)).collect::<Vec<_>>(),
+        [("a.txt", 4, 0o644), ("a/b/run.sh", 15, 0o755)]
+    );
     assert!(others.is_empty());
     assert_eq!(place.folder.walk(None, 2).unwrap_err().code, ErrorCode::LimitExceeded);
     assert!(place.folder.remove(&path("a")).unwrap());
@@ -80,8 +80,32 @@ fn writes_reads_lists_and_removes() {
 #[test]
 fn a_path_is_plain_or_refused() {
     for bad in [
-        "", "/", "/etc/passwd", "..", "../x", "a/../x", "a/..", ".", "./a", "a//b", "a/", "a\\b", "C:x", "C:/x", "a:stream", "a\0b", "a\nb",
-        "a\u{202e}b", ".git\u{200c}/config", "a\u{feff}", "a.", "a ", "a./b", "...", "a\u{1b}[31m", "\u{e0041}",
+        "",
+        "/",
+        "/etc/passwd",
+        "..",
+        "../x",
+        "a/../x",
+        "a/..",
+        ".",
+        "./a",
+        "a//b",
+        "a/",
+        "a\\b",
+        "C:x",
+        "C:/x",
+        "a:stream",
+        "a\0b",
+        "a\nb",
+        "a\u{202e}b",
+        ".git\u{200c}/config",
+        "a\u{feff}",
+        "a.",
+        "a ",
+        "a./b",
+        "...",
+        "a\u{1b}[31m",
+        "\u{e0041}",
     ] {
         refused(RelPath::parse(bad));
     }

@@ -21,13 +21,16 @@ fn drive(bench: &Bench, files: &[(&str, &[u8])]) -> LocalDrive {
 async fn finds_by_name_and_text_the_best_first() {
     let bench = bench();
     let long = format!("{} The Listing price is in\u{1b}[31m EUR. listing", "word ".repeat(100));
-    let local = drive(&bench, &[
-        ("api/listing-guide.md", b"All about it"),
-        ("notes/long.txt", long.as_bytes()),
-        ("listing/other.txt", b"nothing here"),
-        ("raw.bin", b"listing\0\xff"),
-        ("unrelated.md", b"price only"),
-    ]);
+    let local = drive(
+        &bench,
+        &[
+            ("api/listing-guide.md", b"All about it"),
+            ("notes/long.txt", long.as_bytes()),
+            ("listing/other.txt", b"nothing here"),
+            ("raw.bin", b"listing\0\xff"),
+            ("unrelated.md", b"price only"),
+        ],
+    );
     std::os::unix::fs::symlink("/etc", bench.root.join("drive/listing-etc")).unwrap();
     let search = handler(DriveSearch::new(local));
     let found = call(&search, &bench, json!({ "query": "LISTING" })).await.unwrap();

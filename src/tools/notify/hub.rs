@@ -56,7 +56,11 @@ impl NotifyHub {
 
     fn chosen(&self, channel: Option<&str>) -> Vec<(String, Arc<dyn Sink>)> {
         let sinks = self.sinks.read().unwrap_or_else(PoisonError::into_inner);
-        sinks.iter().filter(|(name, _)| channel.is_none_or(|channel| channel == *name)).map(|(name, sink)| (name.clone(), Arc::clone(sink))).collect()
+        sinks
+            .iter()
+            .filter(|(name, _)| channel.is_none_or(|channel| channel == *name))
+            .map(|(name, sink)| (name.clone(), Arc::clone(sink)))
+            .collect()
     }
 }
 

@@ -96,6 +96,7 @@ pub struct SendInput {
     #[schemars(length(min = 1, max = 4000))]
     message: String,
     #[serde(default)]
+    #[schemars(schema_with = "levels")]
     level: Level,
     /// Default: all.
     #[serde(default)]
@@ -105,6 +106,11 @@ pub struct SendInput {
     #[serde(default)]
     #[expect(dead_code, reason = "read by the gateway, which has looked for a recorded outcome")]
     idempotency_key: Option<String>,
+}
+
+/// The words alone, without a sentence for each.
+fn levels(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    schemars::json_schema!({ "type": "string", "enum": ["info", "success", "warning", "error"] })
 }
 
 /// Who got it.

@@ -65,3 +65,11 @@ async fn bad_input_is_refused() {
     let prepared = prepare(&tool, &bench, json!({ "message": "m", "channel": "mcp" })).await.unwrap();
     assert_eq!(prepared.effects, Effects::only(Effect::Write));
 }
+
+#[test]
+fn the_schema_knows_every_level() {
+    let schema = handler(NotifySend::new(Arc::new(NotifyHub::new()))).input_schema();
+    let levels = [Level::Info, Level::Success, Level::Warning, Level::Error].map(Level::as_str);
+    assert_eq!(schema["properties"]["level"]["enum"], json!(levels));
+    assert!(levels.iter().all(|level| serde_json::from_value::<Level>(json!(level)).unwrap().as_str() == *level));
+}

@@ -167,8 +167,11 @@ pub(super) fn worktree(folder: &Folder, tracked: &Files) -> Result<Worktree, Fau
             continue;
         }
         if file.size > MOST_FILE.0 {
-            return Err(Fault::new(ErrorCode::LimitExceeded, format!("`{}` has {} bytes, at most {} can be staged", file.path, file.size, MOST_FILE.0))
-                .hint("remove it or name it in `.gitignore`"));
+            return Err(Fault::new(
+                ErrorCode::LimitExceeded,
+                format!("`{}` has {} bytes, at most {} can be staged", file.path, file.size, MOST_FILE.0),
+            )
+            .hint("remove it or name it in `.gitignore`"));
         }
         files.push(file);
     }
@@ -186,7 +189,7 @@ fn entry(path: &RelPath, mode: u32) -> IndexEntry {
         uid: 0,
         gid: 0,
         file_size: 0,
-        id: Oid::zero(),
+        id: Oid::ZERO_SHA1,
         flags: 0,
         flags_extended: 0,
         path: path.as_str().as_bytes().to_vec(),

@@ -48,7 +48,8 @@ pub(super) fn check(text: &str) -> Result<(), Fault> {
 /// The name in `[name]`; a subsection stays part of it, so that no such key is on the list.
 fn header(rest: &str) -> Option<String> {
     let inner = rest.strip_suffix(']')?;
-    let plain = !inner.is_empty() && inner.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | ' ' | '"' | '/' | ':' | '_'));
+    let plain =
+        !inner.is_empty() && inner.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | ' ' | '"' | '/' | ':' | '_'));
     plain.then(|| inner.to_ascii_lowercase())
 }
 

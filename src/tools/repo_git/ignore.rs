@@ -72,7 +72,9 @@ impl Ignored {
             };
             if let (Some(list), Some(inner)) = (self.patterns.get(key), inner) {
                 let parts: Vec<Vec<char>> = inner.parts().map(|part| part.chars().collect()).collect();
-                if let Some(last) = list.iter().rev().find(|pattern| (is_folder || !pattern.only_folders) && parts_match(&pattern.parts, &parts)) {
+                if let Some(last) =
+                    list.iter().rev().find(|pattern| (is_folder || !pattern.only_folders) && parts_match(&pattern.parts, &parts))
+                {
                     return !last.keep;
                 }
             }

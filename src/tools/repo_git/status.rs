@@ -111,5 +111,13 @@ fn status(workspace: &Folder, path: Option<&RelPath>) -> Result<StatusOutput, Fa
     for list in [&mut modified, &mut untracked, &mut deleted] {
         list.truncate(MOST_TOLD);
     }
-    Ok(StatusOutput { branch: opened.branch()?, head: head.map(|commit| commit.id().to_string()), staged, modified, deleted, untracked, clean })
+    Ok(StatusOutput {
+        branch: opened.branch()?,
+        head: head.map(|commit| commit.id().to_string()),
+        staged,
+        modified,
+        deleted,
+        untracked,
+        clean,
+    })
 }

@@ -67,20 +67,29 @@ async fn a_history_grows() {
     std::fs::remove_file(bench.root.join("src/app.py")).unwrap();
     put(&bench, "new", "");
     let status = call(&tools.status, &bench, json!({})).await.unwrap();
-    assert_eq!([&status["modified"], &status["deleted"], &status["untracked"]], [&json!(["README.md"]), &json!(["src/app.py"]), &json!(["new"])]);
+    assert_eq!(
+        [&status["modified"], &status["deleted"], &status["untracked"]],
+        [&json!(["README.md"]), &json!(["src/app.py"]), &json!(["new"])]
+    );
     let added = call(&tools.add, &bench, json!({})).await.unwrap();
-    assert_eq!(added["staged"], json!([
-        { "path": "README.md", "change": "modified" },
-        { "path": "new", "change": "added" },
-        { "path": "src/app.py", "change": "deleted" },
-    ]));
+    assert_eq!(
+        added["staged"],
+        json!([
+            { "path": "README.md", "change": "modified" },
+            { "path": "new", "change": "added" },
+            { "path": "src/app.py", "change": "deleted" },
+        ])
+    );
     let second = call(&tools.commit, &bench, json!({ "message": "Second" })).await.unwrap();
     assert_eq!(code(&tools.commit, &bench, json!({ "message": "Third" })).await, ErrorCode::GitNothingToCommit);
 
     let log = call(&tools.log, &bench, json!({})).await.unwrap();
-    assert_eq!(log["commits"][0], json!({
-        "id": second["commit"], "summary": "Second", "author": "toolgate <toolgate@localhost>", "time": "2023-11-14T22:13:20.000Z"
-    }));
+    assert_eq!(
+        log["commits"][0],
+        json!({
+            "id": second["commit"], "summary": "Second", "author": "toolgate <toolgate@localhost>", "time": "2023-11-14T22:13:20.000Z"
+        })
+    );
     assert_eq!(log["commits"][1]["id"], first["commit"]);
     assert_eq!(call(&tools.log, &bench, json!({ "limit": 1 })).await.unwrap()["commits"].as_array().unwrap().len(), 1);
 

@@ -61,8 +61,10 @@ pub(super) fn of_commit(tree: &Tree<'_>) -> Result<Files, Fault> {
 
 /// One digest over all that the index holds.
 pub(super) fn digest(files: &Files) -> Digest {
-    let parts: Vec<Vec<u8>> =
-        files.iter().flat_map(|(path, (mode, id))| [path.as_str().as_bytes().to_vec(), mode.to_be_bytes().to_vec(), id.as_bytes().to_vec()]).collect();
+    let parts: Vec<Vec<u8>> = files
+        .iter()
+        .flat_map(|(path, (mode, id))| [path.as_str().as_bytes().to_vec(), mode.to_be_bytes().to_vec(), id.as_bytes().to_vec()])
+        .collect();
     Digest::of_parts("toolgate/git-index/v1", &parts.iter().map(Vec::as_slice).collect::<Vec<_>>())
 }
 

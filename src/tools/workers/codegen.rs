@@ -26,6 +26,7 @@ pub struct WorkerCodegen;
 #[serde(deny_unknown_fields)]
 #[schemars(inline)]
 pub struct CodegenInput {
+    #[schemars(schema_with = "templates")]
     template: Template,
     /// CamelCase name, such as LineItem.
     resource: Resource,
@@ -44,6 +45,11 @@ pub struct CodegenInput {
 pub enum Template {
     /// A service on Python's standard library.
     StdlibService,
+}
+
+/// The words alone, without a sentence for each.
+fn templates(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    schemars::json_schema!({ "type": "string", "enum": ["stdlib_service"] })
 }
 
 /// The files.

@@ -9,8 +9,20 @@ use serde::{Deserialize, Deserializer};
 
 /// Classes that the templates import or define beside the resource's own.
 const TAKEN: &[&str] = &[
-    "Callable", "Exception", "False", "LookupError", "Mapping", "None", "NotFoundError", "Page", "Status", "StrEnum", "True", "UTC",
-    "ValidationError", "ValueError",
+    "Callable",
+    "Exception",
+    "False",
+    "LookupError",
+    "Mapping",
+    "None",
+    "NotFoundError",
+    "Page",
+    "Status",
+    "StrEnum",
+    "True",
+    "UTC",
+    "ValidationError",
+    "ValueError",
 ];
 
 /// The name of a resource: CamelCase, 2 to 40 ASCII letters and digits.
@@ -26,7 +38,9 @@ impl<'de> Deserialize<'de> for Resource {
             && text.bytes().all(|b| b.is_ascii_alphanumeric());
         let shown = crate::confine::shown(&text);
         if !camel {
-            return Err(serde::de::Error::custom(format!("`{shown}` is not a resource: a capital letter, then letters and digits, as in `LineItem`")));
+            return Err(serde::de::Error::custom(format!(
+                "`{shown}` is not a resource: a capital letter, then letters and digits, as in `LineItem`"
+            )));
         }
         if TAKEN.contains(&text.as_str()) || text.to_ascii_lowercase().starts_with("sqlite") {
             return Err(serde::de::Error::custom(format!("`{shown}` means something else in the code; choose another name")));
@@ -133,7 +147,8 @@ mod tests {
 
     #[test]
     fn what_is_no_plain_name_is_refused() {
-        for bad in ["", "listing", "L", "Line-Item", "Line Item", "Lísting", "None", "Status", "SqliteMaster", "A\"; DROP", &"A".repeat(41)] {
+        for bad in ["", "listing", "L", "Line-Item", "Line Item", "Lísting", "None", "Status", "SqliteMaster", "A\"; DROP", &"A".repeat(41)]
+        {
             assert!(serde_json::from_value::<Resource>((*bad).into()).is_err(), "{bad}");
         }
     }

@@ -67,7 +67,8 @@ impl Tool for WorkerResearch {
             gather(source, DEPTH, &mut finds);
         }
         let query = line(&input.query, 200);
-        let terms: Vec<String> = query.to_lowercase().split_whitespace().filter(|term| term.chars().count() > 2).map(str::to_owned).collect();
+        let terms: Vec<String> =
+            query.to_lowercase().split_whitespace().filter(|term| term.chars().count() > 2).map(str::to_owned).collect();
         // A stable sort: among equals the searches' own order stays.
         finds.sort_by_key(|find| std::cmp::Reverse(relevance(find, &terms)));
         let mut citations: Vec<Citation> = Vec::new();
@@ -112,7 +113,8 @@ fn summary(query: &str, citations: &[Citation]) -> String {
     if citations.is_empty() {
         return format!("Nothing was found on \"{query}\"; the work rests on general practice.");
     }
-    let told: Vec<String> = (1..).zip(citations).take(5).map(|(n, citation)| format!("[{n}] {}: {}", citation.title, line(&citation.extract, 160))).collect();
+    let told: Vec<String> =
+        (1..).zip(citations).take(5).map(|(n, citation)| format!("[{n}] {}: {}", citation.title, line(&citation.extract, 160))).collect();
     let word = if citations.len() == 1 { "source" } else { "sources" };
     format!("{} {word} on \"{query}\". {}", citations.len(), told.join(" "))
 }
