@@ -1,5 +1,5 @@
 //! The journal's figures: group commit against single durable commits, and verification. Prints ratios of one run, as absolute rates
-//! say more about the disk than about us. `cargo bench --bench journal [-- seconds]`.
+//! say more about the disk than about us. `cargo bench --bench journal [-- seconds [part of a line's name]]`.
 
 #![expect(clippy::print_stdout, clippy::unwrap_used, clippy::disallowed_methods, reason = "a benchmark prints its table and may stop at the first failure")]
 
@@ -146,8 +146,9 @@ fn per_second(count: u64, span: Duration) -> f64 {
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() {
-    let seconds = std::env::args().filter_map(|argument| argument.parse().ok()).next().unwrap_or(3);
-    let span = Duration::from_secs(seconds);
+    let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).collect();
+    let span = Duration::from_secs(arguments.first().and_then(|argument| argument.parse().ok()).unwrap_or(3));
+    let wanted = |name: &str| arguments.get(1).is_none_or(|part| name.contains(part.as_str()));
     let home = tempfile::tempdir_in(std::env::var_os("TOOLGATE_BENCH_DIR").unwrap_or_else(|| ".".into())).unwrap();
 
     println!("{:<58}{:>12}{:>9}", "appends, one event each", "per second", "ratio");
@@ -159,12 +160,21 @@ async fn main() {
         ("64 callers, durable", 64, Durability::Full),
         ("1 caller, relaxed", 1, Durability::Relaxed),
         ("64 callers, relaxed", 64, Durability::Relaxed),
-    ] {
+    ]
+    .into_iter()
+    .filter(|(name, ..)| wanted(name))
+    {
         let rate = callers(&home.path().join(name), count, durability, span).await;
         println!("{name:<58}{rate:>12.0}{:>9.1}", rate / alone);
     }
 
-    let store = open(&home.path().join("verify"), Durability::Relaxed).await;
+    if wanted("verified") {
+        verification(home.path()).await;
+    }
+}
+
+async fn verification(home: &Path) {
+    let store = open(&home.join("verify"), Durability::Relaxed).await;
     let begin = Instant::now();
     fill(&store).await;
     let filled = begin.elapsed();

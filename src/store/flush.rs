@@ -2,9 +2,12 @@
 //!
 //! INVARIANT: runs inside the writer's transaction only. Does not decide.
 
+use std::sync::{Arc, LazyLock};
+
+use futures_util::TryStreamExt as _;
 use serde_json::json;
 use sqlx::sqlite::SqliteArguments;
-use sqlx::{Arguments as _, SqliteConnection};
+use sqlx::{Arguments as _, AssertSqlSafe, Executor as _, SqlSafeStr as _, SqlStr, SqliteConnection};
 
 use crate::domain::OwnerId;
 
@@ -12,18 +15,129 @@ use super::apply::{ApprovalWrite, Row, Writes};
 use super::approvals;
 use super::fault::int;
 
-/// Rows of one insert. Few sizes, so that every statement stays prepared.
-const SIZES: [usize; 3] = [32, 8, 1];
+/// Rows of one insert: the least that will do is taken, and what is left over is NULL and not inserted. Few sizes, so that every
+/// statement stays prepared.
+const SIZES: [usize; 4] = [1, 8, 64, MOST];
+const MOST: usize = 256;
 const COLUMNS: usize = 9;
 
-/// Writes everything.
-pub(super) async fn flush(connection: &mut SqliteConnection, writes: &Writes, owner: OwnerId) -> Result<(), sqlx::Error> {
-    runs(connection, writes).await?;
-    journal(connection, &writes.rows).await?;
+/// Where writing failed.
+pub(super) enum Failed {
+    /// Before the commit: nothing is on disk.
+    Writing(sqlx::Error),
+    /// In the commit itself.
+    Committing(sqlx::Error),
+}
+
+/// Writes everything and commits.
+pub(super) async fn flush(connection: &mut SqliteConnection, writes: &Writes, owner: OwnerId) -> Result<(), Failed> {
+    let mut rows = writes.rows.as_slice();
+    while let Some((chunk, later)) = rows.split_at_checked(MOST) {
+        rows = later;
+        run(connection, (Ends::Open, MOST), arguments(&Writes::default(), chunk, owner)).await?;
+    }
+    let size = SIZES.into_iter().find(|size| *size >= rows.len()).unwrap_or(MOST);
+    if writes.approvals.is_empty() && writes.artifacts.is_empty() {
+        return run(connection, (Ends::Committed, size), arguments(writes, rows, owner)).await;
+    }
+    run(connection, (Ends::Open, size), arguments(writes, rows, owner)).await?;
+    rare(connection, writes).await.map_err(Failed::Writing)?;
+    sqlx::query("COMMIT").execute(connection).await.map(drop).map_err(Failed::Committing)
+}
+
+/// How a statement leaves the transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ends {
+    Open,
+    Committed,
+}
+
+/// The statements of [`statement`] that come before the commit.
+const BEFORE_COMMIT: usize = 4;
+
+async fn run(
+    connection: &mut SqliteConnection,
+    which: (Ends, usize),
+    arguments: Result<SqliteArguments, sqlx::error::BoxDynError>,
+) -> Result<(), Failed> {
+    let arguments = arguments.map_err(|error| Failed::Writing(sqlx::Error::Encode(error)))?;
+    let mut steps = connection.fetch_many(sqlx::query_with(text(which), arguments));
+    let mut done = 0;
+    loop {
+        match steps.try_next().await {
+            Ok(Some(_)) => done += 1,
+            Ok(None) => return Ok(()),
+            Err(error) if done >= BEFORE_COMMIT => return Err(Failed::Committing(error)),
+            Err(error) => return Err(Failed::Writing(error)),
+        }
+    }
+}
+
+/// The arguments of [`statement`], in its order.
+fn arguments(writes: &Writes, rows: &[Row], owner: OwnerId) -> Result<SqliteArguments, sqlx::error::BoxDynError> {
+    let runs: Vec<_> = writes
+        .runs
+        .values()
+        .map(|run| {
+            let (created, updated) = (run.created.unix_millis(), run.updated.unix_millis());
+            json!([run.id, run.kind, run.workflow, run.principal, run.status, created, updated, run.last_seq])
+        })
+        .collect();
+    let opened: Vec<_> =
+        writes.opened.iter().map(|opening| json!([opening.call, opening.run, opening.step, u8::from(opening.idempotent)])).collect();
+    let mut arguments = SqliteArguments::default();
+    arguments.reserve(4 + rows.len() * COLUMNS, 0);
+    arguments.add(serde_json::to_string(&runs)?)?;
+    arguments.add(owner.to_string())?;
+    arguments.add(serde_json::to_string(&opened)?)?;
+    arguments.add(serde_json::to_string(&writes.closed)?)?;
+    for row in rows {
+        arguments.add(int(row.place.index))?;
+        arguments.add(row.place.run.to_string())?;
+        arguments.add(int(row.place.seq))?;
+        arguments.add(row.kind.as_str())?;
+        arguments.add(row.step.as_ref().map(|step| step.as_str().to_owned()))?;
+        arguments.add(row.call.map(|call| call.to_string()))?;
+        arguments.add(row.sealed.record.as_bytes())?;
+        arguments.add(row.sealed.hash.as_bytes().as_slice())?;
+        arguments.add(row.sealed.values.as_deref())?;
+    }
+    Ok(arguments)
+}
+
+/// Runs, calls and the journal's rows. They travel as one query, which SQLite's driver alone can do; the rows come last, as the
+/// arguments that are missing at its end read NULL.
+fn statement((ends, size): (Ends, usize)) -> String {
+    let row = format!("({})", vec!["?"; COLUMNS].join(", "));
+    let rows = vec![row; size].join(", ");
+    let commit = if ends == Ends::Committed { "; COMMIT" } else { "" };
+    format!(
+        "INSERT INTO runs (id, kind, workflow, principal, status, created, updated, last_seq) \
+         SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7 \
+         FROM json_each(?) WHERE true \
+         ON CONFLICT (id) DO UPDATE SET status = excluded.status, updated = excluded.updated, last_seq = excluded.last_seq; \
+         INSERT INTO open_calls (owner, call_id, run_id, step_id, idempotent) \
+         SELECT ?, value ->> 0, value ->> 1, value ->> 2, value ->> 3 FROM json_each(?); \
+         DELETE FROM open_calls WHERE call_id IN (SELECT value FROM json_each(?)); \
+         INSERT INTO journal (idx, run_id, seq, kind, step_id, call_id, record, hash, sealed) \
+         SELECT * FROM (VALUES {rows}) WHERE column1 IS NOT NULL{commit}"
+    )
+}
+
+/// The text of [`statement`], made once.
+fn text(which: (Ends, usize)) -> SqlStr {
+    static TEXTS: LazyLock<Vec<((Ends, usize), Arc<str>)>> = LazyLock::new(|| {
+        let all = SIZES.into_iter().flat_map(|size| [(Ends::Open, size), (Ends::Committed, size)]);
+        all.map(|which| (which, statement(which).into())).collect()
+    });
+    let known = TEXTS.iter().find(|(known, _)| *known == which).map(|(_, text)| Arc::clone(text));
+    AssertSqlSafe(known.unwrap_or_else(|| statement(which).into())).into_sql_str()
+}
+
+async fn rare(connection: &mut SqliteConnection, writes: &Writes) -> Result<(), sqlx::Error> {
     for write in &writes.approvals {
         approval(connection, write).await?;
     }
-    open_calls(connection, writes, owner).await?;
     for (run, artifact, at) in &writes.artifacts {
         sqlx::query("INSERT OR IGNORE INTO run_artifacts (run_id, artifact, size, media_type, linked) VALUES (?1, ?2, ?3, ?4, ?5)")
             .bind(run.to_string())
@@ -35,66 +149,6 @@ pub(super) async fn flush(connection: &mut SqliteConnection, writes: &Writes, ow
             .await?;
     }
     Ok(())
-}
-
-async fn runs(connection: &mut SqliteConnection, writes: &Writes) -> Result<(), sqlx::Error> {
-    if writes.runs.is_empty() {
-        return Ok(());
-    }
-    let rows: Vec<_> = writes
-        .runs
-        .values()
-        .map(|run| {
-            let (created, updated) = (run.created.unix_millis(), run.updated.unix_millis());
-            json!([run.id, run.kind, run.workflow, run.principal, run.status, created, updated, run.last_seq])
-        })
-        .collect();
-    let sql = "INSERT INTO runs (id, kind, workflow, principal, status, created, updated, last_seq) \
-               SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7 \
-               FROM json_each(?1) WHERE true \
-               ON CONFLICT (id) DO UPDATE SET status = excluded.status, updated = excluded.updated, last_seq = excluded.last_seq";
-    sqlx::query(sql).bind(json!(rows).to_string()).execute(connection).await.map(drop)
-}
-
-async fn journal(connection: &mut SqliteConnection, rows: &[Row]) -> Result<(), sqlx::Error> {
-    let mut rest = rows;
-    for size in SIZES {
-        while let Some((chunk, later)) = rest.split_at_checked(size) {
-            rest = later;
-            let mut arguments = SqliteArguments::default();
-            arguments.reserve(size * COLUMNS, 0);
-            for row in chunk {
-                add(&mut arguments, row).map_err(sqlx::Error::Encode)?;
-            }
-            sqlx::query_with(insert(size), arguments).execute(&mut *connection).await?;
-        }
-    }
-    Ok(())
-}
-
-fn add(arguments: &mut SqliteArguments, row: &Row) -> Result<(), sqlx::error::BoxDynError> {
-    arguments.add(int(row.place.index))?;
-    arguments.add(row.place.run.to_string())?;
-    arguments.add(int(row.place.seq))?;
-    arguments.add(row.kind.as_str())?;
-    arguments.add(row.step.as_ref().map(|step| step.as_str().to_owned()))?;
-    arguments.add(row.call.map(|call| call.to_string()))?;
-    arguments.add(row.sealed.record.as_bytes())?;
-    arguments.add(row.sealed.hash.as_bytes().as_slice())?;
-    arguments.add(row.sealed.values.as_deref())
-}
-
-/// The insert of so many rows; one of [`SIZES`].
-fn insert(size: usize) -> sqlx::SqlStr {
-    use std::sync::LazyLock;
-    static STATEMENTS: LazyLock<[(usize, std::sync::Arc<str>); SIZES.len()]> = LazyLock::new(|| SIZES.map(|size| (size, statement(size))));
-    let text = STATEMENTS.iter().find(|(known, _)| *known == size).map_or_else(|| statement(size), |(_, text)| std::sync::Arc::clone(text));
-    sqlx::SqlSafeStr::into_sql_str(sqlx::AssertSqlSafe(text))
-}
-
-fn statement(size: usize) -> std::sync::Arc<str> {
-    let row = format!("({})", vec!["?"; COLUMNS].join(", "));
-    format!("INSERT INTO journal (idx, run_id, seq, kind, step_id, call_id, record, hash, sealed) VALUES {}", vec![row; size].join(", ")).into()
 }
 
 async fn approval(connection: &mut SqliteConnection, write: &ApprovalWrite) -> Result<(), sqlx::Error> {
@@ -123,19 +177,4 @@ async fn approval(connection: &mut SqliteConnection, write: &ApprovalWrite) -> R
             query.execute(connection).await.map(drop)
         }
     }
-}
-
-async fn open_calls(connection: &mut SqliteConnection, writes: &Writes, owner: OwnerId) -> Result<(), sqlx::Error> {
-    if !writes.opened.is_empty() {
-        let rows: Vec<_> =
-            writes.opened.iter().map(|opening| json!([opening.call, opening.run, opening.step, u8::from(opening.idempotent)])).collect();
-        let sql = "INSERT INTO open_calls (call_id, run_id, step_id, owner, idempotent) \
-                   SELECT value ->> 0, value ->> 1, value ->> 2, ?2, value ->> 3 FROM json_each(?1)";
-        sqlx::query(sql).bind(json!(rows).to_string()).bind(owner.to_string()).execute(&mut *connection).await?;
-    }
-    if !writes.closed.is_empty() {
-        let sql = "DELETE FROM open_calls WHERE call_id IN (SELECT value FROM json_each(?1))";
-        sqlx::query(sql).bind(json!(writes.closed).to_string()).execute(&mut *connection).await?;
-    }
-    Ok(())
 }

@@ -1,10 +1,13 @@
 //! What a batch of appends has to know of the database, read at once inside its transaction.
 //!
-//! INVARIANT: everything here was read after `BEGIN IMMEDIATE`, so it holds until the commit. Does not decide and does not write.
+//! INVARIANT: everything here was read after `BEGIN IMMEDIATE`, so it holds until the commit. Does not decide and does not write. Several
+//! statements travel as one query, which SQLite's driver alone can do: a passage to its thread costs more than reading.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
-use sqlx::{Row as _, SqliteConnection};
+use futures_util::TryStreamExt as _;
+use sqlx::sqlite::SqliteRow;
+use sqlx::{Executor as _, Row as _, SqliteConnection};
 
 use crate::audit;
 use crate::domain::{ApprovalId, CallId, Digest, ErrorCode, Fault, RunId, Timestamp};
@@ -64,84 +67,105 @@ pub(super) struct State {
     pub(super) open: HashSet<CallId>,
 }
 
+/// Begins the transaction and reads everything, in one passage to the database's thread. The first column says what a row is.
+const BEGIN: &str = "\
+    BEGIN IMMEDIATE; \
+    SELECT 0, idx, hash, record FROM journal ORDER BY idx DESC LIMIT 1; \
+    SELECT 1, * FROM runs WHERE id IN (SELECT value FROM json_each(?)); \
+    SELECT 2, run_id, owner, fence, expires FROM leases WHERE run_id IN (SELECT value FROM json_each(?)); \
+    SELECT 3, id, status, digest, expires FROM approvals WHERE id IN (SELECT value FROM json_each(?)); \
+    SELECT 4, call_id FROM journal WHERE kind IN ('tool_result', 'tool_error') AND call_id IN (SELECT value FROM json_each(?)); \
+    SELECT 5, call_id FROM open_calls WHERE call_id IN (SELECT value FROM json_each(?))";
+
+/// Why a batch could not begin.
+pub(super) enum Failed {
+    /// The database said so.
+    Database(sqlx::Error),
+    /// What it holds is not as it should be.
+    Content(Fault),
+}
+
+impl From<Fault> for Failed {
+    fn from(fault: Fault) -> Self {
+        Self::Content(fault)
+    }
+}
+
 impl State {
-    pub(super) async fn load(connection: &mut SqliteConnection, asked: &Asked) -> Result<Self, Fault> {
+    /// Begins the transaction and reads what is asked.
+    pub(super) async fn begin(connection: &mut SqliteConnection, asked: &Asked) -> Result<Self, Failed> {
+        let calls = ids(&asked.calls)?;
+        let query = sqlx::query(BEGIN)
+            .bind(ids(&asked.runs)?)
+            .bind(ids(&asked.leases)?)
+            .bind(ids(&asked.approvals)?)
+            .bind(calls.clone())
+            .bind(calls);
+        let head = Head { next: 0, prev: Digest::ZERO, ts: Timestamp::from_unix_millis(0) };
         let mut state = Self {
-            head: head(connection).await?,
+            head,
             runs: HashMap::new(),
             leases: HashMap::new(),
             approvals: HashMap::new(),
             ended: HashSet::new(),
             open: HashSet::new(),
         };
-        if !asked.runs.is_empty() {
-            let sql = "SELECT * FROM runs WHERE id IN (SELECT value FROM json_each(?1))";
-            for row in rows(connection, sql, &asked.runs).await? {
-                let run = run_row(&row)?;
-                state.runs.insert(run.id, run);
-            }
-        }
-        if !asked.leases.is_empty() {
-            let sql = "SELECT run_id, owner, fence, expires FROM leases WHERE run_id IN (SELECT value FROM json_each(?1))";
-            for row in rows(connection, sql, &asked.leases).await? {
-                let lease = LeaseRow {
-                    owner: row.try_get(1).doing("reading a lease")?,
-                    fence: uint(row.try_get(2).doing("reading a lease")?),
-                    expires: Timestamp::from_unix_millis(uint(row.try_get(3).doing("reading a lease")?)),
-                };
-                state.leases.insert(parsed(&row, "a lease")?, lease);
-            }
-        }
-        if !asked.approvals.is_empty() {
-            let sql = "SELECT id, status, digest, expires FROM approvals WHERE id IN (SELECT value FROM json_each(?1))";
-            for row in rows(connection, sql, &asked.approvals).await? {
-                let status: &str = row.try_get(1).doing("reading an approval")?;
-                let digest: &str = row.try_get(2).doing("reading an approval")?;
-                let approval = ApprovalState {
-                    status: approvals::status_of(status)?,
-                    digest: digest.parse().map_err(|_| unreadable("an approval's digest"))?,
-                    expires: Timestamp::from_unix_millis(uint(row.try_get(3).doing("reading an approval")?)),
-                };
-                state.approvals.insert(parsed(&row, "an approval")?, approval);
-            }
-        }
-        if !asked.calls.is_empty() {
-            let sql = "SELECT call_id, 1 FROM journal WHERE kind IN ('tool_result', 'tool_error') AND call_id IN (SELECT value FROM json_each(?1)) \
-                       UNION ALL SELECT call_id, 0 FROM open_calls WHERE call_id IN (SELECT value FROM json_each(?1))";
-            for row in rows(connection, sql, &asked.calls).await? {
-                let call = parsed(&row, "a call")?;
-                let ended: i64 = row.try_get(1).doing("reading calls")?;
-                if ended == 1 { state.ended.insert(call) } else { state.open.insert(call) };
+        let mut steps = connection.fetch_many(query);
+        while let Some(step) = steps.try_next().await.map_err(Failed::Database)? {
+            if let sqlx::Either::Right(row) = step {
+                state.take(&row)?;
             }
         }
         Ok(state)
     }
+
+    fn take(&mut self, row: &SqliteRow) -> Result<(), Fault> {
+        let what: i64 = row.try_get(0).doing("reading what an append depends on")?;
+        match what {
+            0 => self.head = head(row)?,
+            1 => {
+                let run = run_row(row)?;
+                self.runs.insert(run.id, run);
+            }
+            2 => {
+                let lease = LeaseRow {
+                    owner: row.try_get(2).doing("reading a lease")?,
+                    fence: uint(row.try_get(3).doing("reading a lease")?),
+                    expires: Timestamp::from_unix_millis(uint(row.try_get(4).doing("reading a lease")?)),
+                };
+                self.leases.insert(parsed(row, "a lease")?, lease);
+            }
+            3 => {
+                let status: &str = row.try_get(2).doing("reading an approval")?;
+                let digest: &str = row.try_get(3).doing("reading an approval")?;
+                let approval = ApprovalState {
+                    status: approvals::status_of(status)?,
+                    digest: digest.parse().map_err(|_| unreadable("an approval's digest"))?,
+                    expires: Timestamp::from_unix_millis(uint(row.try_get(4).doing("reading an approval")?)),
+                };
+                self.approvals.insert(parsed(row, "an approval")?, approval);
+            }
+            4 => drop(self.ended.insert(parsed(row, "a call")?)),
+            _ => drop(self.open.insert(parsed(row, "a call")?)),
+        }
+        Ok(())
+    }
 }
 
-async fn rows<T: serde::Serialize>(
-    connection: &mut SqliteConnection,
-    sql: &'static str,
-    ids: &BTreeSet<T>,
-) -> Result<Vec<sqlx::sqlite::SqliteRow>, Fault> {
-    let ids = serde_json::to_string(ids).map_err(|error| Fault::internal(format!("ids have no JSON form: {error}")))?;
-    sqlx::query(sql).bind(ids).fetch_all(connection).await.doing("reading what an append depends on")
+fn ids<T: serde::Serialize>(ids: &BTreeSet<T>) -> Result<String, Fault> {
+    serde_json::to_string(ids).map_err(|error| Fault::internal(format!("ids have no JSON form: {error}")))
 }
 
-fn parsed<T: std::str::FromStr>(row: &sqlx::sqlite::SqliteRow, what: &str) -> Result<T, Fault> {
-    let text: &str = row.try_get(0).doing("reading an id")?;
+fn parsed<T: std::str::FromStr>(row: &SqliteRow, what: &str) -> Result<T, Fault> {
+    let text: &str = row.try_get(1).doing("reading an id")?;
     text.parse().map_err(|_| unreadable(&format!("{what} with an id")))
 }
 
 /// The end of the journal. Its last record is verified, so that nothing is built upon one that was changed.
-pub(super) async fn head(connection: &mut SqliteConnection) -> Result<Head, Fault> {
-    let row = sqlx::query("SELECT idx, hash, record FROM journal ORDER BY idx DESC LIMIT 1")
-        .fetch_optional(connection)
-        .await
-        .doing("reading the end of the journal")?;
-    let Some(row) = row else { return Ok(Head { next: 0, prev: Digest::ZERO, ts: Timestamp::from_unix_millis(0) }) };
-    let index = uint(row.try_get(0).doing("reading the end of the journal")?);
-    let hash: &[u8] = row.try_get(1).doing("reading the end of the journal")?;
-    let record: &[u8] = row.try_get(2).doing("reading the end of the journal")?;
+fn head(row: &SqliteRow) -> Result<Head, Fault> {
+    let index = uint(row.try_get(1).doing("reading the end of the journal")?);
+    let hash: &[u8] = row.try_get(2).doing("reading the end of the journal")?;
+    let record: &[u8] = row.try_get(3).doing("reading the end of the journal")?;
     let prev = audit::record::hash(record);
     let opened = audit::record::open(record, None).ok().filter(|opened| opened.place.index == index);
     match opened {

@@ -13,10 +13,10 @@ use crate::domain::{Clock, ErrorCode, Fault, OwnerId, Timestamp};
 
 use super::apply::{self, Row, Task, Writes};
 use super::fault::{Kind, failed, kind};
-use super::flush::flush;
+use super::flush::{self, flush};
 use super::leases::{self, LeaseAct, LeaseDone};
 use super::open::Writing;
-use super::state::{Asked, Head, State, broken};
+use super::state::{self, Asked, Head, State, broken};
 use super::{Change, Guard};
 
 /// Most jobs of one transaction.
@@ -145,7 +145,8 @@ impl Running {
         }
         let connection = Arc::clone(&self.writer.connection);
         let mut connection = connection.lock().await;
-        let (head, done) = match self.transact(&mut connection, &jobs).await {
+        let transacted = self.transact(&mut connection, &jobs).await;
+        let (head, done, committed) = match transacted {
             Ok(done) => done,
             Err(trouble) => {
                 if let Err(error) = rollback(&mut connection).await {
@@ -160,9 +161,8 @@ impl Running {
                 return Some(jobs);
             }
         };
-        let committed = sqlx::query("COMMIT").execute(&mut *connection).await;
         let fault = match &committed {
-            Ok(_) => None,
+            Ok(()) => None,
             Err(error) if kind(error) == Kind::Busy && rollback(&mut connection).await.is_ok() => Some(failed("committing", error)),
             Err(error) => {
                 let _ = rollback(&mut connection).await;
@@ -192,8 +192,9 @@ impl Running {
         self.halted = Some(refusal);
     }
 
-    /// Everything up to, but without, the commit.
-    async fn transact(&self, connection: &mut SqliteConnection, jobs: &[Job]) -> Result<(Head, Vec<Done>), Trouble> {
+    /// The whole transaction: where the journal then ends, what came of each job, and how the commit went. An error is one before the
+    /// commit.
+    async fn transact(&self, connection: &mut SqliteConnection, jobs: &[Job]) -> Result<(Head, Vec<Done>, Result<(), sqlx::Error>), Trouble> {
         let mut state = self.begin(connection, &asked(jobs)).await?;
         let mut writes = Writes::default();
         let mut done = Vec::with_capacity(jobs.len());
@@ -205,16 +206,19 @@ impl Running {
                 Job::Stop => Done::Stop,
             });
         }
-        flush(connection, &writes, self.writer.owner).await.map_err(|error| Trouble::of("writing", &error))?;
-        Ok((state.head, done))
+        let committed = match flush(connection, &writes, self.writer.owner).await {
+            Ok(()) => Ok(()),
+            Err(flush::Failed::Committing(error)) => Err(error),
+            Err(flush::Failed::Writing(error)) => return Err(Trouble::of("writing", &error)),
+        };
+        Ok((state.head, done, committed))
     }
 
     async fn begin(&self, connection: &mut SqliteConnection, asked: &Asked) -> Result<State, Trouble> {
-        sqlx::query("BEGIN IMMEDIATE")
-            .execute(&mut *connection)
-            .await
-            .map_err(|error| Trouble { fault: failed("waiting for its lock", &error), shared: true })?;
-        let state = State::load(connection, asked).await.map_err(|fault| Trouble { fault, shared: false })?;
+        let state = State::begin(connection, asked).await.map_err(|failed| match failed {
+            state::Failed::Database(error) => Trouble::of("beginning to write", &error),
+            state::Failed::Content(fault) => Trouble { fault, shared: false },
+        })?;
         match &self.last {
             Some(last) if state.head.next < last.next || (state.head.next == last.next && state.head != *last) => {
                 Err(Trouble { fault: broken("the journal lost records that were written before"), shared: true })
