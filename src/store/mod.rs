@@ -22,13 +22,8 @@ mod writer;
 
 pub use handle::Store;
 pub use types::{
-<<<<<<< HEAD
     Append, ApprovalFilter, ApprovalRow, ApprovalStatus, BadRecord, Change, Durability, Guard, Lease, NewApproval, OpenCall, OpenOptions,
     RecordColumns, RunFilter, RunRow, StoreResult, StoredRecord, VerifyReport,
-=======
-    Append, ApprovalFilter, ApprovalRow, ApprovalStatus, Change, Durability, Guard, Lease, NewApproval, OpenCall, OpenOptions,
-    RecordColumns, RunFilter, RunRow, StoreResult, StoredRecord,
->>>>>>> part/tools
 };
 
 #[cfg(test)]
