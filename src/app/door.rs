@@ -73,10 +73,15 @@ impl App {
     async fn serve(self: Arc<Self>, options: StdioOptions, shutdown: CancellationToken) -> Result<(), Fault> {
         let notices = Arc::new(ClientNotices::new());
         self.hub.attach("mcp", notices.clone());
-        self.sandbox.warm();
-        self.drive();
         let gate: Arc<Gateway> = Arc::new(self.gateway.clone());
-        let served = mcp::serve_stdio(gate, StdioOptions { notices: Some(notices), ..options }, shutdown).await;
+        let options = StdioOptions { notices: Some(notices), ..options };
+        let serving = mcp::serve_stdio(gate, options, shutdown);
+        // Serving sets standard output apart at its first poll; only then may anything else begin.
+        let begin = async {
+            self.sandbox.warm();
+            self.drive();
+        };
+        let (served, ()) = tokio::join!(biased; serving, begin);
         self.close().await;
         served
     }

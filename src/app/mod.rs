@@ -19,7 +19,7 @@ pub use schemas::generated_schemas;
 pub use tasks::Tasks;
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -44,8 +44,6 @@ const LAST_CALLS: Duration = Duration::from_millis(700);
 
 /// A home that is open.
 pub struct App {
-    home: PathBuf,
-    clock: Arc<dyn Clock>,
     tasks: Tasks,
     store: Store,
     gateway: Gateway,
@@ -132,7 +130,7 @@ impl App {
             tracing::warn!(calls = closed, "calls of processes that died were closed as interrupted");
         }
         let stop = CancellationToken::new();
-        Ok(Arc::new(Self { home, clock, tasks, store, gateway, control, driver, workflows, sandbox, hub, notes, stop }))
+        Ok(Arc::new(Self { tasks, store, gateway, control, driver, workflows, sandbox, hub, notes, stop }))
     }
 
     /// Drives every open run of the home until [`App::close`].

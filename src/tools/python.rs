@@ -65,9 +65,14 @@ pub struct PythonInput {
     /// No network is there yet: only false is accepted.
     #[serde(default)]
     #[schemars(extend("const" = false))]
+    #[expect(dead_code, reason = "the schema lets nothing but false through")]
     allow_network: bool,
     #[serde(default)]
     runtime: Runtime,
+    /// Run whose workspace `files` may name; default: the current one.
+    #[serde(default)]
+    #[expect(dead_code, reason = "read by the registry, which has chosen the workspace by it")]
+    run_id: Option<String>,
 }
 
 /// A file that the program can read; has one of content, content_base64, artifact, workspace.

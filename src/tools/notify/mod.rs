@@ -102,10 +102,6 @@ pub struct SendInput {
     #[serde(default)]
     #[schemars(regex(pattern = r"^[a-z][a-z0-9_-]{0,31}$"))]
     channel: Option<String>,
-    /// The same key and arguments again give the recorded outcome.
-    #[serde(default)]
-    #[expect(dead_code, reason = "read by the gateway, which has looked for a recorded outcome")]
-    idempotency_key: Option<String>,
 }
 
 /// The words alone, without a sentence for each.

@@ -62,10 +62,6 @@ pub struct CommitInput {
     #[serde(default)]
     #[expect(dead_code, reason = "read by the gateway, which has chosen the workspace by it")]
     run_id: Option<String>,
-    /// The same key and arguments again give the recorded outcome.
-    #[serde(default)]
-    #[expect(dead_code, reason = "read by the gateway, which has looked for a recorded outcome")]
-    idempotency_key: Option<String>,
 }
 
 /// The commit.

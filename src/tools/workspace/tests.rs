@@ -110,7 +110,7 @@ async fn git_folders_are_not_reached_as_files() {
 #[tokio::test]
 async fn effects_are_narrow_and_the_gateways_arguments_are_known() {
     let bench = bench();
-    let input = json!({ "files": [{ "path": "a", "content": "" }], "run_id": "run_x", "idempotency_key": "k" });
+    let input = json!({ "files": [{ "path": "a", "content": "" }], "run_id": "run_x" });
     let prepared = prepare(&write(), &bench, input).await.unwrap();
     assert_eq!(prepared.effects, Effects::only(Effect::Write));
     assert_eq!(prepared.target["workspace"], bench.context.run.to_string());

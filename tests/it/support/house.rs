@@ -80,7 +80,8 @@ impl Tool for Probe {
 pub struct TestHouse {
     pub gateway: Gateway,
     pub store: Store,
-    pub runs: tempfile::TempDir,
+    /// Holds the workspaces; gone with the house.
+    _runs: tempfile::TempDir,
     pub ran: Arc<AtomicU32>,
     pub me: Actor,
     pub run: RunId,
@@ -133,7 +134,7 @@ impl TestHouse {
         });
         let me = Actor::agent(Principal::local());
         let run = gateway.adhoc_run(&me).await.unwrap();
-        Self { gateway, store, runs, ran, me, run }
+        Self { gateway, store, _runs: runs, ran, me, run }
     }
 
     pub fn raw(&self, tool: &str, arguments: Value) -> RawCall {
