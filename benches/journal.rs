@@ -1,7 +1,12 @@
 //! The journal's figures: group commit against single durable commits, and verification. Prints ratios of one run, as absolute rates
 //! say more about the disk than about us. `cargo bench --bench journal [-- seconds [part of a line's name]]`.
 
-#![expect(clippy::print_stdout, clippy::unwrap_used, clippy::disallowed_methods, reason = "a benchmark prints its table and may stop at the first failure")]
+#![expect(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "a benchmark prints its table and may stop at the first failure"
+)]
 
 use std::path::Path;
 use std::sync::Arc;
@@ -26,7 +31,8 @@ impl Clock for SystemClock {
 }
 
 async fn open(home: &Path, durability: Durability) -> Store {
-    let options = OpenOptions { home: Some(home.to_owned()), owner: OwnerId::mint(SystemClock.now()), clock: Arc::new(SystemClock), durability };
+    let options =
+        OpenOptions { home: Some(home.to_owned()), owner: OwnerId::mint(SystemClock.now()), clock: Arc::new(SystemClock), durability };
     Store::open(options).await.unwrap()
 }
 
@@ -50,9 +56,9 @@ async fn create(store: &Store) -> RunId {
 }
 
 /// One durable row after the other, by SQLite and sqlx alone.
-async fn plain(home: &Path, span: Duration) -> f64 {
+async fn plain(path: &Path, span: Duration) -> f64 {
     let options = SqliteConnectOptions::new()
-        .filename(home.join("plain.db"))
+        .filename(path)
         .create_if_missing(true)
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
@@ -69,14 +75,18 @@ async fn plain(home: &Path, span: Duration) -> f64 {
     rate
 }
 
-/// Appends by so many callers at once.
-async fn callers(home: &Path, callers: u32, durability: Durability, span: Duration) -> f64 {
+/// Appends by so many callers at once: how many a second, how many shared a commit, and microseconds of processor time each.
+async fn callers(home: &Path, callers: u32, durability: Durability, span: Duration) -> (f64, f64, f64) {
     let store = open(home, durability).await;
-    let begin = Instant::now();
-    let mut tasks = tokio::task::JoinSet::new();
+    let mut runs = Vec::new();
     for _ in 0..callers {
+        runs.push(create(&store).await);
+    }
+    let commits = *store.changes().borrow();
+    let (begin, used) = (Instant::now(), cpu());
+    let mut tasks = tokio::task::JoinSet::new();
+    for run in runs {
         let store = store.clone();
-        let run = create(&store).await;
         tasks.spawn(async move {
             let mut count = 0_u32;
             while begin.elapsed() < span {
@@ -88,8 +98,10 @@ async fn callers(home: &Path, callers: u32, durability: Durability, span: Durati
     }
     let count: u32 = tasks.join_all().await.into_iter().sum();
     let rate = f64::from(count) / begin.elapsed().as_secs_f64();
+    let each = micros_each(u64::from(count), used);
+    let commits = u32::try_from(*store.changes().borrow() - commits).unwrap();
     store.close().await;
-    rate
+    (rate, f64::from(count) / f64::from(commits.max(1)), each)
 }
 
 async fn fill(store: &Store) {
@@ -138,6 +150,22 @@ fn pure(rows: &[StoredRecord]) -> Duration {
     begin.elapsed()
 }
 
+/// Processor time this process used so far; where the system does not tell, none.
+fn cpu() -> Duration {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let ticks = stat.rsplit(')').next().into_iter().flat_map(|rest| rest.split_whitespace().skip(11).take(2));
+    Duration::from_millis(10 * ticks.filter_map(|ticks| ticks.parse::<u64>().ok()).sum::<u64>())
+}
+
+fn micros_each(count: u64, since: Duration) -> f64 {
+    1e6 / per_second(count, cpu().checked_sub(since).unwrap_or_default())
+}
+
+fn median(mut numbers: Vec<f64>) -> f64 {
+    numbers.sort_by(f64::total_cmp);
+    numbers.get(numbers.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
 fn per_second(count: u64, span: Duration) -> f64 {
     #[expect(clippy::cast_precision_loss, reason = "a rate")]
     let count = count as f64;
@@ -147,27 +175,32 @@ fn per_second(count: u64, span: Duration) -> f64 {
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).collect();
-    let span = Duration::from_secs(arguments.first().and_then(|argument| argument.parse().ok()).unwrap_or(3));
+    let span = Duration::from_secs(arguments.first().and_then(|argument| argument.parse().ok()).unwrap_or(1));
     let wanted = |name: &str| arguments.get(1).is_none_or(|part| name.contains(part.as_str()));
     let home = tempfile::tempdir_in(std::env::var_os("TOOLGATE_BENCH_DIR").unwrap_or_else(|| ".".into())).unwrap();
 
-    println!("{:<58}{:>12}{:>9}", "appends, one event each", "per second", "ratio");
-    let alone = plain(home.path(), span).await;
-    println!("{:<58}{alone:>12.0}{:>9.1}", "single durable commits, SQLite alone", 1.0);
-    for (name, count, durability) in [
+    println!("{:<50}{:>12}{:>9}{:>9}{:>9}", "appends, one event each (medians of 3 rounds)", "per second", "ratio", "batch", "cpu µs");
+    let lines = [
         ("1 caller, durable", 1, Durability::Full),
         ("8 callers, durable", 8, Durability::Full),
         ("64 callers, durable", 64, Durability::Full),
         ("1 caller, relaxed", 1, Durability::Relaxed),
         ("64 callers, relaxed", 64, Durability::Relaxed),
-    ]
-    .into_iter()
-    .filter(|(name, ..)| wanted(name))
-    {
-        let rate = callers(&home.path().join(name), count, durability, span).await;
-        println!("{name:<58}{rate:>12.0}{:>9.1}", rate / alone);
+    ];
+    // A disk's mood changes by the minute, so each line is measured right after what it is compared with.
+    let mut base = Vec::new();
+    for (name, count, durability) in lines.into_iter().filter(|(name, ..)| wanted(name)) {
+        let mut rounds = Vec::new();
+        for round in 0..3 {
+            let alone = plain(&home.path().join(format!("{name} {round} alone")), span).await;
+            let (rate, batch, each) = callers(&home.path().join(format!("{name} {round}")), count, durability, span).await;
+            base.push(alone);
+            rounds.push([rate, rate / alone, batch, each]);
+        }
+        let middle = |column: usize| median(rounds.iter().filter_map(|round| round.get(column).copied()).collect());
+        println!("{name:<50}{:>12.0}{:>9.1}{:>9.1}{:>9.1}", middle(0), middle(1), middle(2), middle(3));
     }
-
+    println!("{:<50}{:>12.0}{:>9.1}{:>9.1}", "single durable commits, SQLite alone", median(base), 1.0, 1.0);
     if wanted("verified") {
         verification(home.path()).await;
     }
@@ -175,24 +208,25 @@ async fn main() {
 
 async fn verification(home: &Path) {
     let store = open(&home.join("verify"), Durability::Relaxed).await;
-    let begin = Instant::now();
+    let (begin, used) = (Instant::now(), cpu());
     fill(&store).await;
-    let filled = begin.elapsed();
+    let (filled, used) = (begin.elapsed(), cpu().checked_sub(used).unwrap_or_default());
     let total = store.head().await.unwrap().unwrap().0 + 1;
-    println!("\n{:<58}{:>12}", format!("{total} events"), "per second");
-    println!("{:<58}{:>12.0}", "written 100 an append", per_second(total, filled));
-    let mut best = Duration::MAX;
+    println!("\n{:<50}{:>12}{:>27}", format!("{total} events"), "per second", "cpu µs");
+    println!("{:<50}{:>12.0}{:>27.1}", "written 100 an append", per_second(total, filled), 1e6 / per_second(total, used));
+    let (mut best, used) = (Duration::MAX, cpu());
     for _ in 0..3 {
         let begin = Instant::now();
         let report = store.verify().await.unwrap();
         best = best.min(begin.elapsed());
         assert_eq!((report.events, report.bad), (total, None));
     }
-    println!("{:<58}{:>12.0}", "verified from the file", per_second(total, best));
+    println!("{:<50}{:>12.0}{:>27.1}", "verified from the file", per_second(total, best), micros_each(3 * total, used));
     let rows = store.records(0, 0).await.unwrap();
+    let used = cpu();
     let best = (0..3).map(|_| pure(&rows)).min().unwrap();
-    println!("{:<58}{:>12.0}", "verified in memory, two threads", per_second(total, best));
+    println!("{:<50}{:>12.0}{:>27.1}", "verified in memory, two threads", per_second(total, best), micros_each(3 * total, used));
     let bytes: usize = rows.iter().map(|row| row.record.len() + row.sealed.as_ref().map_or(0, String::len)).sum();
-    println!("{:<58}{:>12}", "bytes of a record with its sealed values, mean", bytes / rows.len());
+    println!("{:<50}{:>12}", "bytes of a record with its sealed values, mean", bytes / rows.len());
     store.close().await;
 }

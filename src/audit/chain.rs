@@ -180,7 +180,10 @@ impl Chain {
 #[must_use]
 pub fn run_number(id: &str) -> Option<u128> {
     let digits = id.strip_prefix("run_").filter(|digits| digits.len() == 32)?;
-    if digits.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) { u128::from_str_radix(digits, 16).ok() } else { None }
+    let (high, low) = digits.split_at_checked(16)?;
+    let half =
+        |digits: &str| digits.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')).then(|| u64::from_str_radix(digits, 16).ok())?;
+    Some(u128::from(half(high)?) << 64 | u128::from(half(low)?))
 }
 
 /// Checks one record against its hash, its columns and its sealed values.
@@ -268,7 +271,8 @@ impl<'a> Found<'a> {
 fn is_actor(value: &str) -> bool {
     let mut names = 0;
     let walked = canonical::members::<NotCanonical>(value, |key, value| {
-        names += u32::from(matches!(key, "principal" | "role") && value.starts_with('"')) + u32::from(!matches!(key, "principal" | "role")) * 10;
+        names +=
+            u32::from(matches!(key, "principal" | "role") && value.starts_with('"')) + u32::from(!matches!(key, "principal" | "role")) * 10;
         Ok(())
     });
     walked.is_ok() && names == 2
@@ -278,7 +282,10 @@ fn is_actor(value: &str) -> bool {
 fn is_time(value: &str) -> bool {
     canonical::plain_string(value).is_some_and(|time| {
         time.len() == 24
-            && time.bytes().zip(b"0000-00-00T00:00:00.000Z").all(|(byte, shape)| if *shape == b'0' { byte.is_ascii_digit() } else { byte == *shape })
+            && time
+                .bytes()
+                .zip(b"0000-00-00T00:00:00.000Z")
+                .all(|(byte, shape)| if *shape == b'0' { byte.is_ascii_digit() } else { byte == *shape })
     })
 }
 

@@ -20,7 +20,7 @@ pub(super) fn wrap(value: Value) -> Value {
 fn wrap_at(value: Value, depth: u32) -> Value {
     match value {
         Value::Number(ref number) if number.is_u64() || number.is_i64() => {
-            let far = number.as_i64().map_or(true, |n| n.unsigned_abs() > EXACT);
+            let far = number.as_i64().is_none_or(|n| n.unsigned_abs() > EXACT);
             if far { as_text(&value) } else { value }
         }
         Value::Array(_) | Value::Object(_) if depth >= MAX_DEPTH => as_text(&value),
@@ -45,7 +45,7 @@ pub(super) fn open(value: Value) -> Value {
         Value::Object(fields) => open_fields(fields),
         Value::Array(items) => Value::Array(items.into_iter().map(open).collect()),
         // Such a number was a double: a whole one of that size would have been held as text.
-        Value::Number(ref number) if number.as_i64().map_or(number.is_u64(), |n| n.unsigned_abs() > EXACT) => {
+        Value::Number(ref number) if !number.is_f64() && number.as_i64().is_none_or(|n| n.unsigned_abs() > EXACT) => {
             number.as_f64().map_or(Value::Null, Value::from)
         }
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => value,

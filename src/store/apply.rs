@@ -143,7 +143,8 @@ impl Stage<'_> {
             Guard::Holds(lease) => {
                 let row = self.state.leases.get(&lease.run);
                 let mine = owner.to_string();
-                let holds = lease.owner == owner && row.is_some_and(|row| row.fence == lease.fence && row.owner.as_deref() == Some(mine.as_str()));
+                let holds =
+                    lease.owner == owner && row.is_some_and(|row| row.fence == lease.fence && row.owner.as_deref() == Some(mine.as_str()));
                 if holds {
                     Ok(())
                 } else {
@@ -159,9 +160,7 @@ impl Stage<'_> {
                 }
             }
             Guard::RunOpen => match &self.share.run {
-                Some(run) if run.status.is_final() => {
-                    Err(state_fault(format!("run `{}` is over: it is {}", run.id, run.status.as_str())))
-                }
+                Some(run) if run.status.is_final() => Err(state_fault(format!("run `{}` is over: it is {}", run.id, run.status.as_str()))),
                 Some(_) => Ok(()),
                 None => Err(Fault::internal("an append to an open run names none")),
             },
@@ -200,11 +199,14 @@ impl Stage<'_> {
             Change::UseApproval { id, digest } => {
                 let id = *id;
                 let found = self.approval(id);
-                let usable =
-                    found.is_some_and(|found| found.status == ApprovalStatus::Approved && found.expires > self.now && found.digest == *digest);
+                let usable = found
+                    .is_some_and(|found| found.status == ApprovalStatus::Approved && found.expires > self.now && found.digest == *digest);
                 if !usable {
-                    return Err(Fault::new(ErrorCode::ApprovalRequired, format!("approval `{id}` does not stand for this call, or no longer"))
-                        .hint("make the same call again to ask anew"));
+                    return Err(Fault::new(
+                        ErrorCode::ApprovalRequired,
+                        format!("approval `{id}` does not stand for this call, or no longer"),
+                    )
+                    .hint("make the same call again to ask anew"));
                 }
                 self.move_approval(id, ApprovalStatus::Used, None);
             }

@@ -40,7 +40,8 @@ macro_rules! select {
 
 fn row(row: &SqliteRow) -> Result<ApprovalRow, Fault> {
     let text = |column: &'static str| row.try_get::<String, _>(column).doing("reading an approval");
-    let time = |column: &'static str| row.try_get::<i64, _>(column).doing("reading an approval").map(|at| Timestamp::from_unix_millis(uint(at)));
+    let time =
+        |column: &'static str| row.try_get::<i64, _>(column).doing("reading an approval").map(|at| Timestamp::from_unix_millis(uint(at)));
     let step: Option<String> = row.try_get("step_id").doing("reading an approval")?;
     let bad = || unreadable("an approval");
     Ok(ApprovalRow {

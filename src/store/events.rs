@@ -7,7 +7,7 @@ use sqlx::sqlite::SqliteRow;
 
 use crate::audit;
 use crate::domain::{CallId, Digest, Fault, RunId};
-use crate::run::{Event, EventDraft};
+use crate::run::{Event, EventDraft, EventKind};
 
 use super::apply::{Ready, Row};
 use super::fault::{Doing as _, int, uint};
@@ -84,10 +84,8 @@ pub(super) async fn of_call(mut connection: Reading, call: &CallId) -> Result<Op
     let (mut intent, mut outcome) = (None, None);
     for row in &rows {
         let event = event_of(row)?;
-        match event.kind {
-            crate::run::EventKind::ToolCall => intent = intent.or(Some(event)),
-            _ => outcome = outcome.or(Some(event)),
-        }
+        let found = if event.kind == EventKind::ToolCall { &mut intent } else { &mut outcome };
+        found.get_or_insert(event);
     }
     Ok(intent.map(|intent| (intent, outcome)))
 }

@@ -52,12 +52,15 @@ enum Ends {
     Committed,
 }
 
+/// Which of the few texts: how it ends, and for how many rows.
+type Which = (Ends, usize);
+
 /// The statements of [`statement`] that come before the commit.
 const BEFORE_COMMIT: usize = 4;
 
 async fn run(
     connection: &mut SqliteConnection,
-    which: (Ends, usize),
+    which: Which,
     arguments: Result<SqliteArguments, sqlx::error::BoxDynError>,
 ) -> Result<(), Failed> {
     let arguments = arguments.map_err(|error| Failed::Writing(sqlx::Error::Encode(error)))?;
@@ -107,8 +110,8 @@ fn arguments(writes: &Writes, rows: &[Row], owner: OwnerId) -> Result<SqliteArgu
 
 /// Runs, calls and the journal's rows. They travel as one query, which SQLite's driver alone can do; the rows come last, as the
 /// arguments that are missing at its end read NULL.
-fn statement((ends, size): (Ends, usize)) -> String {
-    let row = format!("({})", vec!["?"; COLUMNS].join(", "));
+fn statement((ends, size): Which) -> String {
+    let row = format!("({})", ["?"; COLUMNS].join(", "));
     let rows = vec![row; size].join(", ");
     let commit = if ends == Ends::Committed { "; COMMIT" } else { "" };
     format!(
@@ -125,8 +128,8 @@ fn statement((ends, size): (Ends, usize)) -> String {
 }
 
 /// The text of [`statement`], made once.
-fn text(which: (Ends, usize)) -> SqlStr {
-    static TEXTS: LazyLock<Vec<((Ends, usize), Arc<str>)>> = LazyLock::new(|| {
+fn text(which: Which) -> SqlStr {
+    static TEXTS: LazyLock<Vec<(Which, Arc<str>)>> = LazyLock::new(|| {
         let all = SIZES.into_iter().flat_map(|size| [(Ends::Open, size), (Ends::Committed, size)]);
         all.map(|which| (which, statement(which).into())).collect()
     });

@@ -152,8 +152,11 @@ async fn connect(options: SqliteConnectOptions, durability: Durability, file: bo
         // A database in memory has no file to map, and says nothing about it.
         let holds = found.as_deref() == Some(expected) || (name == "mmap_size" && !file && found.is_none());
         if !holds {
-            return Err(Fault::new(ErrorCode::StoreFailed, format!("setting `{name}` of the database is {found:?} and should be {expected}"))
-                .hint("the home must be on a local file system; `toolgate doctor` checks it"));
+            return Err(Fault::new(
+                ErrorCode::StoreFailed,
+                format!("setting `{name}` of the database is {found:?} and should be {expected}"),
+            )
+            .hint("the home must be on a local file system; `toolgate doctor` checks it"));
         }
     }
     Ok(connection)

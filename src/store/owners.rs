@@ -28,7 +28,9 @@ impl OwnerLock {
         match file.try_lock() {
             Ok(()) => Ok(Self { path, _file: file }),
             Err(TryLockError::WouldBlock) => Err(Fault::internal(format!("owner `{owner}` is already open"))),
-            Err(TryLockError::Error(error)) => Err(error).doing("locking this process's lock file (the home must be on a local file system)"),
+            Err(TryLockError::Error(error)) => {
+                Err(error).doing("locking this process's lock file (the home must be on a local file system)")
+            }
         }
     }
 }

@@ -175,5 +175,6 @@ fn head(row: &SqliteRow) -> Result<Head, Fault> {
 }
 
 pub(super) fn broken(message: &str) -> Fault {
-    Fault::new(ErrorCode::AuditBroken, message).hint("nothing more is recorded; run `toolgate audit verify` and restore the home from a backup")
+    Fault::new(ErrorCode::AuditBroken, message)
+        .hint("nothing more is recorded; run `toolgate audit verify` and restore the home from a backup")
 }

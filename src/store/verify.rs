@@ -4,35 +4,35 @@
 //! all is a fault. Each piece is read quickly, as a few long texts; where such a piece is not sound beyond doubt, it is read again row by
 //! row, and that decides. Does not repair.
 
-use sqlx::{Row as _, SqliteConnection};
+use sqlx::{Connection as _, Row as _, SqliteConnection};
 
 use crate::audit::{self, Bad, Chain, Link, View, Why};
 use crate::domain::{Digest, Fault, RunId};
 
 use super::events::stored;
 use super::fault::{Doing as _, Kind, failed, int, kind, uint};
-use super::open::{Reading, Readers};
+use super::open::{Readers, Reading};
 use super::{BadRecord, VerifyReport};
 
-/// Records of one piece.
-const PIECE: u64 = 512;
+/// Records of one piece: few enough that its texts are allocated from memory used before, and not from fresh pages.
+const PIECE: u64 = 128;
 
 /// Verifies what the journal held when this began.
 pub(super) async fn verify(readers: &Readers) -> Result<VerifyReport, Fault> {
     let mut first = readers.get().await?;
-    sqlx::query("BEGIN").execute(&mut *first).await.doing("beginning to read")?;
+    // Ends with this future, also where that is dropped half way.
+    let mut snapshot = first.begin().await.doing("beginning to read")?;
     // A second one reads at the same time. Records up to the head are never changed, so it sees the same.
     let mut second = match readers {
         Readers::Pool(_) => Some(readers.get().await?),
         Readers::Shared(_) => None,
     };
-    let done = inside(&mut first, second.as_mut()).await;
-    sqlx::query("ROLLBACK").execute(&mut *first).await.doing("ending to read")?;
-    let (chain, bad) = done?;
+    let (chain, bad) = inside(&mut snapshot, second.as_mut()).await?;
+    snapshot.rollback().await.doing("ending to read")?;
     Ok(VerifyReport { events: chain.len(), redacted: chain.redacted(), head: chain.head(), bad })
 }
 
-async fn inside(first: &mut Reading, second: Option<&mut Reading>) -> Result<(Chain, Option<BadRecord>), Fault> {
+async fn inside(first: &mut SqliteConnection, second: Option<&mut Reading>) -> Result<(Chain, Option<BadRecord>), Fault> {
     let mut chain = Chain::default();
     let end = match end(first).await? {
         Ok(end) => end,
@@ -60,7 +60,12 @@ async fn end(connection: &mut SqliteConnection) -> Result<Result<u64, Bad>, Faul
     }
 }
 
-async fn records(first: &mut Reading, mut second: Option<&mut Reading>, end: u64, chain: &mut Chain) -> Result<Option<Bad>, Fault> {
+async fn records(
+    first: &mut SqliteConnection,
+    mut second: Option<&mut Reading>,
+    end: u64,
+    chain: &mut Chain,
+) -> Result<Option<Bad>, Fault> {
     let mut checking: Vec<Checking> = Vec::new();
     let mut from = 0;
     while from < end || !checking.is_empty() {
@@ -152,7 +157,9 @@ async fn piece(connection: &mut SqliteConnection, from: u64, to: u64) -> Result<
     let whole = counts.iter().all(|(column, expected)| row.try_get::<i64, _>(*column).is_ok_and(|found| found == int(*expected)));
     let texts = (row.try_get(3), row.try_get(4), row.try_get(5), row.try_get(6));
     let piece = match (whole, texts, usize::try_from(count)) {
-        (true, (Ok(columns), Ok(records), Ok(hashes), Ok(sealed)), Ok(count)) => Some(Piece { from, count, columns, records, hashes, sealed }),
+        (true, (Ok(columns), Ok(records), Ok(hashes), Ok(sealed)), Ok(count)) => {
+            Some(Piece { from, count, columns, records, hashes, sealed })
+        }
         _ => None,
     };
     Ok(Some((from, to, piece)))
@@ -238,7 +245,8 @@ async fn runs(connection: &mut SqliteConnection, chain: &Chain) -> Result<Option
 
 /// The finding with the run it belongs to, as far as that can be told.
 async fn named(connection: &mut SqliteConnection, bad: Bad) -> BadRecord {
-    let run = sqlx::query_scalar::<_, String>("SELECT run_id FROM journal WHERE idx = ?1").bind(int(bad.index)).fetch_optional(connection).await;
+    let run =
+        sqlx::query_scalar::<_, String>("SELECT run_id FROM journal WHERE idx = ?1").bind(int(bad.index)).fetch_optional(connection).await;
     let run_id: Option<RunId> = run.ok().flatten().and_then(|run| run.parse().ok());
     BadRecord { index: bad.index, run_id, why: bad.why.to_string() }
 }

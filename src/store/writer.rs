@@ -120,7 +120,9 @@ impl Running {
         while quiet < LINGER && jobs.len() < BATCH {
             tokio::task::yield_now().await;
             let before = jobs.len();
-            while jobs.len() < BATCH && let Ok(job) = self.queue.try_recv() {
+            while jobs.len() < BATCH
+                && let Ok(job) = self.queue.try_recv()
+            {
                 jobs.push(job);
             }
             quiet = if jobs.len() == before { quiet + 1 } else { 0 };
@@ -194,7 +196,11 @@ impl Running {
 
     /// The whole transaction: where the journal then ends, what came of each job, and how the commit went. An error is one before the
     /// commit.
-    async fn transact(&self, connection: &mut SqliteConnection, jobs: &[Job]) -> Result<(Head, Vec<Done>, Result<(), sqlx::Error>), Trouble> {
+    async fn transact(
+        &self,
+        connection: &mut SqliteConnection,
+        jobs: &[Job],
+    ) -> Result<(Head, Vec<Done>, Result<(), sqlx::Error>), Trouble> {
         let mut state = self.begin(connection, &asked(jobs)).await?;
         let mut writes = Writes::default();
         let mut done = Vec::with_capacity(jobs.len());
@@ -227,7 +233,13 @@ impl Running {
         }
     }
 
-    async fn lease(&self, connection: &mut SqliteConnection, act: &LeaseAct, now: Timestamp, state: &mut State) -> Result<LeaseDone, Trouble> {
+    async fn lease(
+        &self,
+        connection: &mut SqliteConnection,
+        act: &LeaseAct,
+        now: Timestamp,
+        state: &mut State,
+    ) -> Result<LeaseDone, Trouble> {
         let (done, row) = leases::decide(act, now, self.writer.owner, self.writer.home.as_deref(), state);
         if let Some((run, row)) = row {
             leases::write(connection, run, &row).await.map_err(|error| Trouble::of("writing a lease", &error))?;

@@ -47,6 +47,8 @@ impl Row {
     }
 }
 
+type Spoil = fn(&mut Row);
+
 fn log(length: u64) -> Vec<Row> {
     let runs = [1, 2].map(|n| RunId::mint(Timestamp::from_unix_millis(n)));
     let mut prev = Digest::ZERO;
@@ -143,7 +145,7 @@ fn numbers_of_a_run_are_without_gaps() {
 #[test]
 fn every_column_must_say_what_the_record_says() {
     let rows = log(1);
-    let spoil: [(&str, fn(&mut Row)); 7] = [
+    let spoil: [(&str, Spoil); 7] = [
         ("index", |row| row.index = 1),
         ("run_id", |row| row.run_id.replace_range(35.., "z")),
         ("seq", |row| row.seq = 2),
@@ -189,7 +191,13 @@ fn sealed_values_are_bound_and_may_be_taken_away() {
     let values = rows[0].sealed.clone().unwrap();
     assert_eq!(with(Some(&values)).unwrap().redacted, 0);
     assert_eq!(with(None).unwrap().redacted, 1);
-    for bad in [values.replace("two", "tow"), values.replace("secret", "secrex"), String::new(), "{}".into(), values.replace("\"value\"", "\"valuf\"")] {
+    for bad in [
+        values.replace("two", "tow"),
+        values.replace("secret", "secrex"),
+        String::new(),
+        "{}".into(),
+        values.replace("\"value\"", "\"valuf\""),
+    ] {
         assert_eq!(with(Some(&bad)), Err(Why::CommitmentMismatch), "{bad}");
     }
     let mut surplus = rows[0].clone();

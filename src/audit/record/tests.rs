@@ -73,7 +73,10 @@ fn a_record_reads_back_with_its_sealed_values() {
     let mut payload = draft.payload.clone();
     payload.extend(draft.sealed.clone());
     assert_eq!(opened.payload, payload);
-    assert_eq!((opened.place, opened.kind, opened.step, opened.call, opened.actor), (place(), draft.kind, draft.step, draft.call, draft.actor));
+    assert_eq!(
+        (opened.place, opened.kind, opened.step, opened.call, opened.actor),
+        (place(), draft.kind, draft.step, draft.call, draft.actor)
+    );
 }
 
 #[test]

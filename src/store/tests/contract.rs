@@ -62,10 +62,7 @@ async fn a_guard_that_does_not_hold_leaves_nothing() {
     for store in &both.stores {
         let run = run(store).await;
         let stale = Lease { run, owner: store.owner(), fence: 7 };
-        let attempts = [
-            (Guard::LastSeq(2), ErrorCode::RunState),
-            (Guard::Holds(stale), ErrorCode::LeaseLost),
-        ];
+        let attempts = [(Guard::LastSeq(2), ErrorCode::RunState), (Guard::Holds(stale), ErrorCode::LeaseLost)];
         for (guard, expected) in attempts {
             let asked = question(both.clock.now().plus(Millis(1000)));
             let id = asked.id;

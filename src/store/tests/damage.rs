@@ -95,7 +95,8 @@ async fn a_record_that_is_rewritten_with_its_hash_is_found_at_the_next() {
     let record: Vec<u8> = sqlx::query_scalar("SELECT record FROM journal WHERE idx = 6").fetch_one(&mut connection).await.unwrap();
     let forged = String::from_utf8(record).unwrap().replace("\"n\":6", "\"n\":7");
     let hash = crate::audit::record::hash(forged.as_bytes());
-    let update = sqlx::query("UPDATE journal SET record = ?1, hash = ?2 WHERE idx = 6").bind(forged.into_bytes()).bind(hash.as_bytes().to_vec());
+    let update =
+        sqlx::query("UPDATE journal SET record = ?1, hash = ?2 WHERE idx = 6").bind(forged.into_bytes()).bind(hash.as_bytes().to_vec());
     update.execute(&mut connection).await.unwrap();
     connection.close().await.unwrap();
     let bad = found(home.path()).await;
@@ -169,7 +170,8 @@ async fn nothing_is_built_upon_a_changed_end() {
     let home = home().await;
     let store = open(home.path()).await;
     let run = store.runs(RunFilter::default()).await.unwrap()[0].id;
-    sql(home.path(), "UPDATE journal SET record = CAST(replace(CAST(record AS TEXT), '\"n\":19', '\"n\":18') AS BLOB) WHERE idx = 19").await;
+    sql(home.path(), "UPDATE journal SET record = CAST(replace(CAST(record AS TEXT), '\"n\":19', '\"n\":18') AS BLOB) WHERE idx = 19")
+        .await;
     assert_eq!(code(store.append(notes(run, 1)).await), ErrorCode::AuditBroken);
 }
 
