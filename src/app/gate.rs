@@ -28,7 +28,7 @@ impl Gate for Gateway {
             .iter()
             .map(|entry| PublishedTool {
                 name: entry.def.name.clone(),
-                title: entry.def.title.clone(),
+                title: entry.def.name.to_string(),
                 description: entry.def.description.clone(),
                 input: entry.def.input.json().clone(),
                 output: entry.def.output.json().clone(),

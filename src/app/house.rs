@@ -8,9 +8,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::call::{Origin, RawCall, Reply};
-use crate::cli::ports::{
-    AuditHead, AuditReport, BrokenRecord, CallAsk, House, RunView, StepNotes, ToolView, WorkflowRef, WorkflowView,
-};
+use crate::cli::ports::{AuditHead, AuditReport, BrokenRecord, CallAsk, House, RunView, StepNotes, ToolView, WorkflowRef, WorkflowView};
 use crate::domain::{Actor, ApprovalId, ErrorCode, Fault, RunId, StepId};
 use crate::gateway::Answer;
 use crate::run::{Event, RunKind, RunStatus};

@@ -103,7 +103,9 @@ fn waits_for(phase: &Phase) -> Option<WaitsFor> {
         Phase::WaitingForAgent(_) => Some(WaitsFor::Agent),
         Phase::WaitingForHuman(approval, _) => Some(WaitsFor::Approval { approval: *approval }),
         Phase::Retrying(until) => Some(WaitsFor::Time { until: *until }),
-        Phase::Pending | Phase::Running | Phase::Submitted(_) | Phase::Succeeded | Phase::Failed | Phase::Skipped(_) | Phase::Cancelled => None,
+        Phase::Pending | Phase::Running | Phase::Submitted(_) | Phase::Succeeded | Phase::Failed | Phase::Skipped(_) | Phase::Cancelled => {
+            None
+        }
     }
 }
 

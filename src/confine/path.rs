@@ -12,7 +12,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::domain::{ErrorCode, Fault};
 
 /// What a JSON Schema can say of the rules; the rest is refused when the path is parsed.
-const PATTERN: &str = r"^[^/\\:\x00-\x1f]*[^/\\:. \x00-\x1f](/[^/\\:\x00-\x1f]*[^/\\:. \x00-\x1f])*$";
+const PATTERN: &str = r"^[^/\\:]*[^/\\:. ](/[^/\\:]*[^/\\:. ])*$";
 
 /// Bytes in a whole path.
 const MOST_BYTES: usize = 1024;

@@ -69,8 +69,7 @@ impl Gateway {
     }
 
     async fn close_run(&self, run: RunId, why: &str) -> Result<(), Fault> {
-        let closed =
-            EventDraft::new(EventKind::SystemEvent, Actor::system()).field("event", "run_closed").field("reason", why);
+        let closed = EventDraft::new(EventKind::SystemEvent, Actor::system()).field("event", "run_closed").field("reason", why);
         let append =
             Append { run: Some(run), events: vec![closed], changes: vec![Change::SetStatus(RunStatus::Closed)], ..Append::default() };
         self.inner.store.append(append).await.map(drop)

@@ -82,7 +82,8 @@ impl Inner {
         let parsed = call.parsed();
         let now = self.clock.now();
         let id = ApprovalId::mint(now);
-        let reason = decision.reasons.iter().map(|reason| reason.text.as_str()).filter(|text| !text.is_empty()).collect::<Vec<_>>().join("; ");
+        let reason =
+            decision.reasons.iter().map(|reason| reason.text.as_str()).filter(|text| !text.is_empty()).collect::<Vec<_>>().join("; ");
         let shown = json!({
             "tool": parsed.tool.name,
             "version": parsed.tool.version,
@@ -124,8 +125,9 @@ impl Gateway {
     /// `UNKNOWN_APPROVAL` where no such question is waiting.
     pub async fn answer(&self, id: ApprovalId, answer: Answer) -> Result<ApprovalRow, Fault> {
         let store = &self.inner.store;
-        let unknown =
-            || Fault::new(ErrorCode::UnknownApproval, format!("no approval `{id}`")).hint("`toolgate approvals list` shows those that wait");
+        let unknown = || {
+            Fault::new(ErrorCode::UnknownApproval, format!("no approval `{id}`")).hint("`toolgate approvals list` shows those that wait")
+        };
         let row = store.approval(&id).await?.ok_or_else(unknown)?;
         let (approve, reason) = match answer {
             Answer::Approve => (true, None),

@@ -66,13 +66,8 @@ impl Gateway {
 
     async fn walk(&self, id: CallId, raw: RawCall) -> Reply {
         let house = &*self.inner;
-        let mut who = Identity {
-            call: id,
-            run: raw.run,
-            actor: raw.actor.clone(),
-            step: journal::step_of(&raw.origin),
-            tool: raw.tool.clone(),
-        };
+        let mut who =
+            Identity { call: id, run: raw.run, actor: raw.actor.clone(), step: journal::step_of(&raw.origin), tool: raw.tool.clone() };
         let outcome = match house.admit(&mut who, raw).await {
             Ok((prepared, decision, leave, context)) => house.carry_out(&prepared, decision, leave, &context).await,
             Err(fault) => Err(fault),
@@ -242,9 +237,7 @@ impl Inner {
         if call.run == given {
             return Ok(());
         }
-        let unknown = || {
-            Fault::new(ErrorCode::UnknownRun, format!("no run `{}`", call.run)).hint("run.list shows the runs there are")
-        };
+        let unknown = || Fault::new(ErrorCode::UnknownRun, format!("no run `{}`", call.run)).hint("run.list shows the runs there are");
         let row = self.store.run(&call.run).await?.ok_or_else(unknown)?;
         if row.principal != call.actor.principal && call.actor.role != Role::Operator {
             return Err(unknown());

@@ -15,25 +15,20 @@ impl Gateway {
         let orphans = self.inner.store.orphaned_calls().await?;
         let mut closed = 0;
         for orphan in orphans {
-            let fault = Fault::new(ErrorCode::Interrupted, "the process that ran this call ended before the call did").hint(
-                if orphan.idempotent {
+            let fault =
+                Fault::new(ErrorCode::Interrupted, "the process that ran this call ended before the call did").hint(if orphan.idempotent {
                     "the tool may be called again with the same arguments"
                 } else {
                     "look at what it changed before calling it again"
-                },
-            );
+                });
             let event = EventDraft::new(EventKind::ToolError, Actor::system())
                 .step(orphan.step.clone())
                 .call(orphan.call)
                 .field("code", fault.code.as_str())
                 .field("interrupted", true)
                 .sealed("error", fault.to_json());
-            let append = Append {
-                run: Some(orphan.run),
-                events: vec![event],
-                changes: vec![Change::CloseCall(orphan.call)],
-                ..Append::default()
-            };
+            let append =
+                Append { run: Some(orphan.run), events: vec![event], changes: vec![Change::CloseCall(orphan.call)], ..Append::default() };
             match self.inner.store.append(append).await {
                 Ok(_) => closed += 1,
                 // Another process that started at the same time was quicker.

@@ -9,6 +9,8 @@ use serde_json::{Map, Value};
 /// leaving an optional member out.
 pub(super) fn input(schema: &Value) -> Map<String, Value> {
     let mut root = object(&inline_once(&walk(schema, Side::Input)));
+    // The tool's own description says what the arguments as a whole are.
+    root.remove("description");
     root.entry("type").or_insert_with(|| "object".into());
     root
 }
@@ -59,6 +61,7 @@ fn walk(schema: &Value, side: Side) -> Value {
             | "propertyNames"
             | "contains"
             | "unevaluatedProperties"
+            | "required"
                 if side == Side::Output => {}
             "additionalProperties" if side == Side::Output && value == &Value::Bool(false) => {}
             // Without their bounds two branches may both fit, so "exactly one" becomes "at least one".

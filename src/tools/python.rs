@@ -62,20 +62,13 @@ pub struct PythonInput {
     #[serde(default = "quarter")]
     #[schemars(range(min = 64, max = 1024))]
     memory_mb: u32,
-    /// No network is there yet: only false is accepted.
-    #[serde(default)]
-    #[schemars(extend("const" = false))]
-    #[expect(dead_code, reason = "the schema lets nothing but false through")]
-    allow_network: bool,
-    #[serde(default)]
-    runtime: Runtime,
-    /// Run whose workspace `files` may name; default: the current one.
+    /// Default: the current run.
     #[serde(default)]
     #[expect(dead_code, reason = "read by the registry, which has chosen the workspace by it")]
     run_id: Option<String>,
 }
 
-/// A file that the program can read; has one of content, content_base64, artifact, workspace.
+/// Has one of content, content_base64, artifact, workspace.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(inline)]
@@ -92,15 +85,6 @@ struct InputFile {
     /// Path in the run's workspace.
     #[serde(default)]
     workspace: Option<RelPath>,
-}
-
-/// Where Python runs.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-#[schemars(inline)]
-enum Runtime {
-    #[default]
-    Wasm,
 }
 
 /// How it went.
@@ -178,7 +162,6 @@ impl Tool for PythonRun {
     }
 
     async fn execute(&self, input: &PythonInput, context: &CallContext) -> Result<PythonOutput, Fault> {
-        let Runtime::Wasm = input.runtime;
         let mut spec = SandboxSpec::new(entry(input)?);
         spec.args.clone_from(&input.args);
         spec.stdin = input.stdin.clone().unwrap_or_default().into_bytes();
@@ -198,7 +181,9 @@ fn entry(input: &PythonInput) -> Result<Entry, Fault> {
     let inline = input.entrypoint == "inline";
     match &input.code {
         Some(code) if inline => Ok(Entry::Code(code.clone())),
-        None if !inline && input.files.iter().any(|file| file.path.as_str() == input.entrypoint) => Ok(Entry::File(input.entrypoint.clone())),
+        None if !inline && input.files.iter().any(|file| file.path.as_str() == input.entrypoint) => {
+            Ok(Entry::File(input.entrypoint.clone()))
+        }
         Some(_) => Err(Fault::new(ErrorCode::InvalidInput, "`code` goes with `entrypoint: \"inline\"` only")),
         None if inline => Err(Fault::new(ErrorCode::InvalidInput, "`entrypoint: \"inline\"` needs `code`")),
         None => Err(Fault::new(ErrorCode::InvalidInput, format!("`entrypoint` `{}` is not among `files`", input.entrypoint))
@@ -221,9 +206,9 @@ impl PythonRun {
     async fn bytes(&self, file: &InputFile, most: u64, context: &CallContext) -> Result<Vec<u8>, Fault> {
         match (&file.content, &file.content_base64, &file.artifact, &file.workspace) {
             (Some(text), None, None, None) => Ok(text.clone().into_bytes()),
-            (None, Some(text), None, None) => base64::engine::general_purpose::STANDARD
-                .decode(text)
-                .map_err(|error| Fault::new(ErrorCode::InvalidInput, format!("`content_base64` of `{}` is not base64: {error}", file.path))),
+            (None, Some(text), None, None) => base64::engine::general_purpose::STANDARD.decode(text).map_err(|error| {
+                Fault::new(ErrorCode::InvalidInput, format!("`content_base64` of `{}` is not base64: {error}", file.path))
+            }),
             (None, None, Some(id), None) => {
                 let (bytes, size) = self.artifacts.read(id, 0, most).await?;
                 if bytes.len() as u64 == size { Ok(bytes) } else { Err(too_many()) }
@@ -274,5 +259,6 @@ impl PythonRun {
 }
 
 fn too_many() -> Fault {
-    Fault::new(ErrorCode::LimitExceeded, format!("the files have more than {MOST_BYTES} bytes together")).hint("give fewer or smaller files")
+    Fault::new(ErrorCode::LimitExceeded, format!("the files have more than {MOST_BYTES} bytes together"))
+        .hint("give fewer or smaller files")
 }

@@ -42,7 +42,9 @@ fn a_field_that_does_not_fit_is_named() {
 fn workflow_files_are_told_all_their_problems_with_lines() {
     let toolgate = Toolgate::new();
     let head = "name: w\nversion: 1.0.0\ndescription: d\nsteps:\n";
-    let step = |id: &str, after: &str| format!("  - id: {id}\n    kind: transform\n    depends_on: [{after}]\n    input: {{filter: ., input: 1}}\n");
+    let step = |id: &str, after: &str| {
+        format!("  - id: {id}\n    kind: transform\n    depends_on: [{after}]\n    input: {{filter: ., input: 1}}\n")
+    };
     let cycle = write(&toolgate, "cycle.yaml", &format!("{head}{}{}", step("a", "b"), step("b", "a")));
     says(toolgate.run(&["run", &cycle]), 2, &["WORKFLOW_INVALID", "a → b → a"]);
     let dangling = write(&toolgate, "dangling.yaml", &format!("{head}{}", step("a", "nobody")));

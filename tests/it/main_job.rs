@@ -42,8 +42,8 @@ fn build_service_plans_writes_tests_and_commits() {
 #[test]
 fn hello_world_waits_for_the_operator_and_goes_on() {
     let toolgate = Toolgate::new();
-    let waiting = toolgate.run(&["run", "hello_world", "-i", "name=Ada", "--json"]).exits(4);
-    assert!(waiting.stderr.contains("approvals approve") || waiting.stdout.contains("approvals approve"), "{}", waiting.stderr);
+    let waiting = toolgate.run(&["run", "hello_world", "-i", "name=Ada"]).exits(4);
+    assert!(waiting.stderr.contains("approvals approve apr_") && waiting.stderr.contains("runs watch run_"), "{}", waiting.stderr);
     let asked = toolgate.json(0, &["approvals", "list", "--json"]);
     let (id, run) = (asked[0]["id"].as_str().unwrap(), asked[0]["run_id"].as_str().unwrap());
     assert!(asked[0]["shown"].to_string().contains("Hello, Ada!"), "the human sees what it is about: {asked}");
@@ -95,7 +95,8 @@ fn the_path_is_the_same_from_the_terminal() {
     assert!(hello.to_string().contains("42\\n"), "{hello}");
     let listed = toolgate.json(0, &["tools", "list", "--json"]);
     let names: Vec<&str> = listed.as_array().unwrap().iter().map(|tool| tool["name"].as_str().unwrap()).collect();
-    for name in ["python.run", "eval.run", "workspace.write", "repo.git.commit", "transform.jq", "run.start", "artifact.read", "drive.get"] {
+    for name in ["python.run", "eval.run", "workspace.write", "repo.git.commit", "transform.jq", "run.start", "artifact.read", "drive.get"]
+    {
         assert!(names.contains(&name), "{name} is missing of {names:?}");
     }
     let events = toolgate.json(0, &["runs", "list", "--json"]);
@@ -107,8 +108,11 @@ fn a_tool_needs_no_rust() {
     let toolgate = Toolgate::new();
     let folder = toolgate.data().join("tool-manifests");
     std::fs::create_dir_all(&folder).unwrap();
-    std::fs::write(folder.join("count.py"), "import json, sys\ntext = json.load(sys.stdin)['text']\nprint(json.dumps({'words': len(text.split())}))\n")
-        .unwrap();
+    std::fs::write(
+        folder.join("count.py"),
+        "import json, sys\ntext = json.load(sys.stdin)['text']\nprint(json.dumps({'words': len(text.split())}))\n",
+    )
+    .unwrap();
     let schema = |properties: Value, required: &str| {
         json!({"type": "object", "properties": properties, "required": [required], "additionalProperties": false}).to_string()
     };
@@ -120,7 +124,8 @@ fn a_tool_needs_no_rust() {
     std::fs::write(folder.join("text.count.yaml"), manifest).unwrap();
     let counted = toolgate.json(0, &["tools", "call", "text.count", r#"{"text": "a b c"}"#, "--json"]);
     assert!(counted.to_string().contains(r#""words":3"#), "{counted}");
-    std::fs::write(folder.join("text.count.yaml"), manifest.replace("{text: 7}", "{text: seven}").replace("version: 1.0.0", "versoin: 1")).unwrap();
+    std::fs::write(folder.join("text.count.yaml"), manifest.replace("{text: 7}", "{text: seven}").replace("version: 1.0.0", "versoin: 1"))
+        .unwrap();
     let broken = toolgate.run(&["tools", "list"]).exits(2);
     assert!(broken.stderr.contains("text.count.yaml:"), "file and line: {}", broken.stderr);
     assert!(broken.stderr.contains("versoin"), "every problem: {}", broken.stderr);

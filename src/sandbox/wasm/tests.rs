@@ -36,16 +36,34 @@ async fn explore() {
         let f = flt();
         for _ in 0..n {
             let t = std::time::Instant::now();
-            let out = sandbox().run(SandboxSpec::new(Entry::Code(code.clone())), CancellationToken::new(), Arc::new(NoProgress)).await.unwrap();
+            let out =
+                sandbox().run(SandboxSpec::new(Entry::Code(code.clone())), CancellationToken::new(), Arc::new(NoProgress)).await.unwrap();
             walls.push(t.elapsed());
             cpu.push((out.metrics.cpu, out.metrics.start));
             if walls.len() == n {
                 let show = |s: String| s.chars().take(2500).collect::<String>();
-                println!("=== {}\n{}\n--stderr--\n{}\nrc {} result {:?} limit {:?} {:?} files {}", path.display(), show(out.stdout.text()), show(out.stderr.text()), out.return_code, out.result, out.limit, out.metrics, out.files.len());
+                println!(
+                    "=== {}\n{}\n--stderr--\n{}\nrc {} result {:?} limit {:?} {:?} files {}",
+                    path.display(),
+                    show(out.stdout.text()),
+                    show(out.stderr.text()),
+                    out.return_code,
+                    out.result,
+                    out.limit,
+                    out.metrics,
+                    out.files.len()
+                );
             }
         }
         cpu.sort();
         walls.sort();
-        println!("cpu min {:?} med {:?} wall min {:?} med {:?} faults {}", cpu[0], cpu[n / 2], walls[0], walls[n / 2], (flt() - f) / n as u64);
+        println!(
+            "cpu min {:?} med {:?} wall min {:?} med {:?} faults {}",
+            cpu[0],
+            cpu[n / 2],
+            walls[0],
+            walls[n / 2],
+            (flt() - f) / n as u64
+        );
     }
 }

@@ -6,14 +6,13 @@ use serde::Deserialize;
 use crate::domain::{ErrorCode, Fault};
 use crate::sandbox::Entry;
 
-/// A command: argv, or text that is split into argv as a POSIX shell splits words, without any expansion.
+// Argv, or text that is split into argv as a POSIX shell splits words, without any expansion; no doc, as it would stand in the schema.
+#[expect(missing_docs, reason = "a doc would stand in the tool's schema, whose field says it already")]
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(untagged)]
 #[schemars(inline)]
 pub enum CommandLine {
-    /// argv.
     Argv(#[schemars(length(min = 1, max = 256))] Vec<String>),
-    /// Text.
     Text(#[schemars(length(min = 1, max = 8192))] String),
 }
 
@@ -52,8 +51,10 @@ pub(super) fn entry(argv: &[String]) -> Result<(Entry, Vec<String>), Fault> {
         ["python" | "python3", file, ..] => Ok((Entry::File((*file).to_owned()), rest(2))),
         ["python" | "python3"] => Err(Fault::new(ErrorCode::InvalidInput, "`python` needs something to run")
             .hint("use `python -m MODULE`, `python FILE` or `python -c CODE`")),
-        [program, ..] => Err(Fault::new(ErrorCode::SandboxUnavailable, format!("`{program}` is a native program, and the process sandbox is not there"))
-            .hint("only `python …` runs here, in the wasm sandbox; `python -m unittest` runs tests")),
+        [program, ..] => {
+            Err(Fault::new(ErrorCode::SandboxUnavailable, format!("`{program}` is a native program, and the process sandbox is not there"))
+                .hint("only `python …` runs here, in the wasm sandbox; `python -m unittest` runs tests"))
+        }
         [] => Err(Fault::new(ErrorCode::InvalidInput, "a command needs a program")),
     }
 }
@@ -68,10 +69,10 @@ mod tests {
 
     #[test]
     fn only_the_interpreter_is_there() {
-        assert_eq!(of("python -m unittest discover -s 'my tests'").unwrap(), (
-            Entry::Module("unittest".into()),
-            vec!["discover".into(), "-s".into(), "my tests".into()]
-        ));
+        assert_eq!(
+            of("python -m unittest discover -s 'my tests'").unwrap(),
+            (Entry::Module("unittest".into()), vec!["discover".into(), "-s".into(), "my tests".into()])
+        );
         assert_eq!(of("python3 a.py x").unwrap(), (Entry::File("a.py".into()), vec!["x".into()]));
         assert_eq!(of("ruff check"), Err(ErrorCode::SandboxUnavailable));
         assert_eq!(of("/usr/bin/python -c 1"), Err(ErrorCode::SandboxUnavailable));

@@ -59,13 +59,12 @@ pub struct EvalInput {
     #[serde(default = "two_minutes")]
     #[schemars(range(min = 1, max = 600))]
     timeout_sec: u32,
-    /// Run whose workspace is meant; default: the current one.
+    /// Default: the current run.
     #[serde(default)]
     #[expect(dead_code, reason = "read by the gateway, which has chosen the workspace by it")]
     run_id: Option<String>,
 }
 
-/// A file of text.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(inline)]

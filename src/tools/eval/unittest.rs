@@ -25,7 +25,11 @@ pub(super) fn diagnostics(report: &str) -> Vec<Diagnostic> {
     let mut place: Option<(String, u32)> = None;
     let mut in_trace = false;
     for line in report.lines() {
-        if let Some(name) = line.strip_prefix("FAIL: ").map(|name| format!("FAIL {name}")).or_else(|| line.strip_prefix("ERROR: ").map(|name| format!("ERROR {name}"))) {
+        if let Some(name) = line
+            .strip_prefix("FAIL: ")
+            .map(|name| format!("FAIL {name}"))
+            .or_else(|| line.strip_prefix("ERROR: ").map(|name| format!("ERROR {name}")))
+        {
             test = Some(name);
         } else if line.starts_with("Traceback (most recent call last)") {
             (in_trace, place) = (true, None);
@@ -84,11 +88,16 @@ FAILED (failures=1, errors=1)
 ";
         let found = diagnostics(report);
         let brief: Vec<_> = found.iter().map(|d| (d.path.as_str(), d.line, d.code.as_str(), d.message.as_str())).collect();
-        assert_eq!(brief, [
-            ("tests/test_x.py", 6, "FAIL test_a (tests.test_x.T.test_a)", "AssertionError: 1 != 2"),
-            ("app/core.py", 3, "ERROR test_b (tests.test_x.T.test_b)", "KeyError"),
-        ]);
-        let crash = diagnostics("Traceback (most recent call last):\n  File \"<string>\", line 1, in <module>\nNameError: name 'x' is not defined\n");
+        assert_eq!(
+            brief,
+            [
+                ("tests/test_x.py", 6, "FAIL test_a (tests.test_x.T.test_a)", "AssertionError: 1 != 2"),
+                ("app/core.py", 3, "ERROR test_b (tests.test_x.T.test_b)", "KeyError"),
+            ]
+        );
+        let crash = diagnostics(
+            "Traceback (most recent call last):\n  File \"<string>\", line 1, in <module>\nNameError: name 'x' is not defined\n",
+        );
         assert_eq!(crash[0].code, "NameError");
     }
 

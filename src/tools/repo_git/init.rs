@@ -30,7 +30,7 @@ pub struct InitInput {
     /// Folder in the workspace; default: the workspace itself.
     #[serde(default)]
     path: Option<RelPath>,
-    /// Run whose workspace is meant; default: the current one.
+    /// Default: the current run.
     #[serde(default)]
     #[expect(dead_code, reason = "read by the gateway, which has chosen the workspace by it")]
     run_id: Option<String>,

@@ -31,7 +31,7 @@ pub struct ListInput {
     /// Folder; default: the whole workspace.
     #[serde(default)]
     under: Option<RelPath>,
-    /// Run whose workspace is meant; default: the current one.
+    /// Default: the current run.
     #[serde(default)]
     #[expect(dead_code, reason = "read by the gateway, which has chosen the workspace by it")]
     run_id: Option<String>,

@@ -36,7 +36,7 @@ pub struct ReadInput {
     #[serde(default)]
     #[schemars(range(min = 1, max = 1_048_576))]
     limit: Option<u64>,
-    /// Run whose workspace is meant; default: the current one.
+    /// Default: the current run.
     #[serde(default)]
     #[expect(dead_code, reason = "read by the gateway, which has chosen the workspace by it")]
     run_id: Option<String>,

@@ -27,7 +27,7 @@ pub struct RemoveInput {
     /// Files, or folders with all in them.
     #[schemars(length(min = 1, max = 512))]
     paths: Vec<RelPath>,
-    /// Run whose workspace is meant; default: the current one.
+    /// Default: the current run.
     #[serde(default)]
     #[expect(dead_code, reason = "read by the gateway, which has chosen the workspace by it")]
     run_id: Option<String>,

@@ -41,7 +41,7 @@ pub struct WriteInput {
     /// The files; each has one of content, content_base64, artifact.
     #[schemars(length(min = 1, max = 512))]
     files: Vec<NewFile>,
-    /// Run whose workspace is meant; default: the current one.
+    /// Default: the current run.
     #[serde(default)]
     #[expect(dead_code, reason = "read by the gateway, which has chosen the workspace by it")]
     run_id: Option<String>,
