@@ -3,6 +3,32 @@
 //! INVARIANT: a handler's `prepare` only reads; whatever changes the world is in `execute`, which the registry lets nobody call
 //! without a Grant. Does not decide whether a call may run.
 
+pub mod eval;
+pub(crate) mod guest_files;
 pub mod handler;
+pub mod python;
+pub mod script;
 
 pub use handler::{CallContext, Handler, Tool, handler};
+
+use crate::domain::{Bytes, Millis};
+use crate::sandbox::SandboxLimits;
+
+/// Limits of a sandboxed program whose answer must fit `output` even if every byte of its text needs six in JSON.
+fn guest_limits(wall: Millis, memory: Bytes, output: Bytes) -> SandboxLimits {
+    let defaults = SandboxLimits::default();
+    let share = |most: Bytes, part: u64| most.min(Bytes(output.0 / part));
+    SandboxLimits {
+        wall,
+        memory,
+        stdout: share(defaults.stdout, 14),
+        stderr: share(defaults.stderr, 28),
+        result: share(defaults.result, 8),
+        ..defaults
+    }
+}
+
+/// Milliseconds with two decimals, as answers have them.
+fn millis(span: std::time::Duration) -> f64 {
+    (span.as_secs_f64() * 100_000.0).round() / 100.0
+}
