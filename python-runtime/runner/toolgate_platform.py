@@ -1,12 +1,82 @@
 """Fills in what common programs expect of the platform and WASI leaves out, where it can be done truthfully."""
 
+import _io
 import asyncio
 import asyncio.selector_events
+import builtins
+import io
 import os
 import selectors
 import time
 
 _USER = 1000
+
+_c_open = _io.open
+_c_lseek = os.lseek
+
+
+class File(io.FileIO):
+    """A file whose writes land where its position is.
+
+    The C library of WASI goes on writing at its old place after a seek to the end and after a read; only a seek to another absolute
+    place makes it look.
+    """
+
+    _stale = False
+
+    def seek(self, position, whence=0, /):
+        if whence == 2:
+            super().seek(0)
+        return super().seek(position, whence)
+
+    def readinto(self, buffer, /):
+        self._stale = True
+        return super().readinto(buffer)
+
+    def read(self, size=-1, /):
+        self._stale = True
+        return super().read(size)
+
+    def readall(self):
+        self._stale = True
+        return super().readall()
+
+    def write(self, data, /):
+        if self._stale:
+            self._stale = False
+            position = super().tell()
+            super().seek(position + 1)
+            super().seek(position)
+        return super().write(data)
+
+
+def open_(file, mode="r", buffering=-1, encoding=None, errors=None, newline=None, closefd=True, opener=None):
+    """Open file and return a stream; the built-in `open`, with files whose writes land where they should."""
+    binary = "b" in mode
+    raw_mode = mode.replace("b", "").replace("t", "")
+    plain = not isinstance(mode, str) or raw_mode in ("", "r") or (binary and (encoding or errors or newline or buffering == 1))
+    if plain or len(set(mode)) != len(mode) or not set(mode) <= set("rwax+bt") or (not binary and buffering == 0):
+        # Reading is right as it is, and what is wrong with the arguments the built-in tells best.
+        return _c_open(file, mode, buffering, encoding, errors, newline, closefd, opener)
+    raw = File(file, raw_mode, closefd, opener)
+    stream = raw
+    try:
+        if buffering != 0:
+            size = buffering if buffering > 1 else max(io.DEFAULT_BUFFER_SIZE, 1)
+            stream = (io.BufferedRandom if "+" in mode else io.BufferedWriter)(raw, size)
+        if not binary:
+            stream = io.TextIOWrapper(stream, io.text_encoding(encoding), errors, newline, buffering == 1)
+            stream.mode = mode
+        return stream
+    except BaseException:
+        stream.close()
+        raise
+
+
+def _lseek(fd, position, whence, /):
+    if whence == os.SEEK_END:
+        _c_lseek(fd, 0, os.SEEK_SET)
+    return _c_lseek(fd, position, whence)
 
 
 class SleepingSelector(selectors._BaseSelectorImpl):
@@ -35,6 +105,9 @@ def _run_in_place(loop, executor, func, *args):
 
 def fill_in():
     """Patches the modules; once, before the snapshot."""
+    open_.__name__ = open_.__qualname__ = "open"
+    _io.open = io.open = builtins.open = open_
+    os.lseek = _lseek
     # The event loop wakes itself through a pair of sockets; alone in its process it needs none.
     loop = asyncio.selector_events.BaseSelectorEventLoop
     loop._make_self_pipe = loop._close_self_pipe = _no_self_pipe

@@ -103,11 +103,14 @@ def _exit_code(error):
 
 
 def _report(error):
-    """The traceback as `python` prints it, without this module's own frames."""
-    tb = error.__traceback__
-    while tb is not None and tb.tb_frame.f_code.co_filename in _OWN_FILES:
-        tb = tb.tb_next
-    traceback.print_exception(type(error), error, tb, file=sys.stderr)
+    """The traceback as `python` prints it, without the frames of the runner and of what it patched."""
+    report = traceback.TracebackException.from_exception(error)
+    todo = [report]
+    while todo:
+        part = todo.pop()
+        part.stack[:] = [frame for frame in part.stack if frame.filename not in _OWN_FILES]
+        todo.extend(other for other in (part.__cause__, part.__context__, *(part.exceptions or ())) if other is not None)
+    report.print(file=sys.stderr)
 
 
 def _result(limit):
@@ -182,5 +185,5 @@ def _freeze():
     gc.freeze()
 
 
-_OWN_FILES = {__file__, runpy.__file__, "<frozen runpy>"}
+_OWN_FILES = {__file__, toolgate_platform.__file__, runpy.__file__, "<frozen runpy>"}
 _freeze()

@@ -36,8 +36,8 @@ pub(super) fn builtin(ports: &Ports<'_>) -> Result<BTreeMap<ToolName, Arc<dyn Ha
     let drive = LocalDrive::new(Some(&ports.config.drive_local_root.value), &ports.config.home.value);
     let author = Author { name: ports.config.git_author_name.value.clone(), email: ports.config.git_author_email.value.clone() };
     let mut handlers: BTreeMap<&'static str, Arc<dyn Handler>> = BTreeMap::from([
-        ("python.run", handler(PythonRun::new(ports.sandbox.clone(), artifacts()))),
-        ("eval.run", handler(EvalRun::new(ports.sandbox.clone()))),
+        ("python.run", handler(PythonRun { sandbox: ports.sandbox.clone(), artifacts: artifacts() })),
+        ("eval.run", handler(EvalRun { sandbox: ports.sandbox.clone(), artifacts: artifacts() })),
         ("workspace.write", handler(WorkspaceWrite::new(artifacts()))),
         ("workspace.read", handler(WorkspaceRead)),
         ("workspace.list", handler(WorkspaceList)),
@@ -72,7 +72,13 @@ pub(super) fn scripts(tools: &[ToolDef], ports: &Ports<'_>) -> BTreeMap<ToolName
         .filter_map(|def| match &def.executor {
             Executor::Builtin => None,
             Executor::Python { script } => {
-                let script = Script::new(script.clone(), def.input.json().clone(), def.output.json().clone(), ports.sandbox.clone());
+                let script = Script {
+                    name: def.name.to_string(),
+                    source: script.as_str().into(),
+                    input_schema: def.input.json().clone(),
+                    output_schema: def.output.json().clone(),
+                    sandbox: ports.sandbox.clone(),
+                };
                 Some((def.name.clone(), Arc::new(script) as Arc<dyn Handler>))
             }
         })

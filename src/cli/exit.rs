@@ -79,7 +79,6 @@ impl Exit {
             | ErrorCode::Interrupted
             | ErrorCode::SandboxUnavailable
             | ErrorCode::SandboxFailed
-            | ErrorCode::ScriptFailed
             | ErrorCode::GitRepository
             | ErrorCode::GitConfigUntrusted
             | ErrorCode::GitNothingToCommit

@@ -95,8 +95,6 @@ codes! {
     SandboxUnavailable = "SANDBOX_UNAVAILABLE", Model;
     /// The sandbox failed in a way the guest did not cause.
     SandboxFailed = "SANDBOX_FAILED", Internal;
-    /// The script of a tool without Rust failed, or printed no JSON value.
-    ScriptFailed = "SCRIPT_FAILED", Model;
     /// No artifact of that digest is stored.
     UnknownArtifact = "UNKNOWN_ARTIFACT", Model;
     /// The folder is not a repository, or not one that can be worked on.

@@ -7,6 +7,7 @@ mod blocking;
 pub mod control;
 pub mod drive;
 pub mod eval;
+pub(crate) mod guest_files;
 pub mod handler;
 pub mod notify;
 pub mod python;
@@ -18,8 +19,32 @@ pub mod workers;
 pub mod workspace;
 
 #[cfg(test)]
+mod guest_testing;
+#[cfg(test)]
 mod testing;
 
 pub use blocking::blocking;
 pub use handler::{CallContext, Handler, Tool, handler};
 pub use text::plain;
+
+use crate::domain::{Bytes, Millis};
+use crate::sandbox::SandboxLimits;
+
+/// Limits of a sandboxed program whose answer must fit `output` even if every byte of its text needs six in JSON.
+fn guest_limits(wall: Millis, memory: Bytes, output: Bytes) -> SandboxLimits {
+    let defaults = SandboxLimits::default();
+    let share = |most: Bytes, part: u64| most.min(Bytes(output.0 / part));
+    SandboxLimits {
+        wall,
+        memory,
+        stdout: share(defaults.stdout, 14),
+        stderr: share(defaults.stderr, 28),
+        result: share(defaults.result, 8),
+        ..defaults
+    }
+}
+
+/// Milliseconds with two decimals, as answers have them.
+fn millis(span: std::time::Duration) -> f64 {
+    (span.as_secs_f64() * 100_000.0).round() / 100.0
+}

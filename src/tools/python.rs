@@ -1,264 +1,250 @@
-//! `python.run`: one Python program in a fresh sandbox, with its files in and its files out.
+//! `python.run`: one Python program in the sandbox, with files in and files out.
 //!
-//! INVARIANT: the guest gets what the arguments name and nothing else; two calls share nothing. A program that fails, or strikes a limit,
-//! is an answer, not a fault. Does not run anything outside the sandbox.
+//! INVARIANT: the program's files are copies, its state ends with the call, and whatever a limit cut short is in the answer with the
+//! limit's name. Does not offer network, packages or tools: the schema has no word for them.
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use base64::Engine as _;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use crate::call::{Artifacts, Preparation};
-use crate::confine::{RelPath, twins};
-use crate::domain::{ArtifactId, Bytes, Digest, Effect, Effects, ErrorCode, Fault, Millis};
-use crate::sandbox::{Entry, GuestFile, Sandbox, SandboxLimits, SandboxOutcome, SandboxSpec};
+use crate::domain::{Bytes, Effect, Effects, ErrorCode, Fault, Millis};
+use crate::sandbox::{Entry, Sandbox, SandboxLimits, SandboxOutcome, SandboxSpec};
 
-use super::{CallContext, Tool, blocking};
+use super::guest_files::{self, FileInput};
+use super::{CallContext, Tool};
 
-/// Bytes of all files of one call together.
-const MOST_BYTES: u64 = 64 << 20;
+/// The entrypoint that stands for `code`.
+const INLINE: &str = "inline";
 
-/// The tool.
+/// The tool, with what it needs of the house.
 pub struct PythonRun {
-    sandbox: Arc<dyn Sandbox>,
-    artifacts: Arc<dyn Artifacts>,
+    /// Where programs run.
+    pub sandbox: Arc<dyn Sandbox>,
+    /// Where produced files go, and where files may come from.
+    pub artifacts: Arc<dyn Artifacts>,
 }
 
-impl PythonRun {
-    /// Programs run in `sandbox`; `artifacts` serves files given by reference and keeps what is produced.
-    #[must_use]
-    pub fn new(sandbox: Arc<dyn Sandbox>, artifacts: Arc<dyn Artifacts>) -> Self {
-        Self { sandbox, artifacts }
-    }
-}
-
-/// What to run, on what, within which bounds.
+/// The arguments.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[schemars(inline)]
-pub struct PythonInput {
-    /// "inline" runs `code`; else the path of one of `files`.
-    #[schemars(length(min = 1, max = 512))]
-    entrypoint: String,
-    /// The program, for "inline". Assign JSON data to `result` to get it back.
+pub struct Input {
+    /// `inline` runs `code`; else the path of one of `files`.
+    #[serde(default = "inline")]
+    pub entrypoint: String,
+    /// The program, for `inline`.
     #[serde(default)]
-    #[schemars(length(max = 1_048_576))]
-    code: Option<String>,
+    #[schemars(length(max = 1_000_000))]
+    pub code: Option<String>,
+    /// `sys.argv[1:]`.
     #[serde(default)]
-    #[schemars(length(max = 256))]
-    args: Vec<String>,
+    #[schemars(length(max = 1000))]
+    pub args: Vec<String>,
+    /// Standard input.
     #[serde(default)]
-    stdin: Option<String>,
-    /// Read-only files in the working folder.
+    pub stdin: Option<String>,
+    /// Files in the working folder, read-only.
     #[serde(default)]
-    #[schemars(length(max = 512))]
-    files: Vec<InputFile>,
-    #[serde(default = "thirty")]
+    #[schemars(length(max = 1000))]
+    pub files: Vec<FileInput>,
+    /// Wall time in seconds.
+    #[serde(default = "timeout_sec")]
     #[schemars(range(min = 1, max = 300))]
-    timeout_sec: u32,
-    #[serde(default = "quarter")]
+    pub timeout_sec: u32,
+    /// Memory in MB.
+    #[serde(default = "memory_mb")]
     #[schemars(range(min = 64, max = 1024))]
-    memory_mb: u32,
+    pub memory_mb: u32,
     /// Default: the current run.
     #[serde(default)]
-    #[expect(dead_code, reason = "read by the registry, which has chosen the workspace by it")]
-    run_id: Option<String>,
+    pub run_id: Option<String>,
 }
 
-/// Has one of content, content_base64, artifact, workspace.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-#[schemars(inline)]
-struct InputFile {
-    path: RelPath,
-    #[serde(default)]
-    content: Option<String>,
-    #[serde(default)]
-    content_base64: Option<String>,
-    /// SHA-256 of stored bytes.
-    #[serde(default)]
-    #[schemars(with = "Option<String>")]
-    artifact: Option<ArtifactId>,
-    /// Path in the run's workspace.
-    #[serde(default)]
-    workspace: Option<RelPath>,
+fn inline() -> String {
+    INLINE.to_owned()
 }
 
-/// How it went.
-#[derive(Debug, Serialize, JsonSchema)]
-#[schemars(inline)]
-pub struct PythonOutput {
-    /// Exit status; 124 where the time was over.
-    return_code: i32,
-    stdout: String,
-    stderr: String,
-    /// stdout or stderr was cut.
-    truncated: bool,
-    /// What the program assigned to `result`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    result: Option<Value>,
-    /// Files left in /out.
-    produced_files: Vec<Produced>,
-    /// The limit that struck: time, memory, stack, disk, output.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    limit: Option<String>,
-    metrics: Metrics,
-    sandbox: Layers,
-}
-
-#[derive(Debug, Serialize, JsonSchema)]
-#[schemars(inline)]
-struct Produced {
-    path: String,
-    #[schemars(with = "String")]
-    sha256: Digest,
-    size: u64,
-    mode: u32,
-    /// For artifact.read.
-    #[schemars(with = "String")]
-    artifact: ArtifactId,
-}
-
-#[derive(Debug, Serialize, JsonSchema)]
-#[schemars(inline)]
-struct Metrics {
-    wall_ms: f64,
-    start_ms: f64,
-    cpu_ms: f64,
-    peak_memory_bytes: u64,
-    tool_calls: u32,
-}
-
-#[derive(Debug, Serialize, JsonSchema)]
-#[schemars(inline)]
-struct Layers {
-    runtime: &'static str,
-    layers: Vec<&'static str>,
-}
-
-fn thirty() -> u32 {
+fn timeout_sec() -> u32 {
     30
 }
 
-fn quarter() -> u32 {
+fn memory_mb() -> u32 {
     256
+}
+
+/// The sandbox's kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(inline)]
+pub enum Runtime {
+    /// CPython in WebAssembly.
+    Wasm,
+}
+
+/// The answer.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct Output {
+    /// Exit status; 124 out of time, 134 ended by the sandbox.
+    pub return_code: i32,
+    /// Standard output.
+    pub stdout: String,
+    /// Standard error.
+    pub stderr: String,
+    /// Part of stdout was left out.
+    pub stdout_truncated: bool,
+    /// Part of stderr was left out.
+    pub stderr_truncated: bool,
+    /// What the program left in the variable `result`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub result: Option<serde_json::Value>,
+    /// Files left in /out.
+    pub produced_files: Vec<ProducedFile>,
+    /// The limit that struck: time, memory, stack, disk or output.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit: Option<&'static str>,
+    /// What it used.
+    pub metrics: Metrics,
+    /// What stood between it and the machine.
+    pub sandbox: Layers,
+}
+
+/// A file left in /out.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[schemars(inline)]
+pub struct ProducedFile {
+    /// Relative to /out.
+    pub path: String,
+    /// Of its bytes.
+    pub sha256: String,
+    /// Bytes.
+    pub size: u64,
+    /// Octal permission bits.
+    pub mode: String,
+    /// For `artifact.read`.
+    pub artifact: String,
+}
+
+/// What a program used.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[schemars(inline)]
+pub struct Metrics {
+    /// Start to end.
+    pub wall_ms: f64,
+    /// The sandbox's own start.
+    pub start_ms: f64,
+    /// Processor time.
+    pub cpu_ms: f64,
+    /// Most memory at once.
+    pub peak_memory_bytes: u64,
+}
+
+/// The runtime and its layers.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[schemars(inline)]
+pub struct Layers {
+    /// Kind.
+    pub runtime: Runtime,
+    /// Layers.
+    pub layers: Vec<&'static str>,
+}
+
+impl Input {
+    fn entry(&self) -> Result<Entry, Fault> {
+        let bad = |message: String| Err(Fault::new(ErrorCode::InvalidInput, message));
+        match (&self.code, self.entrypoint.as_str()) {
+            (Some(code), INLINE) => Ok(Entry::Code(code.clone())),
+            (None, INLINE) => bad("entrypoint `inline` needs `code`".to_owned()),
+            (Some(_), path) => bad(format!("`code` goes with entrypoint `inline`, not with the file `{path}`")),
+            (None, path) if self.files.iter().any(|file| file.path == path) => Ok(Entry::File(path.to_owned())),
+            (None, path) => bad(format!("entrypoint `{path}` is not among `files`")),
+        }
+    }
+
+    /// What is asked for, never more than the call's own limits.
+    fn limits(&self, context: &CallContext) -> SandboxLimits {
+        let wall = Millis(u64::from(self.timeout_sec.max(1)) * 1000).min(context.limits.wall);
+        let memory = Bytes(u64::from(self.memory_mb.max(64)) << 20);
+        super::guest_limits(wall, memory, context.limits.output)
+    }
 }
 
 #[async_trait]
 impl Tool for PythonRun {
-    type Input = PythonInput;
-    type Output = PythonOutput;
+    type Input = Input;
+    type Output = Output;
 
-    async fn prepare(&self, input: &PythonInput, _context: &CallContext) -> Result<Preparation, Fault> {
-        entry(input)?;
-        if let Some((one, other)) = twins(input.files.iter().map(|file| &file.path)) {
-            return Err(Fault::new(ErrorCode::PathRefused, format!("`{one}` and `{other}` are the same file on some systems"))
-                .hint("give each file a path of its own"));
-        }
-        Ok(Preparation::of(Effects::only(Effect::Pure)))
+    async fn prepare(&self, input: &Input, _context: &CallContext) -> Result<Preparation, Fault> {
+        input.entry()?;
+        guest_files::check(&input.files)?;
+        let effect = if guest_files::from_workspace(&input.files) { Effect::Read } else { Effect::Pure };
+        Ok(Preparation::of(Effects::only(effect)))
     }
 
-    async fn execute(&self, input: &PythonInput, context: &CallContext) -> Result<PythonOutput, Fault> {
-        let mut spec = SandboxSpec::new(entry(input)?);
-        spec.args.clone_from(&input.args);
-        spec.stdin = input.stdin.clone().unwrap_or_default().into_bytes();
-        spec.files = self.files(&input.files, context).await?;
-        spec.limits = SandboxLimits {
-            wall: Millis(u64::from(input.timeout_sec) * 1_000),
-            memory: Bytes(u64::from(input.memory_mb) << 20),
-            ..SandboxLimits::default()
+    async fn execute(&self, input: &Input, context: &CallContext) -> Result<Output, Fault> {
+        let spec = SandboxSpec {
+            entry: input.entry()?,
+            args: input.args.clone(),
+            stdin: input.stdin.clone().unwrap_or_default().into_bytes(),
+            input: None,
+            files: guest_files::load(&input.files, &*self.artifacts, &context.workspace).await?,
+            limits: input.limits(context),
         };
         let outcome = self.sandbox.run(spec, context.cancel.clone(), context.progress.clone()).await?;
         self.answer(outcome).await
     }
 }
 
-/// What the arguments say is to be run.
-fn entry(input: &PythonInput) -> Result<Entry, Fault> {
-    let inline = input.entrypoint == "inline";
-    match &input.code {
-        Some(code) if inline => Ok(Entry::Code(code.clone())),
-        None if !inline && input.files.iter().any(|file| file.path.as_str() == input.entrypoint) => {
-            Ok(Entry::File(input.entrypoint.clone()))
-        }
-        Some(_) => Err(Fault::new(ErrorCode::InvalidInput, "`code` goes with `entrypoint: \"inline\"` only")),
-        None if inline => Err(Fault::new(ErrorCode::InvalidInput, "`entrypoint: \"inline\"` needs `code`")),
-        None => Err(Fault::new(ErrorCode::InvalidInput, format!("`entrypoint` `{}` is not among `files`", input.entrypoint))
-            .hint("give the file with its path in `files`, or use \"inline\" and `code`")),
-    }
-}
-
 impl PythonRun {
-    async fn files(&self, files: &[InputFile], context: &CallContext) -> Result<Vec<GuestFile>, Fault> {
-        let mut left = MOST_BYTES;
-        let mut ready = Vec::with_capacity(files.len());
-        for file in files {
-            let bytes = self.bytes(file, left, context).await?;
-            left = left.checked_sub(bytes.len() as u64).ok_or_else(too_many)?;
-            ready.push(GuestFile { path: file.path.as_str().to_owned(), bytes: bytes.into() });
-        }
-        Ok(ready)
-    }
-
-    async fn bytes(&self, file: &InputFile, most: u64, context: &CallContext) -> Result<Vec<u8>, Fault> {
-        match (&file.content, &file.content_base64, &file.artifact, &file.workspace) {
-            (Some(text), None, None, None) => Ok(text.clone().into_bytes()),
-            (None, Some(text), None, None) => base64::engine::general_purpose::STANDARD.decode(text).map_err(|error| {
-                Fault::new(ErrorCode::InvalidInput, format!("`content_base64` of `{}` is not base64: {error}", file.path))
-            }),
-            (None, None, Some(id), None) => {
-                let (bytes, size) = self.artifacts.read(id, 0, most).await?;
-                if bytes.len() as u64 == size { Ok(bytes) } else { Err(too_many()) }
-            }
-            (None, None, None, Some(path)) => {
-                let (folder, path) = (context.workspace.clone(), path.clone());
-                blocking(move || folder.read(&path, Bytes(most))).await
-            }
-            _ => Err(Fault::new(
-                ErrorCode::InvalidInput,
-                format!("`{}` needs exactly one of `content`, `content_base64`, `artifact`, `workspace`", file.path),
-            )),
-        }
-    }
-
-    async fn answer(&self, outcome: SandboxOutcome) -> Result<PythonOutput, Fault> {
+    async fn answer(&self, outcome: SandboxOutcome) -> Result<Output, Fault> {
         let mut produced_files = Vec::with_capacity(outcome.files.len());
         for file in outcome.files {
-            let size = file.bytes.len() as u64;
-            let stored = self.artifacts.put(file.bytes, "application/octet-stream").await?;
-            produced_files.push(Produced {
+            let stored = self.artifacts.put(file.bytes, media_type(&file.path)).await?;
+            produced_files.push(ProducedFile {
                 path: file.path,
-                sha256: *stored.artifact.digest(),
-                size,
-                mode: file.mode,
-                artifact: stored.artifact,
+                sha256: stored.artifact.to_string(),
+                size: stored.size,
+                mode: format!("{:04o}", file.mode),
+                artifact: stored.artifact.to_string(),
             });
         }
-        let millis = |span: std::time::Duration| (span.as_secs_f64() * 1e6).round() / 1e3;
-        Ok(PythonOutput {
+        let used = outcome.metrics;
+        Ok(Output {
             return_code: outcome.return_code,
             stdout: outcome.stdout.text(),
             stderr: outcome.stderr.text(),
-            truncated: outcome.stdout.truncated || outcome.stderr.truncated,
+            stdout_truncated: outcome.stdout.truncated,
+            stderr_truncated: outcome.stderr.truncated,
             result: outcome.result,
             produced_files,
-            limit: outcome.limit.map(|limit| limit.as_str().to_owned()),
+            limit: outcome.limit.map(|limit| limit.as_str()),
             metrics: Metrics {
-                wall_ms: millis(outcome.metrics.wall),
-                start_ms: millis(outcome.metrics.start),
-                cpu_ms: millis(outcome.metrics.cpu),
-                peak_memory_bytes: outcome.metrics.peak_memory,
-                tool_calls: 0,
+                wall_ms: super::millis(used.wall),
+                start_ms: super::millis(used.start),
+                cpu_ms: super::millis(used.cpu),
+                peak_memory_bytes: used.peak_memory,
             },
-            sandbox: Layers { runtime: "wasm", layers: outcome.layers.to_vec() },
+            sandbox: Layers { runtime: Runtime::Wasm, layers: outcome.layers.to_vec() },
         })
     }
 }
 
-fn too_many() -> Fault {
-    Fault::new(ErrorCode::LimitExceeded, format!("the files have more than {MOST_BYTES} bytes together"))
-        .hint("give fewer or smaller files")
+fn media_type(path: &str) -> &'static str {
+    match path.rsplit_once('.').map(|(_, ending)| ending.to_ascii_lowercase()).as_deref() {
+        Some("txt" | "log" | "py" | "rs" | "toml" | "yaml" | "yml") => "text/plain",
+        Some("md") => "text/markdown",
+        Some("csv") => "text/csv",
+        Some("html") => "text/html",
+        Some("json") => "application/json",
+        Some("xml") => "application/xml",
+        Some("svg") => "image/svg+xml",
+        Some("png") => "image/png",
+        Some("pdf") => "application/pdf",
+        Some("zip") => "application/zip",
+        _ => "application/octet-stream",
+    }
 }
+
+#[cfg(test)]
+mod tests;

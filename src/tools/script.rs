@@ -1,7 +1,7 @@
-//! A tool that is a Python script beside its manifest: the input goes in as JSON, one JSON value comes out.
+//! A tool written in Python: a manifest with a script beside it. The script reads its input as JSON from standard input, or under the name
+//! `toolgate_input`, and answers with JSON: in the variable `result`, or on standard output.
 //!
-//! INVARIANT: pure. The script runs in the sandbox with nothing but its input; what it prints is checked against the manifest's output
-//! schema like any other tool's answer.
+//! INVARIANT: a script runs in the sandbox with nothing but its input, so its effect is pure whatever it does.
 
 use std::sync::Arc;
 
@@ -9,43 +9,43 @@ use async_trait::async_trait;
 use serde_json::Value;
 
 use crate::call::{ParsedArgs, Preparation, RawOutput};
-use crate::domain::{Effect, Effects, ErrorCode, Fault};
-use crate::sandbox::{Entry, Sandbox, SandboxLimits, SandboxSpec};
+use crate::domain::{Bytes, Effect, Effects, ErrorCode, Fault};
+use crate::sandbox::{Entry, GuestFile, LimitHit, Sandbox, SandboxOutcome, SandboxSpec};
 
 use super::{CallContext, Handler};
 
-/// Characters of the script's standard error that a fault repeats.
-const MOST_SAID: usize = 2_000;
+/// Memory of a script.
+const MEMORY: Bytes = Bytes(256 << 20);
 
-/// One such tool.
+/// How much of a failed script's standard error is told.
+const TOLD: usize = 2_000;
+
+/// The script and the schemas of its manifest.
 pub struct Script {
-    code: String,
-    input: Value,
-    output: Value,
-    sandbox: Arc<dyn Sandbox>,
-}
-
-impl Script {
-    /// `code` is the script's text; the schemas are the manifest's.
-    #[must_use]
-    pub fn new(code: String, input: Value, output: Value, sandbox: Arc<dyn Sandbox>) -> Self {
-        Self { code, input, output, sandbox }
-    }
+    /// The script's file name, as its tracebacks show it.
+    pub name: String,
+    /// Its text.
+    pub source: Arc<str>,
+    /// JSON Schema of the arguments.
+    pub input_schema: Value,
+    /// JSON Schema of the answer.
+    pub output_schema: Value,
+    /// Where it runs.
+    pub sandbox: Arc<dyn Sandbox>,
 }
 
 #[async_trait]
 impl Handler for Script {
     fn input_schema(&self) -> Value {
-        self.input.clone()
+        self.input_schema.clone()
     }
 
     fn output_schema(&self) -> Value {
-        self.output.clone()
+        self.output_schema.clone()
     }
 
     fn parse(&self, arguments: Value) -> Result<ParsedArgs, Fault> {
-        let typed = arguments.clone();
-        Ok(ParsedArgs::new(arguments, typed))
+        Ok(ParsedArgs::new(arguments.clone(), arguments))
     }
 
     async fn prepare(&self, _arguments: &ParsedArgs, _context: &CallContext) -> Result<Preparation, Fault> {
@@ -53,22 +53,47 @@ impl Handler for Script {
     }
 
     async fn execute(&self, arguments: &ParsedArgs, context: &CallContext) -> Result<RawOutput, Fault> {
-        let mut spec = SandboxSpec::new(Entry::Code(self.code.clone()));
-        spec.stdin = arguments.value().to_string().into_bytes();
-        spec.input = Some(arguments.typed::<Value>()?.clone());
-        spec.limits = SandboxLimits { wall: context.limits.wall, stdout: context.limits.output, ..SandboxLimits::default() };
+        let input: &Value = arguments.typed()?;
+        let mut limits = super::guest_limits(context.limits.wall, MEMORY, context.limits.output);
+        // The answer is the output itself, so it may be as large.
+        limits.stdout = context.limits.output;
+        limits.result = context.limits.output;
+        let spec = SandboxSpec {
+            stdin: input.to_string().into_bytes(),
+            input: Some(input.clone()),
+            files: vec![GuestFile { path: self.name.clone(), bytes: self.source.as_bytes().into() }],
+            limits,
+            ..SandboxSpec::new(Entry::File(self.name.clone()))
+        };
         let outcome = self.sandbox.run(spec, context.cancel.clone(), context.progress.clone()).await?;
-        if outcome.return_code != 0 {
-            let said: String = outcome.stderr.text().chars().take(MOST_SAID).collect();
-            return Err(Fault::new(ErrorCode::ScriptFailed, format!("the tool's script ended with {}: {said}", outcome.return_code))
-                .hint("this is the tool's mistake; tell its author"));
-        }
-        match outcome.result {
-            Some(result) => Ok(RawOutput(result)),
-            None => serde_json::from_slice(&outcome.stdout.bytes).map(RawOutput).map_err(|error| {
-                Fault::new(ErrorCode::ScriptFailed, format!("the tool's script printed no JSON value: {error}"))
-                    .hint("it must print one JSON value, or assign it to `result`")
-            }),
-        }
+        self.answer(outcome).map(RawOutput)
     }
 }
+
+impl Script {
+    fn answer(&self, outcome: SandboxOutcome) -> Result<Value, Fault> {
+        let name = &self.name;
+        if outcome.return_code != 0 {
+            let said = outcome.stderr.text();
+            let told: String = said.chars().skip(said.chars().count().saturating_sub(TOLD)).collect();
+            let fault = |code, why: &str| Err(Fault::new(code, format!("the script `{name}` {why}: {}", told.trim())));
+            return match outcome.limit {
+                Some(LimitHit::Time) => fault(ErrorCode::Timeout, "ran out of time"),
+                Some(LimitHit::Memory | LimitHit::Stack | LimitHit::Disk) => fault(ErrorCode::LimitExceeded, "used more than it may"),
+                Some(LimitHit::Output) | None => fault(ErrorCode::InvalidOutput, "failed"),
+            };
+        }
+        if let Some(result) = outcome.result {
+            return Ok(result);
+        }
+        if outcome.stdout.truncated {
+            return Err(Fault::new(ErrorCode::LimitExceeded, format!("the script `{name}` wrote more than its manifest's output limit")));
+        }
+        serde_json::from_slice(&outcome.stdout.bytes).map_err(|error| {
+            Fault::new(ErrorCode::InvalidOutput, format!("the script `{name}` left neither `result` nor JSON on standard output: {error}"))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,89 +1,107 @@
-//! A command as argv, and what of the sandboxed interpreter it asks for.
-
-use schemars::JsonSchema;
-use serde::Deserialize;
+//! Commands: from what was written to what the sandbox runs.
 
 use crate::domain::{ErrorCode, Fault};
 use crate::sandbox::Entry;
 
-// Argv, or text that is split into argv as a POSIX shell splits words, without any expansion; no doc, as it would stand in the schema.
-#[expect(missing_docs, reason = "a doc would stand in the tool's schema, whose field says it already")]
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
-#[serde(untagged)]
-#[schemars(inline)]
-pub enum CommandLine {
-    Argv(#[schemars(length(min = 1, max = 256))] Vec<String>),
-    Text(#[schemars(length(min = 1, max = 8192))] String),
+use super::Command;
+
+/// Options of the interpreter that change nothing in the sandbox: it has no user site, no environment and no compiled files.
+const WITHOUT_EFFECT: &[&str] = &["-B", "-E", "-I", "-P", "-s", "-u"];
+
+/// A command that can be run.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Invocation {
+    /// As it is told in the answer.
+    pub(super) argv: Vec<String>,
+    /// What is run.
+    pub(super) entry: Entry,
+    /// Its arguments.
+    pub(super) args: Vec<String>,
 }
 
-impl CommandLine {
-    /// The words.
+impl Invocation {
+    /// Reads a command.
     ///
     /// # Errors
-    /// `INVALID_INPUT` for text with an open quote, or without a word.
-    pub(super) fn argv(&self) -> Result<Vec<String>, Fault> {
-        let argv = match self {
-            Self::Argv(argv) => argv.clone(),
-            Self::Text(text) => shlex::split(text)
-                .ok_or_else(|| Fault::new(ErrorCode::InvalidInput, format!("the command `{text}` has an open quote or a last `\\`")))?,
+    /// `INVALID_INPUT` for a text that cannot be split and a use of the interpreter that is not known; `SANDBOX_UNAVAILABLE` for another
+    /// program.
+    pub(super) fn read(command: &Command) -> Result<Self, Fault> {
+        let argv = match command {
+            Command::Argv(argv) => argv.clone(),
+            Command::Line(line) => shlex::split(line)
+                .ok_or_else(|| Fault::new(ErrorCode::InvalidInput, format!("the command `{line}` has a quote that does not end")))?,
         };
-        if argv.is_empty() {
-            return Err(Fault::new(ErrorCode::InvalidInput, "a command needs a program"));
+        let mut words = argv.iter().map(String::as_str);
+        match words.next() {
+            Some("python" | "python3") => {}
+            Some(program) => return Err(other_program(program)),
+            None => return Err(Fault::new(ErrorCode::InvalidInput, "a command is empty")),
         }
-        Ok(argv)
+        let entry = loop {
+            match words.next() {
+                Some(option) if WITHOUT_EFFECT.contains(&option) => {}
+                Some("-m") => break words.next().map(|name| Entry::Module(name.to_owned())),
+                Some("-c") => break words.next().map(|code| Entry::Code(code.to_owned())),
+                Some(option) if option.starts_with('-') => {
+                    return Err(Fault::new(ErrorCode::InvalidInput, format!("the interpreter's option `{option}` is not offered"))
+                        .hint("use `python -m MODULE`, `python FILE` or `python -c CODE`"));
+                }
+                file => break file.map(|path| Entry::File(path.to_owned())),
+            }
+        };
+        let entry = entry.ok_or_else(|| {
+            Fault::new(ErrorCode::InvalidInput, "`python` needs something to run")
+                .hint("use `python -m MODULE`, `python FILE` or `python -c CODE`")
+        })?;
+        let args = words.map(str::to_owned).collect();
+        Ok(Self { argv, entry, args })
     }
 }
 
-/// What an argv asks of the interpreter, and the program's own arguments.
-///
-/// # Errors
-/// `SANDBOX_UNAVAILABLE` for another program than Python, `INVALID_INPUT` for an option of the interpreter that is not offered.
-pub(super) fn entry(argv: &[String]) -> Result<(Entry, Vec<String>), Fault> {
-    let words: Vec<&str> = argv.iter().map(String::as_str).collect();
-    let rest = |from: usize| argv.iter().skip(from).cloned().collect::<Vec<_>>();
-    match words.as_slice() {
-        ["python" | "python3", "-m", module, ..] => Ok((Entry::Module((*module).to_owned()), rest(3))),
-        ["python" | "python3", "-c", code, ..] => Ok((Entry::Code((*code).to_owned()), rest(3))),
-        ["python" | "python3", option, ..] if option.starts_with('-') => {
-            Err(Fault::new(ErrorCode::InvalidInput, format!("the interpreter's option `{option}` is not offered"))
-                .hint("use `python -m MODULE`, `python FILE` or `python -c CODE`"))
-        }
-        ["python" | "python3", file, ..] => Ok((Entry::File((*file).to_owned()), rest(2))),
-        ["python" | "python3"] => Err(Fault::new(ErrorCode::InvalidInput, "`python` needs something to run")
-            .hint("use `python -m MODULE`, `python FILE` or `python -c CODE`")),
-        [program, ..] => {
-            Err(Fault::new(ErrorCode::SandboxUnavailable, format!("`{program}` is a native program, and the process sandbox is not there"))
-                .hint("only `python …` runs here, in the wasm sandbox; `python -m unittest` runs tests"))
-        }
-        [] => Err(Fault::new(ErrorCode::InvalidInput, "a command needs a program")),
-    }
+fn other_program(program: &str) -> Fault {
+    let shown: String = program.chars().take(80).collect();
+    Fault::new(ErrorCode::SandboxUnavailable, format!("the program `{shown}` needs the process sandbox, which this version does not have"))
+        .hint("the wasm sandbox runs `python`; for example `python -m unittest discover -s tests -v`")
+        .details(serde_json::json!({ "missing": "process", "program": shown }))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn of(text: &str) -> Result<(Entry, Vec<String>), ErrorCode> {
-        CommandLine::Text(text.into()).argv().and_then(|argv| entry(&argv)).map_err(|fault| fault.code)
+    fn read(line: &str) -> Result<Invocation, Fault> {
+        Invocation::read(&Command::Line(line.to_owned()))
     }
 
     #[test]
-    fn only_the_interpreter_is_there() {
-        assert_eq!(
-            of("python -m unittest discover -s 'my tests'").unwrap(),
-            (Entry::Module("unittest".into()), vec!["discover".into(), "-s".into(), "my tests".into()])
-        );
-        assert_eq!(of("python3 a.py x").unwrap(), (Entry::File("a.py".into()), vec!["x".into()]));
-        assert_eq!(of("ruff check"), Err(ErrorCode::SandboxUnavailable));
-        assert_eq!(of("/usr/bin/python -c 1"), Err(ErrorCode::SandboxUnavailable));
-        for bad in ["python", "python -i", "python -X dev a.py", "python 'x", "  "] {
-            assert_eq!(of(bad), Err(ErrorCode::InvalidInput), "{bad}");
+    fn the_three_uses_of_the_interpreter() {
+        let module = read("python3 -B -m unittest discover -s 'my tests' -v").unwrap();
+        assert_eq!(module.entry, Entry::Module("unittest".into()));
+        assert_eq!(module.args, ["discover", "-s", "my tests", "-v"]);
+        let code = read("python -c 'print(1); import x' a").unwrap();
+        assert_eq!((code.entry, code.args), (Entry::Code("print(1); import x".into()), vec!["a".to_owned()]));
+        assert_eq!(read("python app.py -m x").unwrap().entry, Entry::File("app.py".into()));
+    }
+
+    #[test]
+    fn nothing_is_ever_a_shell() {
+        let invocation = read("python -m unittest ; rm -rf / && echo $HOME `id`").unwrap();
+        assert_eq!(invocation.args, [";", "rm", "-rf", "/", "&&", "echo", "$HOME", "`id`"]);
+    }
+
+    #[test]
+    fn other_programs_and_uses_are_refused() {
+        for (line, code) in [
+            ("ruff check .", ErrorCode::SandboxUnavailable),
+            ("/usr/bin/python3 -m unittest", ErrorCode::SandboxUnavailable),
+            ("sh -c 'python x'", ErrorCode::SandboxUnavailable),
+            ("python", ErrorCode::InvalidInput),
+            ("python -m", ErrorCode::InvalidInput),
+            ("python -i", ErrorCode::InvalidInput),
+            ("python 'x", ErrorCode::InvalidInput),
+            ("", ErrorCode::InvalidInput),
+        ] {
+            assert_eq!(read(line).unwrap_err().code, code, "{line}");
         }
-    }
-
-    #[test]
-    fn nothing_is_expanded() {
-        let (_, args) = of("python a.py $HOME `id` $(id) *.py ; rm -rf / && true").unwrap();
-        assert_eq!(args, ["$HOME", "`id`", "$(id)", "*.py", ";", "rm", "-rf", "/", "&&", "true"]);
     }
 }
