@@ -8,6 +8,8 @@ pub(crate) mod guest_files;
 pub mod handler;
 pub mod python;
 pub mod script;
+#[cfg(test)]
+pub(crate) mod testing;
 
 pub use handler::{CallContext, Handler, Tool, handler};
 

@@ -49,7 +49,7 @@ pub(super) fn prepare(cache: &Path) -> Result<Ready, Fault> {
     Ok(Ready { engine, component, library: library()?, ticker })
 }
 
-fn config() -> Config {
+pub(super) fn config() -> Config {
     let mut pool = PoolingAllocationConfig::new();
     let guests = u32::try_from(MOST_GUESTS).unwrap_or(u32::MAX);
     pool.total_component_instances(guests)
@@ -105,7 +105,7 @@ fn component(engine: &Engine, cache: &Path) -> Result<Component, Fault> {
 }
 
 /// Names what compiled code was made for: this engine's version and settings, this machine's processor, this component.
-fn key(engine: &Engine) -> String {
+pub(super) fn key(engine: &Engine) -> String {
     struct Sha(Sha256);
     impl Hasher for Sha {
         fn write(&mut self, bytes: &[u8]) {

@@ -26,7 +26,7 @@ mod pipes;
 mod ticker;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use engine::Ready;
 

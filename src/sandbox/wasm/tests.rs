@@ -24,13 +24,14 @@ fn options(cache: std::path::PathBuf) -> WasmOptions {
 }
 
 /// One for all tests; its compiled code is kept between runs of the tests.
-fn sandbox() -> &'static WasmSandbox {
-    static SANDBOX: OnceLock<WasmSandbox> = OnceLock::new();
-    SANDBOX.get_or_init(|| WasmSandbox::new(options(std::env::temp_dir().join("toolgate-tests-native"))).unwrap())
+pub(crate) fn shared() -> Arc<WasmSandbox> {
+    static SANDBOX: OnceLock<Arc<WasmSandbox>> = OnceLock::new();
+    let make = || Arc::new(WasmSandbox::new(options(std::env::temp_dir().join("toolgate-tests-native"))).unwrap());
+    SANDBOX.get_or_init(make).clone()
 }
 
 async fn run(spec: SandboxSpec) -> Result<SandboxOutcome, Fault> {
-    sandbox().run(spec, CancellationToken::new(), Arc::new(NoProgress)).await
+    shared().run(spec, CancellationToken::new(), Arc::new(NoProgress)).await
 }
 
 fn code(text: &str) -> SandboxSpec {
@@ -144,6 +145,10 @@ Path('a/x').write_text('hello')
 with open('a/x', 'r+') as f:
     f.seek(2); f.write('LL'); f.seek(0, 2); f.write('!'); f.truncate(5); f.seek(0); assert f.read() == 'heLLo'
 with open('a/x', 'a') as f: f.write('+')
+with open('w', 'w+b') as f:
+    f.write(b'0123'); f.flush(); f.seek(1); f.write(b'A'); f.flush(); f.seek(0, 2); f.write(b'4'); f.flush()
+    f.seek(2); assert f.read(1) == b'2'; f.write(b'B'); f.seek(0); assert f.read() == b'0A2B4'
+with open('w', 'r+b', 0) as f: f.write(b'a'); f.read(1); f.write(b'b'); f.seek(-1, 2); f.write(b'c'); f.seek(0); assert f.read() == b'aAbBc'
 os.rename('a/x', 'a/b/y'); os.replace('a/b/y', 'a/y')
 assert sorted(os.listdir('a')) == ['b', 'y'] and not Path('a/x').exists()
 for bad in (lambda: os.rmdir('a'), lambda: os.rename('a', 'a/b/c'), lambda: open('a/b'), lambda: os.mkdir('a'), lambda: open('a/y/z', 'w'),
@@ -299,7 +304,7 @@ async fn a_cancel_ends_a_busy_guest_and_a_sleeping_one() {
     for program in ["while True: pass", "import time; time.sleep(600)"] {
         let cancel = CancellationToken::new();
         let (token, spec) = (cancel.clone(), code(program));
-        let task = tokio::spawn(async move { sandbox().run(spec, token, Arc::new(NoProgress)).await });
+        let task = tokio::spawn(async move { shared().run(spec, token, Arc::new(NoProgress)).await });
         tokio::time::sleep(Duration::from_millis(100)).await;
         cancel.cancel();
         let begun = Instant::now();
@@ -307,7 +312,7 @@ async fn a_cancel_ends_a_busy_guest_and_a_sleeping_one() {
         assert!(begun.elapsed() < Duration::from_secs(2));
         // Its slot is free again at once: nothing is left of it.
         tokio::time::timeout(Duration::from_secs(10), async {
-            while sandbox().slots.available_permits() == 0 {
+            while shared().slots.available_permits() == 0 {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         })
@@ -433,7 +438,32 @@ async fn a_call_that_is_cancelled_before_the_runtime_is_ready_ends_at_once() {
 }
 
 #[tokio::test]
-async fn explore() {
-    let o = python(&std::fs::read_to_string("/tmp/w/sb/t.py").unwrap()).await;
-    println!("{}{}", o.stdout.text(), o.stderr.text());
+async fn compiled_code_is_kept_privately_and_never_trusted_blindly() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = tempfile::tempdir().unwrap();
+    let cache = folder.path().join("native");
+    let shared = std::env::temp_dir().join("toolgate-tests-native");
+    python("").await;
+    std::fs::create_dir(&cache).unwrap();
+    std::fs::set_permissions(&cache, std::fs::Permissions::from_mode(0o777)).unwrap();
+    for entry in std::fs::read_dir(shared).unwrap().map(Result::unwrap) {
+        std::fs::copy(entry.path(), cache.join(entry.file_name())).unwrap();
+    }
+    // One byte of the code is changed: it must not be run, but compiled anew.
+    for entry in std::fs::read_dir(&cache).unwrap().map(Result::unwrap) {
+        let mut bytes = std::fs::read(entry.path()).unwrap();
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        std::fs::write(entry.path(), bytes).unwrap();
+    }
+    let engine = wasmtime::Engine::new(&super::engine::config()).unwrap();
+    let found = super::cache::Cache::open(&cache).unwrap();
+    assert!(found.find(&engine, &super::engine::key(&engine)).is_none());
+    assert_eq!(std::fs::metadata(&cache).unwrap().permissions().mode() & 0o777, 0o700);
+
+    found.store("python-test", b"not code").unwrap();
+    assert!(found.find(&engine, "python-test").is_none(), "a right digest does not make it this engine's code");
+    std::fs::create_dir(folder.path().join("real")).unwrap();
+    std::os::unix::fs::symlink(folder.path().join("real"), folder.path().join("link")).unwrap();
+    assert!(super::cache::Cache::open(&folder.path().join("link")).is_err());
 }

@@ -1,0 +1,116 @@
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::PythonRun;
+use crate::call::Artifacts as _;
+use crate::domain::{ArtifactId, Effect, ErrorCode, Fault};
+use crate::sandbox::wasm;
+use crate::tools::testing::{MemArtifacts, call, context};
+use crate::tools::{Handler, handler};
+
+fn tool() -> (Arc<dyn Handler>, Arc<MemArtifacts>) {
+    let artifacts = Arc::new(MemArtifacts::default());
+    (handler(PythonRun { sandbox: wasm::tests::shared(), artifacts: artifacts.clone() }), artifacts)
+}
+
+async fn run(arguments: Value) -> Result<Value, Fault> {
+    let folder = tempfile::tempdir().unwrap();
+    call(&*tool().0, arguments, &context(folder.path())).await
+}
+
+#[tokio::test]
+async fn a_program_its_arguments_and_its_input() {
+    let output = run(json!({"code": "import sys\nprint(sys.argv[1:], input())\nresult = 6 * 7", "args": ["a"], "stdin": "line\n"})).await.unwrap();
+    assert_eq!(output["stdout"], "['a'] line\n");
+    assert_eq!((&output["return_code"], &output["result"]), (&json!(0), &json!(42)));
+    assert_eq!(output["sandbox"]["runtime"], "wasm");
+    assert_eq!(output["produced_files"], json!([]));
+    assert!(output["metrics"]["wall_ms"].as_f64().unwrap() > 0.0);
+    assert!(output.get("limit").is_none());
+}
+
+#[tokio::test]
+async fn files_from_every_source_and_files_out() {
+    let (tool, artifacts) = tool();
+    let stored = artifacts.put(b"from artifact".to_vec(), "text/plain").await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let program = "import sys\nfor name in ('a/t', 'b', 'c'): print(open(name).read())\nopen('/out/r.csv', 'w').write('x,y')";
+    let arguments = json!({
+        "entrypoint": "main.py",
+        "files": [
+            {"path": "main.py", "content": program},
+            {"path": "a/t", "content": "from text"},
+            {"path": "b", "content_base64": "ZnJvbSBiYXNlNjQ="},
+            {"path": "c", "artifact": stored.artifact.to_string()},
+        ],
+    });
+    let output = call(&*tool, arguments, &context(folder.path())).await.unwrap();
+    assert_eq!(output["stdout"], "from text\nfrom base64\nfrom artifact\n", "{output}");
+    let id = ArtifactId::of(b"x,y");
+    assert_eq!(
+        output["produced_files"],
+        json!([{"path": "r.csv", "sha256": id.to_string(), "size": 3, "mode": "0644", "artifact": id.to_string()}])
+    );
+    assert_eq!(artifacts.0.lock().unwrap()[&id], b"x,y");
+}
+
+#[tokio::test]
+async fn a_limit_is_named_and_what_came_before_it_is_kept() {
+    let output = run(json!({"code": "print('begun')\nopen('/out/part', 'w').write('1')\nwhile True: pass", "timeout_sec": 1})).await.unwrap();
+    assert_eq!((&output["limit"], &output["return_code"], &output["stdout"]), (&json!("time"), &json!(124), &json!("begun\n")));
+    assert_eq!(output["produced_files"][0]["path"], "part");
+    let output = run(json!({"code": "x = 'a' * (1 << 28)", "memory_mb": 64})).await.unwrap();
+    assert_eq!(output["limit"], "memory");
+}
+
+#[tokio::test]
+async fn arguments_that_do_not_fit_are_refused_before_anything_runs() {
+    let file = |path: &str| json!({"path": path, "content": ""});
+    for (arguments, code) in [
+        (json!({}), ErrorCode::InvalidInput),
+        (json!({"code": "", "entrypoint": "x.py"}), ErrorCode::InvalidInput),
+        (json!({"entrypoint": "x.py"}), ErrorCode::InvalidInput),
+        (json!({"code": "", "allow_network": true}), ErrorCode::InvalidInput),
+        (json!({"code": "", "runtime": "process"}), ErrorCode::InvalidInput),
+        (json!({"code": "", "requirements": ["x==1"]}), ErrorCode::InvalidInput),
+        (json!({"code": "", "timeout_sec": 0}), ErrorCode::InvalidInput),
+        (json!({"code": "", "timeout_sec": 100_000}), ErrorCode::InvalidInput),
+        (json!({"code": "", "memory_mb": 100_000}), ErrorCode::InvalidInput),
+        (json!({"code": "", "files": [{"path": "a"}]}), ErrorCode::InvalidInput),
+        (json!({"code": "", "files": [{"path": "a", "content": "", "content_base64": ""}]}), ErrorCode::InvalidInput),
+        (json!({"code": "", "files": [{"path": "a", "content_base64": "%"}]}), ErrorCode::InvalidInput),
+        (json!({"code": "", "files": [{"path": "a", "artifact": "xyz"}]}), ErrorCode::InvalidInput),
+        (json!({"code": "", "files": [{"path": "a", "artifact": "0".repeat(64)}]}), ErrorCode::UnknownArtifact),
+        (json!({"code": "", "files": [file("a"), file("A")]}), ErrorCode::PathRefused),
+        (json!({"code": "", "files": [file("a"), file("a/b")]}), ErrorCode::PathRefused),
+    ] {
+        assert_eq!(run(arguments.clone()).await.map_err(|fault| fault.code), Err(code), "{arguments}");
+    }
+}
+
+#[test]
+fn the_schema_itself_refuses_paths_that_lead_out() {
+    let schema = jsonschema::validator_for(&tool().0.input_schema()).unwrap();
+    let fits = |path: &str| schema.is_valid(&json!({"code": "", "files": [{"path": path, "content": ""}]}));
+    for path in ["a", "a.py", ".env", "..a", "...", "a/b.c/..d", ".a/.b", "é/ü", "a b"] {
+        assert!(fits(path), "{path}");
+    }
+    for path in ["", "/", "/a", "a/", "a//b", ".", "..", "./a", "../a", "a/../b", "a/..", "a/.", "a\\b", "..\\a"] {
+        assert!(!fits(path), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_program_is_pure_unless_it_reads_the_workspace() {
+    let folder = tempfile::tempdir().unwrap();
+    let (tool, _) = tool();
+    for (arguments, effect) in [
+        (json!({"code": ""}), Effect::Pure),
+        (json!({"code": "", "files": [{"path": "a", "workspace": "b/c"}]}), Effect::Read),
+    ] {
+        let arguments = tool.parse(arguments).unwrap();
+        let prepared = tool.prepare(&arguments, &context(folder.path())).await.unwrap();
+        assert_eq!(prepared.effects.iter().collect::<Vec<_>>(), [effect]);
+    }
+}
