@@ -30,7 +30,6 @@ pub(crate) const PATH_PATTERN: &str = r"^[^/\\:]*[^/\\:. ](/[^/\\:]*[^/\\:. ])*$
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(description = "A file to read, with exactly one source.")]
-#[expect(missing_docs, reason = "the names say it, and every word here is read by every model")]
 pub struct FileInput {
     #[schemars(regex(pattern = PATH_PATTERN), length(max = 512))]
     pub path: String,
