@@ -3,7 +3,7 @@
 //! `cargo bench --profile dev --bench path` prints one line a figure. Set `TOOLGATE_BENCH_QUICK=1` for a short run.
 
 #[path = "../tests/it/support/house.rs"]
-#[expect(dead_code, unreachable_pub, reason = "shared with the tests, which use all of it")]
+#[expect(dead_code, clippy::unwrap_used, clippy::panic, reason = "shared with the tests, which use all of it and may fall over")]
 mod house;
 
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -16,6 +16,10 @@ use sqlx::{Connection as _, Executor as _, SqliteConnection};
 use toolgate::store::Durability;
 
 use house::TestHouse;
+
+fn field(value: &Value, name: &str) -> Value {
+    value[name].clone()
+}
 
 type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
 
@@ -184,15 +188,15 @@ impl Server {
                 return Err("the server is gone".into());
             }
             let message: Value = serde_json::from_str(&line)?;
-            if message["id"] == self.id {
-                return Ok(message["result"].clone());
+            if field(&message, "id") == self.id {
+                return Ok(field(&message, "result"));
             }
         }
     }
 
     fn python(&mut self, code: &str) -> Outcome<()> {
         let answer = self.request("tools/call", &json!({"name": "python_run", "arguments": {"entrypoint": "inline", "code": code}}))?;
-        if answer["structuredContent"]["return_code"] == 0 { Ok(()) } else { Err(answer.to_string().into()) }
+        if field(&field(&answer, "structuredContent"), "return_code") == 0 { Ok(()) } else { Err(answer.to_string().into()) }
     }
 
     fn resident_kib(&self) -> Outcome<u64> {

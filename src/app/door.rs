@@ -48,7 +48,7 @@ impl Door for FrontDoor {
 
     async fn check_manifest(&self, _config: &Config, file: &Path) -> Result<ToolView, Fault> {
         let invalid = |problems: Problems| problems.into_fault(ErrorCode::ManifestInvalid);
-        let folder = file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let folder = file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
         let named = file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         if !file.is_file() {
             return Err(Fault::new(ErrorCode::NotFound, format!("no file `{}`", file.display())));

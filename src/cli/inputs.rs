@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use serde_json::{Map, Value};
 
-use crate::config::nearest;
+use crate::domain::nearest;
 use crate::domain::{ErrorCode, Fault, StepId};
 
 use super::output::Console;

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use crate::config::nearest;
 use crate::domain::ErrorCode;
+use crate::domain::nearest;
 use crate::run::RunStatus;
 
 use super::args::Run;

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 use crate::call::{Progress, Reply};
-use crate::config::{Config, nearest};
+use crate::config::Config;
+use crate::domain::nearest;
 use crate::domain::{ErrorCode, Fault};
 
 use super::args::Tools;

@@ -88,7 +88,7 @@ impl Reader<'_> {
                 self.table(&path, inner);
             } else {
                 let problem = Problem::new(self.file.clone(), format!("unknown key `{}`", path.escape_debug())).at(Some(line));
-                let near = super::nearest(&path, KEYS.iter().map(|key| key.path));
+                let near = crate::domain::nearest(&path, KEYS.iter().map(|key| key.path));
                 self.problems.push(match near {
                     Some(near) => problem.hint(format!("did you mean `{near}`?")),
                     None => problem.hint("`toolgate config show` lists the keys there are"),

@@ -8,7 +8,6 @@
 mod ambient;
 mod file;
 mod keys;
-mod nearest;
 mod resolve;
 mod value;
 
@@ -21,7 +20,7 @@ use crate::domain::{Bytes, Millis, Problem, Problems};
 
 pub use ambient::{Ambient, Platform, process_args};
 pub use keys::{KEYS, Key, template};
-pub use nearest::nearest;
+
 pub use resolve::{Location, SettingsFile, locate, resolve};
 pub use value::{LogLevel, Source, Sourced, ToolNames};
 

@@ -7,11 +7,11 @@ use std::ffi::{OsStr, OsString};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
-use crate::domain::{Bytes, Millis, Problem, Problems};
+use crate::domain::{Bytes, Millis, Problem, Problems, nearest};
 
 use super::file::FileValue;
 use super::keys::{self, KEYS, Key};
-use super::{Ambient, Config, FILE_NAME, LogLevel, Options, Source, Sourced, ToolNames, nearest};
+use super::{Ambient, Config, FILE_NAME, LogLevel, Options, Source, Sourced, ToolNames};
 
 pub use super::file::SettingsFile;
 

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::call::{ArtifactRef, Origin, ParsedCall, PreparedCall};
-use crate::domain::{Actor, CallId, Fault, StepId};
+use crate::domain::{Actor, CallId, Fault, RunId, StepId};
 use crate::policy::Decision;
 use crate::run::{EventDraft, EventKind};
 
@@ -91,20 +91,21 @@ pub(super) fn outcome(call: &ParsedCall, result: Result<Value, &Fault>, millis: 
     }
 }
 
+/// What the record of a refusal needs, kept aside because the stages consume the call.
+pub(super) struct Identity {
+    pub(super) call: CallId,
+    pub(super) run: RunId,
+    pub(super) actor: Actor,
+    pub(super) step: Option<StepId>,
+    pub(super) tool: String,
+}
+
 /// A call that was turned away before anything ran. It has no intent; this is its only record.
-pub(super) fn refusal(
-    call: CallId,
-    actor: &Actor,
-    step: Option<StepId>,
-    tool: &str,
-    stage: &'static str,
-    fault: &Fault,
-    arguments: Value,
-) -> EventDraft {
-    EventDraft::new(EventKind::ToolError, actor.clone())
-        .step(step)
-        .call(call)
-        .field("tool", tool.chars().take(80).collect::<String>())
+pub(super) fn refusal(who: &Identity, stage: &'static str, fault: &Fault, arguments: Value) -> EventDraft {
+    EventDraft::new(EventKind::ToolError, who.actor.clone())
+        .step(who.step.clone())
+        .call(who.call)
+        .field("tool", who.tool.chars().take(80).collect::<String>())
         .field("refused_at", stage)
         .field("code", fault.code.as_str())
         .sealed("error", fault.to_json())

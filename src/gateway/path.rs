@@ -10,27 +10,18 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use crate::call::{CheckedOutput, ParsedCall, PreparedCall, RawCall, RawOutput, Reply};
-use crate::domain::{Actor, CallId, ErrorCode, Fault, Role, RunId, StepId};
+use crate::domain::{CallId, ErrorCode, Fault, Role, RunId};
 use crate::policy::{Decision, Grant, Verdict};
 use crate::run::EventDraft;
 use crate::store::{Append, Change};
 use crate::tools::CallContext;
 
 use super::approval::Approved;
-use super::journal::{self, Recorded};
+use super::journal::{self, Identity, Recorded};
 use super::{Gateway, Inner};
 
 /// How long a cancelled or overdue tool may take to end by itself before it is dropped.
 const GRACE: Duration = Duration::from_secs(2);
-
-/// What a refusal's record needs, kept aside because the stages consume the call.
-struct Identity {
-    call: CallId,
-    run: RunId,
-    actor: Actor,
-    step: Option<StepId>,
-    tool: String,
-}
 
 /// By whose leave a call runs.
 enum Leave {
@@ -224,7 +215,7 @@ impl Inner {
             Ok(recorded) => recorded.value,
             Err(broken) => return broken,
         };
-        let draft = journal::refusal(who.call, &who.actor, who.step.clone(), &who.tool, stage, &fault, arguments);
+        let draft = journal::refusal(who, stage, &fault, arguments);
         let append = Append { run: Some(who.run), events: vec![draft], ..Append::default() };
         match self.store.append(append).await {
             Ok(_) => fault,

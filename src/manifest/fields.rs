@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::yaml::{Field, Kind, Node};
 use crate::domain::Problem;
-use crate::schema::nearest;
+use crate::domain::nearest;
 
 /// The fields of one mapping of one file.
 pub(crate) struct Fields<'a> {

@@ -7,8 +7,8 @@ use serde_json::Value;
 use super::fields::Fields;
 use super::yaml::Node;
 use super::{Example, Executor, ManifestFile, ToolDef, limits};
-use crate::domain::{Digest, Effect, Effects, Limits, Problem, Problems, ToolName};
-use crate::schema::{Schema, nearest};
+use crate::domain::{Digest, Effect, Effects, Limits, Problem, Problems, ToolName, nearest};
+use crate::schema::Schema;
 
 const KNOWN: &[&str] = &[
     "name",

@@ -11,9 +11,8 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use crate::domain::ToolName;
+use crate::domain::{ToolName, nearest};
 use crate::manifest::ToolDef;
-use crate::schema::nearest;
 use crate::tools::Handler;
 
 pub use build::generated_schemas;

@@ -6,7 +6,7 @@ use jsonschema::ValidationError;
 use jsonschema::error::{TypeKind, ValidationErrorKind as Kind};
 use serde_json::Value;
 
-use super::near::nearest;
+use crate::domain::nearest;
 
 /// Names listed in one message.
 const LISTED: usize = 12;

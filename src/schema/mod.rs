@@ -5,7 +5,6 @@
 
 mod bounds;
 mod describe;
-mod near;
 
 use std::fmt;
 use std::sync::Arc;
@@ -14,8 +13,6 @@ use jsonschema::{Draft, PatternOptions, Validator};
 use serde_json::{Value, json};
 
 use crate::domain::{ErrorCode, Fault};
-
-pub use near::nearest;
 
 /// How many mistakes one check tells at most.
 const TOLD: usize = 5;

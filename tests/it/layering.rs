@@ -45,6 +45,8 @@ const CRATES: &[(&str, &[&str])] = &[
     ("argon2", &["secrets/"]),
     ("cap_std", &["confine/"]),
     ("clap", &["cli/"]),
+    ("console", &["cli/"]),
+    ("mcp_tools_sdk", &["policy/"]),
     ("indicatif", &["cli/"]),
 ];
 

@@ -1,5 +1,14 @@
 //! The one integration binary. `every_test_file_is_named_in_main` keeps it whole.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    reason = "a test that cannot go on should fall over, and say where"
+)]
+
 mod audit;
 mod bad_input;
 mod clients;

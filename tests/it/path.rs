@@ -172,6 +172,7 @@ async fn another_principals_run_is_as_unknown_as_none() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[expect(clippy::disallowed_methods, reason = "a test ends with its tasks")]
 async fn many_callers_at_once_keep_one_chain() {
     let house = std::sync::Arc::new(TestHouse::new().await);
     let calls: Vec<_> = (0..64)

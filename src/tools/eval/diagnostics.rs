@@ -84,7 +84,7 @@ fn place(block: &[&str], folder: &str) -> (Option<String>, Option<u64>) {
         })
         .collect();
     let ours = |path: &str| path.starts_with(ROOT) || !path.starts_with(['/', '<']);
-    let Some((path, line)) = places.iter().rev().find(|(path, _)| ours(path)).or(places.last()) else { return (None, None) };
+    let Some((path, line)) = places.iter().rev().find(|(path, _)| ours(path)).or_else(|| places.last()) else { return (None, None) };
     let path = if ours(path) { format!("{folder}{}", path.strip_prefix(ROOT).unwrap_or(path)) } else { (*path).to_owned() };
     (Some(path), Some(*line))
 }

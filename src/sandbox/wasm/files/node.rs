@@ -278,7 +278,7 @@ impl File {
     }
 
     /// Takes the bytes out, at the call's end.
-    pub(super) fn into_bytes(&self) -> Vec<u8> {
+    pub(super) fn take_bytes(&self) -> Vec<u8> {
         match &mut *self.content() {
             Content::Own(own) => std::mem::take(own),
             Content::Embedded(bytes) => bytes.to_vec(),
