@@ -81,7 +81,10 @@ pub(crate) fn check(files: &[FileInput]) -> Result<(), Fault> {
         RelPath::parse(&file.path)?;
         file.source()?;
         if !seen.insert(file.path.to_lowercase()) {
-            return Err(Fault::new(ErrorCode::PathRefused, format!("file `{}` stands twice, or differs from another only in case", file.path)));
+            return Err(Fault::new(
+                ErrorCode::PathRefused,
+                format!("file `{}` stands twice, or differs from another only in case", file.path),
+            ));
         }
     }
     Ok(())

@@ -76,11 +76,7 @@ impl<T: Tool> Handler for Typed<T> {
     }
 
     fn output_schema(&self) -> Value {
-        schemars::generate::SchemaSettings::draft2020_12()
-            .for_serialize()
-            .into_generator()
-            .into_root_schema_for::<T::Output>()
-            .to_value()
+        schemars::generate::SchemaSettings::draft2020_12().for_serialize().into_generator().into_root_schema_for::<T::Output>().to_value()
     }
 
     fn parse(&self, arguments: Value) -> Result<ParsedArgs, Fault> {

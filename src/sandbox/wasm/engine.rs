@@ -88,7 +88,8 @@ fn component(engine: &Engine, cache: &Path) -> Result<Component, Fault> {
         return Ok(found);
     }
     let bytes = toolgate_python_runtime::component().map_err(|error| unavailable(format!("the component does not unpack: {error}")))?;
-    let compiled = engine.precompile_component(&bytes).map_err(|error| unavailable(format!("the component does not compile: {error:#}")))?;
+    let compiled =
+        engine.precompile_component(&bytes).map_err(|error| unavailable(format!("the component does not compile: {error:#}")))?;
     drop(bytes);
     if let Some(cache) = cache {
         match cache.store(&key, &compiled) {

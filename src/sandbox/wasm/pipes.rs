@@ -31,13 +31,7 @@ struct Kept {
 impl Capture {
     pub(super) fn new(limit: usize) -> Self {
         let tail_limit = limit / 2;
-        Self(Arc::new(Mutex::new(Kept {
-            head: Vec::new(),
-            head_limit: limit - tail_limit,
-            tail: VecDeque::new(),
-            tail_limit,
-            total: 0,
-        })))
+        Self(Arc::new(Mutex::new(Kept { head: Vec::new(), head_limit: limit - tail_limit, tail: VecDeque::new(), tail_limit, total: 0 })))
     }
 
     fn push(&self, bytes: &[u8]) {

@@ -1,5 +1,7 @@
 //! What a guest can and cannot do, against the real runtime.
 
+#![expect(clippy::disallowed_methods, reason = "a test's tasks end with the test")]
+
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -92,7 +94,9 @@ async fn an_uncaught_exception_is_shown_with_the_programs_own_lines() {
 
 #[tokio::test]
 async fn exits_have_their_codes() {
-    for (program, expected) in [("import sys; sys.exit()", 0), ("import sys; sys.exit(3)", 3), ("raise SystemExit('no')", 1), ("exit(True)", 1)] {
+    for (program, expected) in
+        [("import sys; sys.exit()", 0), ("import sys; sys.exit(3)", 3), ("raise SystemExit('no')", 1), ("exit(True)", 1)]
+    {
         let outcome = python(program).await;
         assert_eq!(outcome.return_code, expected, "{program}: {}", outcome.stderr.text());
     }
@@ -116,7 +120,12 @@ async fn files_modules_arguments_and_input() {
     spec.entry = Entry::Module("app.main".into());
     spec.files.push(file("helper.py", "X = 8"));
     let outcome = run(spec).await.unwrap();
-    assert!(outcome.stdout.text().starts_with("8 ['/work/app/main.py', 'a b', '-c']"), "{}{}", outcome.stdout.text(), outcome.stderr.text());
+    assert!(
+        outcome.stdout.text().starts_with("8 ['/work/app/main.py', 'a b', '-c']"),
+        "{}{}",
+        outcome.stdout.text(),
+        outcome.stderr.text()
+    );
 
     let missing = run(SandboxSpec::new(Entry::Module("no_such".into()))).await.unwrap();
     assert_eq!(missing.return_code, 1);
@@ -170,7 +179,9 @@ result = 'done'
 
 #[tokio::test]
 async fn the_machine_is_not_there() {
-    let seen = result("import os\nresult = [sorted(os.listdir('/')), dict(os.environ), os.getcwd(), os.listdir('.'), sorted(os.listdir('/dev'))]").await;
+    let seen =
+        result("import os\nresult = [sorted(os.listdir('/')), dict(os.environ), os.getcwd(), os.listdir('.'), sorted(os.listdir('/dev'))]")
+            .await;
     assert_eq!(seen, json!([["dev", "out", "python", "tmp", "work"], {}, "/work", [], ["null"]]));
     let attempts = [
         "open('/etc/passwd')",
@@ -215,7 +226,10 @@ async fn only_out_and_tmp_can_be_written() {
         "open('/dev/zero', 'w')",
     ];
     let mut program = "open('/tmp/mine', 'w').write('x')\n".to_owned();
-    program += &format!("import os, shutil\nresult = []\nfor attempt in {}:\n    try: eval(attempt)\n    except Exception: continue\n    result.append(attempt)\n", json!(attempts));
+    program += &format!(
+        "import os, shutil\nresult = []\nfor attempt in {}:\n    try: eval(attempt)\n    except Exception: continue\n    result.append(attempt)\n",
+        json!(attempts)
+    );
     program += "assert open('/work/given').read() == 'given'\nimport json\nassert len(open('/python/json/__init__.py').read()) > 1000";
     let mut spec = code(&program);
     spec.files = vec![file("given", "given")];
@@ -270,7 +284,11 @@ async fn chance_is_new_in_each_call() {
 
 #[tokio::test]
 async fn an_endless_loop_is_stopped_and_what_it_said_is_kept() {
-    for program in ["print('before')\nwhile True: pass", "print('before')\nimport time\ntime.sleep(600)", "print('before')\n'a' * 0\nimport re\nre.match('(a*)*b', 'a' * 40)"] {
+    for program in [
+        "print('before')\nwhile True: pass",
+        "print('before')\nimport time\ntime.sleep(600)",
+        "print('before')\n'a' * 0\nimport re\nre.match('(a*)*b', 'a' * 40)",
+    ] {
         let mut spec = code(program);
         spec.limits.wall = Millis(300);
         let begun = Instant::now();
@@ -341,7 +359,9 @@ async fn memory_without_end_is_refused() {
 
 #[tokio::test]
 async fn a_flood_of_output_is_cut_while_it_comes() {
-    let mut spec = code("import sys\nprint('first')\nfor _ in range(2000): sys.stdout.write('x' * 100_000)\nprint()\nprint('last')\nprint('to stderr', file=sys.stderr)");
+    let mut spec = code(
+        "import sys\nprint('first')\nfor _ in range(2000): sys.stdout.write('x' * 100_000)\nprint()\nprint('last')\nprint('to stderr', file=sys.stderr)",
+    );
     spec.limits.stdout = Bytes(10_000);
     let outcome = run(spec).await.unwrap();
     let text = outcome.stdout.text();
@@ -358,7 +378,9 @@ async fn the_disk_is_bounded_in_bytes_and_in_files() {
     let outcome = run(spec).await.unwrap();
     assert_eq!((outcome.result, outcome.files.len(), outcome.limit), (Some(json!(100)), 100, Some(LimitHit::Disk)));
 
-    let mut spec = code("import os\nwith open('/tmp/x', 'wb', 0) as f:\n    try:\n        while True: f.write(b'x' * 65536)\n    except OSError: full = os.path.getsize('/tmp/x')\nfor wide in (lambda: os.truncate('/tmp/x', 1 << 40), lambda: os.pwrite(os.open('/tmp/y', os.O_CREAT | os.O_WRONLY), b'x', 1 << 40)):\n    try: wide()\n    except OSError: continue\n    raise AssertionError\nos.unlink('/tmp/x')\nopen('/tmp/z', 'wb').write(b'x' * 900_000)\nresult = full");
+    let mut spec = code(
+        "import os\nwith open('/tmp/x', 'wb', 0) as f:\n    try:\n        while True: f.write(b'x' * 65536)\n    except OSError: full = os.path.getsize('/tmp/x')\nfor wide in (lambda: os.truncate('/tmp/x', 1 << 40), lambda: os.pwrite(os.open('/tmp/y', os.O_CREAT | os.O_WRONLY), b'x', 1 << 40)):\n    try: wide()\n    except OSError: continue\n    raise AssertionError\nos.unlink('/tmp/x')\nopen('/tmp/z', 'wb').write(b'x' * 900_000)\nresult = full",
+    );
     spec.limits.disk = Bytes(1 << 20);
     let outcome = run(spec).await.unwrap();
     assert_eq!((outcome.return_code, outcome.limit), (0, Some(LimitHit::Disk)), "{}", outcome.stderr.text());
@@ -385,7 +407,8 @@ async fn deep_recursion_ends_the_guest_at_worst() {
 
 #[tokio::test]
 async fn handles_without_end_are_refused() {
-    let held = result("l = []\ntry:\n    while len(l) < 10**6: l.append(open('/dev/null', 'rb', 0))\nexcept OSError: result = len(l)").await;
+    let held =
+        result("l = []\ntry:\n    while len(l) < 10**6: l.append(open('/dev/null', 'rb', 0))\nexcept OSError: result = len(l)").await;
     assert!(held.as_u64().unwrap() < 5_000, "{held}");
 }
 
@@ -407,7 +430,10 @@ async fn the_event_loop_and_the_tests_of_a_project_run() {
     spec.files = vec![
         file("app.py", "def double(n): return n * 2"),
         file("tests/__init__.py", ""),
-        file("tests/test_app.py", "import unittest, app\nclass T(unittest.TestCase):\n    def test_good(self): self.assertEqual(app.double(2), 4)\n    def test_bad(self): self.assertEqual(app.double(2), 5)\n"),
+        file(
+            "tests/test_app.py",
+            "import unittest, app\nclass T(unittest.TestCase):\n    def test_good(self): self.assertEqual(app.double(2), 4)\n    def test_bad(self): self.assertEqual(app.double(2), 5)\n",
+        ),
     ];
     let outcome = run(spec).await.unwrap();
     let text = outcome.stderr.text();
@@ -417,7 +443,8 @@ async fn the_event_loop_and_the_tests_of_a_project_run() {
 
 #[tokio::test]
 async fn paths_that_lead_out_or_clash_are_refused() {
-    for paths in [&["/abs"][..], &["../up"], &["a/../../b"], &["a//b"], &["./a"], &[""], &["a", "a"], &["A", "a"], &["a", "a/b"], &["a\0b"]] {
+    for paths in [&["/abs"][..], &["../up"], &["a/../../b"], &["a//b"], &["./a"], &[""], &["a", "a"], &["A", "a"], &["a", "a/b"], &["a\0b"]]
+    {
         let mut spec = code("");
         spec.files = paths.iter().map(|path| file(path, "")).collect();
         assert_eq!(run(spec).await.unwrap_err().code, ErrorCode::PathRefused, "{paths:?}");
@@ -437,6 +464,7 @@ async fn a_call_that_is_cancelled_before_the_runtime_is_ready_ends_at_once() {
     assert!(unready.readiness().is_none());
 }
 
+#[cfg(unix)]
 #[tokio::test]
 async fn compiled_code_is_kept_privately_and_never_trusted_blindly() {
     use std::os::unix::fs::PermissionsExt as _;

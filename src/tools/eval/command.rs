@@ -50,7 +50,8 @@ impl Invocation {
             }
         };
         let entry = entry.ok_or_else(|| {
-            Fault::new(ErrorCode::InvalidInput, "`python` needs something to run").hint("use `python -m MODULE`, `python FILE` or `python -c CODE`")
+            Fault::new(ErrorCode::InvalidInput, "`python` needs something to run")
+                .hint("use `python -m MODULE`, `python FILE` or `python -c CODE`")
         })?;
         let args = words.map(str::to_owned).collect();
         Ok(Self { argv, entry, args })

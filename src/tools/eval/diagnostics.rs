@@ -42,7 +42,8 @@ pub(super) fn read(stdout: &str, stderr: &str, folder: &str) -> Vec<Diagnostic> 
 fn unittest(text: &str, folder: &str) -> Vec<Diagnostic> {
     let lines: Vec<&str> = text.lines().collect();
     let heading = |n: usize| {
-        let rule = n.checked_sub(1).and_then(|before| lines.get(before)).is_some_and(|line| line.len() >= 20 && line.bytes().all(|b| b == b'='));
+        let rule =
+            n.checked_sub(1).and_then(|before| lines.get(before)).is_some_and(|line| line.len() >= 20 && line.bytes().all(|b| b == b'='));
         let line = lines.get(n).filter(|_| rule)?;
         ["FAIL", "ERROR"].into_iter().find_map(|code| Some((code, line.strip_prefix(code)?.strip_prefix(": ")?)))
     };
@@ -83,7 +84,7 @@ fn place(block: &[&str], folder: &str) -> (Option<String>, Option<u64>) {
         })
         .collect();
     let ours = |path: &str| path.starts_with(ROOT) || !path.starts_with(['/', '<']);
-    let Some((path, line)) = places.iter().rev().find(|(path, _)| ours(path)).or(places.last()) else { return (None, None) };
+    let Some((path, line)) = places.iter().rev().find(|(path, _)| ours(path)).or_else(|| places.last()) else { return (None, None) };
     let path = if ours(path) { format!("{folder}{}", path.strip_prefix(ROOT).unwrap_or(path)) } else { (*path).to_owned() };
     (Some(path), Some(*line))
 }

@@ -26,7 +26,10 @@ fn project() -> Value {
 
 #[tokio::test]
 async fn failing_tests_are_data_with_their_place() {
-    let output = run(json!({"files": project(), "commands": ["python -m unittest discover -s tests -v", ["python3", "-c", "print('fine')"]]})).await.unwrap();
+    let output =
+        run(json!({"files": project(), "commands": ["python -m unittest discover -s tests -v", ["python3", "-c", "print('fine')"]]}))
+            .await
+            .unwrap();
     assert_eq!(output["passed"], false);
     let [tests, fine] = output["commands"].as_array().unwrap().as_slice() else { panic!("{output}") };
     assert_eq!(tests["argv"], json!(["python", "-m", "unittest", "discover", "-s", "tests", "-v"]));
@@ -49,7 +52,8 @@ async fn passing_tests_pass_and_commands_share_nothing() {
 
 #[tokio::test]
 async fn no_tests_found_is_not_a_pass() {
-    let output = run(json!({"files": [{"path": "tests/x.py", "content": ""}], "commands": ["python -m unittest discover -s tests"]})).await.unwrap();
+    let output =
+        run(json!({"files": [{"path": "tests/x.py", "content": ""}], "commands": ["python -m unittest discover -s tests"]})).await.unwrap();
     assert_eq!(output["passed"], false, "{output}");
 }
 
@@ -64,7 +68,13 @@ async fn programs_the_sandbox_does_not_have_are_refused_before_any_command_runs(
     let fault = run(json!({"commands": ["python -c 'pass'", "ruff check ."]})).await.unwrap_err();
     assert_eq!(fault.code, ErrorCode::SandboxUnavailable);
     assert!(fault.message.contains("`ruff`") && fault.message.contains("process sandbox"), "{fault}");
-    for arguments in [json!({"commands": []}), json!({"commands": [""]}), json!({"commands": [[]]}), json!({}), json!({"commands": ["python x.py"], "workspace": "../x"})] {
+    for arguments in [
+        json!({"commands": []}),
+        json!({"commands": [""]}),
+        json!({"commands": [[]]}),
+        json!({}),
+        json!({"commands": ["python x.py"], "workspace": "../x"}),
+    ] {
         assert_eq!(run(arguments.clone()).await.unwrap_err().code, ErrorCode::InvalidInput, "{arguments}");
     }
 }
@@ -74,7 +84,10 @@ async fn the_workspace_or_a_folder_of_it_is_the_project() {
     let folder = tempfile::tempdir().unwrap();
     for (path, text) in [
         ("svc/app.py", "X = 1\n"),
-        ("svc/tests/test_x.py", "import unittest, app\nclass T(unittest.TestCase):\n    def test(self):\n        self.assertEqual(app.X, 2)\n"),
+        (
+            "svc/tests/test_x.py",
+            "import unittest, app\nclass T(unittest.TestCase):\n    def test(self):\n        self.assertEqual(app.X, 2)\n",
+        ),
         ("svc/.git/config", "secret"),
     ] {
         let path = folder.path().join(path);

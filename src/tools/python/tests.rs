@@ -21,7 +21,8 @@ async fn run(arguments: Value) -> Result<Value, Fault> {
 
 #[tokio::test]
 async fn a_program_its_arguments_and_its_input() {
-    let output = run(json!({"code": "import sys\nprint(sys.argv[1:], input())\nresult = 6 * 7", "args": ["a"], "stdin": "line\n"})).await.unwrap();
+    let output =
+        run(json!({"code": "import sys\nprint(sys.argv[1:], input())\nresult = 6 * 7", "args": ["a"], "stdin": "line\n"})).await.unwrap();
     assert_eq!(output["stdout"], "['a'] line\n");
     assert_eq!((&output["return_code"], &output["result"]), (&json!(0), &json!(42)));
     assert_eq!(output["sandbox"]["runtime"], "wasm");
@@ -57,7 +58,8 @@ async fn files_from_every_source_and_files_out() {
 
 #[tokio::test]
 async fn a_limit_is_named_and_what_came_before_it_is_kept() {
-    let output = run(json!({"code": "print('begun')\nopen('/out/part', 'w').write('1')\nwhile True: pass", "timeout_sec": 1})).await.unwrap();
+    let output =
+        run(json!({"code": "print('begun')\nopen('/out/part', 'w').write('1')\nwhile True: pass", "timeout_sec": 1})).await.unwrap();
     assert_eq!((&output["limit"], &output["return_code"], &output["stdout"]), (&json!("time"), &json!(124), &json!("begun\n")));
     assert_eq!(output["produced_files"][0]["path"], "part");
     let output = run(json!({"code": "x = 'a' * (1 << 28)", "memory_mb": 64})).await.unwrap();
@@ -105,10 +107,9 @@ fn the_schema_itself_refuses_paths_that_lead_out() {
 async fn a_program_is_pure_unless_it_reads_the_workspace() {
     let folder = tempfile::tempdir().unwrap();
     let (tool, _) = tool();
-    for (arguments, effect) in [
-        (json!({"code": ""}), Effect::Pure),
-        (json!({"code": "", "files": [{"path": "a", "workspace": "b/c"}]}), Effect::Read),
-    ] {
+    for (arguments, effect) in
+        [(json!({"code": ""}), Effect::Pure), (json!({"code": "", "files": [{"path": "a", "workspace": "b/c"}]}), Effect::Read)]
+    {
         let arguments = tool.parse(arguments).unwrap();
         let prepared = tool.prepare(&arguments, &context(folder.path())).await.unwrap();
         assert_eq!(prepared.effects.iter().collect::<Vec<_>>(), [effect]);

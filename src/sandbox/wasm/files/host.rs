@@ -260,12 +260,8 @@ impl types::HostDescriptor for FilesView<'_> {
     }
 
     async fn read_directory(&mut self, fd: Fd) -> FsResult<Resource<types::DirectoryEntryStream>> {
-        let entries: Vec<_> = self
-            .folder(&fd)?
-            .read()
-            .iter()
-            .map(|(name, node)| types::DirectoryEntry { type_: kind(node), name: name.clone() })
-            .collect();
+        let entries: Vec<_> =
+            self.folder(&fd)?.read().iter().map(|(name, node)| types::DirectoryEntry { type_: kind(node), name: name.clone() }).collect();
         Ok(Resource::new_own(self.table.push(Listing(entries.into_iter()))?.rep()))
     }
 
@@ -304,14 +300,7 @@ impl types::HostDescriptor for FilesView<'_> {
         Err(ErrorCode::NotPermitted.into())
     }
 
-    async fn open_at(
-        &mut self,
-        fd: Fd,
-        _flags: types::PathFlags,
-        path: String,
-        how: OpenFlags,
-        flags: DescriptorFlags,
-    ) -> FsResult<Fd> {
+    async fn open_at(&mut self, fd: Fd, _flags: types::PathFlags, path: String, how: OpenFlags, flags: DescriptorFlags) -> FsResult<Fd> {
         self.open(&fd, &path, how, flags)
     }
 

@@ -143,7 +143,7 @@ impl Disk {
                 let path = format!("{prefix}{name}");
                 match node {
                     Node::Folder(inner) => open.push((format!("{path}/"), inner.clone())),
-                    Node::File(file) => files.push(ProducedFile { path, bytes: file.into_bytes(), mode: MODE }),
+                    Node::File(file) => files.push(ProducedFile { path, bytes: file.take_bytes(), mode: MODE }),
                     Node::Null => {}
                 }
             }
