@@ -1,5 +1,7 @@
 //! What one Python call costs: a fresh sandbox that says hi, and `python3 -c pass` as its peer in the same run.
 
+#![expect(clippy::unwrap_used, reason = "a benchmark that cannot run should stop")]
+
 use std::sync::Arc;
 
 use divan::{Bencher, black_box};

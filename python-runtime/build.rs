@@ -1,4 +1,8 @@
 //! Builds CPython as a WebAssembly component from our WIT world and runner, and packs the standard library beside it.
+//!
+//! Two components are built: a throw-away one, whose Python code writes the standard library out with its bytecode, and the real one.
+
+#![expect(clippy::disallowed_methods, reason = "a build script is told its folders by the environment")]
 
 use std::collections::HashMap;
 use std::error::Error;

@@ -37,7 +37,6 @@ def _thaw():
     sys.stdin = sys.__stdin__ = _stream(0, "r")
     sys.stdout = sys.__stdout__ = _stream(1, "w")
     sys.stderr = sys.__stderr__ = _stream(2, "w")
-    os.environ.clear()
     os.chdir(_HOME)
     import logging
     import random
@@ -175,6 +174,7 @@ def _freeze():
     toolgate_platform.fill_in()
     sys.dont_write_bytecode = True
     sys.modules.pop("__main__", None)
+    os.environ.clear()
     # What the build found in its folders is not what a call finds; and what is freed here need not be freed, page by page, in each call.
     sys.path_importer_cache.clear()
     linecache.clearcache()

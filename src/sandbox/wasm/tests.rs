@@ -1,5 +1,7 @@
 //! What a guest can and cannot do, against the real runtime.
 
+#![expect(clippy::disallowed_methods, reason = "a test's tasks end with the test")]
+
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -464,6 +466,7 @@ async fn a_call_that_is_cancelled_before_the_runtime_is_ready_ends_at_once() {
     assert!(unready.readiness().is_none());
 }
 
+#[cfg(unix)]
 #[tokio::test]
 async fn compiled_code_is_kept_privately_and_never_trusted_blindly() {
     use std::os::unix::fs::PermissionsExt as _;

@@ -214,10 +214,14 @@ impl File {
 
     /// Up to `most` bytes from `offset` on; none at and after the end.
     pub(super) fn read_at(&self, offset: u64, most: usize) -> Bytes {
-        let content = self.content();
-        let rest = usize::try_from(offset).ok().and_then(|offset| content.bytes().get(offset..)).unwrap_or(&[]);
-        match &*content {
-            Content::Embedded(_) | Content::Shared(_) | Content::Own(_) => Bytes::copy_from_slice(rest.get(..most).unwrap_or(rest)),
+        let part = |bytes: &'_ [u8]| {
+            let start = usize::try_from(offset).unwrap_or(usize::MAX).min(bytes.len());
+            start..start.saturating_add(most).min(bytes.len())
+        };
+        match &*self.content() {
+            Content::Embedded(bytes) => Bytes::from_static(bytes).slice(part(bytes)),
+            Content::Shared(bytes) => Bytes::copy_from_slice(bytes.get(part(bytes)).unwrap_or(&[])),
+            Content::Own(bytes) => Bytes::copy_from_slice(bytes.get(part(bytes)).unwrap_or(&[])),
         }
     }
 
