@@ -15,7 +15,6 @@ use sha2::{Digest, Sha256};
 
 type Done = Result<(), Box<dyn Error>>;
 
-#[expect(clippy::disallowed_methods, reason = "cargo tells a build script by the environment")]
 fn main() -> Done {
     for input in ["build.rs", "wit", "runner", "export"] {
         println!("cargo::rerun-if-changed={input}");

@@ -66,8 +66,12 @@ impl App {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let tasks = Tasks::default();
         let files = Files::read(&home)?;
-        let sandbox =
-            Arc::new(WasmSandbox::new(WasmOptions { cache: config.python_cache_dir.value.clone(), clock: clock.clone(), threads: 0 })?);
+        let sandbox = Arc::new(WasmSandbox::new(WasmOptions {
+            // A folder for compiled code and nothing else, as the code in it is run.
+            cache: config.python_cache_dir.value.join("native"),
+            clock: clock.clone(),
+            threads: 0,
+        })?);
         let hub = Arc::new(NotifyHub::new());
         hub.attach("console", Arc::new(WriterSink::new(std::io::stderr())));
 

@@ -26,7 +26,7 @@ pub async fn generated_schemas(config: &Config) -> Result<BTreeMap<String, Strin
             .await?;
     let workflows = Library::open(None).map_err(|problems| problems.into_fault(crate::domain::ErrorCode::WorkflowInvalid))?;
     let control = Control::new(Arc::new(store.clone()), Arc::new(workflows), clock.clone(), Arc::new(|| Digest::ZERO));
-    let sandbox = WasmSandbox::new(WasmOptions { cache: config.python_cache_dir.value.clone(), clock: clock.clone(), threads: 1 })?;
+    let sandbox = WasmSandbox::new(WasmOptions { cache: config.python_cache_dir.value.join("native"), clock: clock.clone(), threads: 1 })?;
     let builtin = handlers::builtin(&handlers::Ports {
         artifacts: store.artifacts(),
         clock,

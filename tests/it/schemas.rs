@@ -7,6 +7,7 @@ use toolgate::config::{Ambient, Options, load};
 use crate::support::{files, root};
 
 #[tokio::test(flavor = "multi_thread")]
+#[expect(clippy::disallowed_methods, reason = "a switch for whoever works on toolgate, not a setting")]
 async fn schemas_are_what_the_code_says() {
     let home = tempfile::tempdir().unwrap();
     let options = Options { home: Some(home.path().to_owned()), ..Options::default() };

@@ -300,13 +300,12 @@ async fn an_endless_loop_is_stopped_and_what_it_said_is_kept() {
 }
 
 #[tokio::test]
-#[expect(clippy::disallowed_methods, reason = "a test ends with its tasks")]
 async fn busy_guests_do_not_stall_others_or_the_server() {
     let busy: Vec<_> = (0..6)
         .map(|_| {
             let mut spec = code("while True: pass");
             spec.limits.wall = Millis(1_500);
-            tokio::task::spawn(run(spec))
+            tokio::spawn(run(spec))
         })
         .collect();
     let quick = run(code("result = 1")).await.unwrap();
@@ -318,13 +317,12 @@ async fn busy_guests_do_not_stall_others_or_the_server() {
 }
 
 #[tokio::test]
-#[expect(clippy::disallowed_methods, reason = "a test ends with its tasks")]
 async fn a_cancel_ends_a_busy_guest_and_a_sleeping_one() {
     run(code("")).await.unwrap();
     for program in ["while True: pass", "import time; time.sleep(600)"] {
         let cancel = CancellationToken::new();
         let (token, spec) = (cancel.clone(), code(program));
-        let task = tokio::task::spawn(async move { shared().run(spec, token, Arc::new(NoProgress)).await });
+        let task = tokio::spawn(async move { shared().run(spec, token, Arc::new(NoProgress)).await });
         tokio::time::sleep(Duration::from_millis(100)).await;
         cancel.cancel();
         let begun = Instant::now();
