@@ -35,15 +35,13 @@ async fn a_run_to_its_end() {
       commit    3fa9c1
       files     2: api.py, README.md
       workspace /home/ann/runs/1
-      │ summary:
-      │   | all
-      │   | fine
     --- stderr
     run_018bcfe5680070008000000000000001 follows build_service 1.0.0
     ▸ plan  half way\u{1b}[2J 50%
     ✓ plan  1.5 s
     ▸ repo  half way\u{1b}[2J 50%
     ✓ repo  1.5 s
+    `toolgate runs show run_018bcfe5680070008000000000000001` shows every step and its output
     --- exit 0
     ");
     assert_eq!(Value::Object(scene.house.started.lock().unwrap().clone().unwrap()), json!({"resource": "Listing"}));
@@ -70,6 +68,7 @@ async fn a_run_that_fails() {
     ✗ plan  1.5 s  TIMEOUT: took longer than 30 s
     error[TIMEOUT]: took longer than 30 s
       hint: raise `timeout`
+    `toolgate runs show run_018bcfe5680070008000000000000001` shows every step and its output
     --- exit 1
     ");
 }
