@@ -73,7 +73,7 @@ pub struct Config {
     pub notes: Vec<String>,
 }
 
-/// Reads the settings of this process: [`locate`], the file, [`resolve`].
+/// Reads the settings of this process: [`locate`], the file, [`resolve()`].
 ///
 /// # Errors
 /// Everything that is wrong with options, environment and file, at once.

@@ -1,7 +1,7 @@
 //! `repo.git.init`, `add_all`, `commit`, `status` and `log`: a repository inside the run's workspace.
 //!
 //! INVARIANT: libgit2 never reads or writes the work tree and never obeys the repository's configuration: files are read by our own
-//! walk, and a repository is opened as a bare one after [`guard`] has looked at its git folder. Talks to no remote.
+//! walk, and a repository is opened as a bare one after `guard` has looked at its git folder. Talks to no remote.
 
 mod add;
 mod commit;
