@@ -1,12 +1,12 @@
 //! Makes a tool's schemas small for `tools/list`, where every byte is read by every model in every chat.
 //!
-//! INVARIANT: whatever fits the full output schema fits the lean one, and whatever fits the lean input schema fits the full one. The
-//! full schemas are what calls are checked against; `tool.search` and `toolgate tools show` give them.
+//! INVARIANT: whatever fits the full output schema fits the lean one; the lean input schema leaves out bounds on length alone. The full
+//! schemas are what calls are checked against; `tool.search` and `toolgate tools show` give them.
 
 use serde_json::{Map, Value};
 
-/// The arguments' schema without what a model does not need: titles, machine widths of numbers, and `null` as a second way of
-/// leaving an optional member out.
+/// The arguments' schema without what a model does not need: titles, machine widths of numbers, bounds on length, and `null` as a
+/// second way of leaving an optional member out.
 pub(super) fn input(schema: &Value) -> Map<String, Value> {
     let mut root = object(&inline_once(&walk(schema, Side::Input)));
     // The tool's own description says what the arguments as a whole are.
@@ -43,18 +43,16 @@ fn walk(schema: &Value, side: Side) -> Value {
         match word.as_str() {
             "$schema" | "$id" | "$comment" | "title" => {}
             "format" if side == Side::Output || is_number_width(value) => {}
-            "default" if side == Side::Output || value.is_null() => {}
+            "default" if side == Side::Output || value.is_null() || value.as_array().is_some_and(Vec::is_empty) => {}
+            // A call beyond these bounds is refused with the field's path; until then they guide nobody.
+            "minLength" | "maxLength" | "minItems" | "maxItems" => {}
             "description"
             | "examples"
             | "minimum"
             | "maximum"
             | "exclusiveMinimum"
             | "exclusiveMaximum"
-            | "minLength"
-            | "maxLength"
             | "pattern"
-            | "minItems"
-            | "maxItems"
             | "uniqueItems"
             | "minProperties"
             | "maxProperties"
