@@ -39,7 +39,7 @@ pub struct EvalRun {
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Input {
-    /// Commands, run one after the other: `python -m MODULE …`, `python FILE …` or `python -c CODE …`.
+    /// Commands, run one after the other: `python -m MODULE`, `python FILE` or `python -c CODE`.
     #[schemars(length(min = 1, max = 20))]
     pub commands: Vec<Command>,
     /// The project: true for the run's workspace, or a folder in it.
