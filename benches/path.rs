@@ -141,13 +141,44 @@ fn through_the_server(rounds: usize) -> Outcome<()> {
         server.python("print('hi')")?;
         inside.push(begun.elapsed());
         let begun = Instant::now();
-        if program("python3").args(["-c", "pass"]).status().is_ok() {
+        if program(interpreter()).args(["-c", "pass"]).status().is_ok() {
             peer.push(begun.elapsed());
         }
     }
     say("python.run print('hi') over stdio, warm server, durable: p50", &ms(median(inside)));
     say("python3 -c pass in the same run: p50", &ms(median(peer)));
+    beside_busy_guests(&mut server)
+}
+
+/// What ten programs in endless loops cost somebody who only wants the list of tools.
+fn beside_busy_guests(server: &mut Server) -> Outcome<()> {
+    let list = |server: &mut Server| -> Outcome<Vec<Duration>> {
+        let mut spans = Vec::new();
+        for _ in 0..100 {
+            let begun = Instant::now();
+            server.request("tools/list", &json!({}))?;
+            spans.push(begun.elapsed());
+        }
+        spans.sort_unstable();
+        Ok(spans)
+    };
+    let quiet = list(server)?;
+    for _ in 0..10 {
+        let busy = json!({"name": "python_run", "arguments": {"code": "while True: pass", "timeout_sec": 20}});
+        server.begin("tools/call", &busy)?;
+    }
+    std::thread::sleep(Duration::from_millis(500));
+    let busy = list(server)?;
+    let at = |spans: &[Duration], part: usize| spans.get(spans.len() * part / 100).copied().unwrap_or_default();
+    let told = |spans: &[Duration]| format!("p50 {}, p95 {}", ms(at(spans, 50)), ms(at(spans, 95)));
+    say("tools/list on an idle server", &told(&quiet));
+    say("tools/list beside ten busy loops", &told(&busy));
     Ok(())
+}
+
+/// The interpreter itself: what `PATH` has may be a script that looks for it.
+fn interpreter() -> &'static str {
+    if std::path::Path::new("/usr/bin/python3").exists() { "/usr/bin/python3" } else { "python3" }
 }
 
 #[expect(clippy::disallowed_methods, reason = "a benchmark is a user, and a user starts programs")]
@@ -179,9 +210,15 @@ impl Server {
         Ok(server)
     }
 
-    fn request(&mut self, method: &str, params: &Value) -> Outcome<Value> {
+    /// Sends a request and does not wait for its answer.
+    fn begin(&mut self, method: &str, params: &Value) -> Outcome<()> {
         self.id += 1;
         writeln!(self.input, "{}", json!({"jsonrpc": "2.0", "id": self.id, "method": method, "params": params}))?;
+        Ok(())
+    }
+
+    fn request(&mut self, method: &str, params: &Value) -> Outcome<Value> {
+        self.begin(method, params)?;
         loop {
             let mut line = String::new();
             if self.output.read_line(&mut line)? == 0 {

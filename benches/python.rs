@@ -1,74 +1,211 @@
-//! What one Python call costs: a fresh sandbox that says hi, and `python3 -c pass` as its peer in the same run.
+//! What one Python call costs: from the snapshot, on an instance that stood ready, by many callers at once, in memory; beside its peers in the
+//! same run.
+//!
+//! `cargo bench --profile dev --bench python` prints one line a figure. `TOOLGATE_BENCH_PYODIDE` names a folder with `node_modules/pyodide`, for
+//! that peer.
 
-#![expect(clippy::unwrap_used, reason = "a benchmark that cannot run should stop")]
+#[path = "../tests/it/support/house.rs"]
+#[expect(dead_code, clippy::unwrap_used, clippy::panic, reason = "shared with the tests, which use all of it and may fall over")]
+mod house;
 
+use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use divan::{Bencher, black_box};
-use tokio::runtime::Runtime;
+use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
+use toolgate::app::SystemClock;
 use toolgate::call::NoProgress;
-use toolgate::domain::{Clock, Timestamp};
 use toolgate::sandbox::wasm::{WasmOptions, WasmSandbox};
-use toolgate::sandbox::{Entry, Sandbox as _, SandboxOutcome, SandboxSpec};
+use toolgate::sandbox::{Entry, Sandbox as _, SandboxSpec};
 
-fn main() {
-    divan::main();
+use house::TestHouse;
+
+type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
+
+const ROUNDS: usize = 300;
+const HI: &str = "print('hi')";
+
+#[expect(clippy::print_stdout, reason = "a benchmark's output is its result")]
+fn say(what: &str, figure: &str) {
+    println!("{what:<76} {figure}");
 }
 
-struct Still;
-
-impl Clock for Still {
-    fn now(&self) -> Timestamp {
-        Timestamp::from_unix_millis(0)
-    }
+fn spread(mut spans: Vec<Duration>) -> String {
+    spans.sort_unstable();
+    let at = |part: usize| spans.get(spans.len() * part / 100).map_or(0.0, |span| span.as_secs_f64() * 1e3);
+    format!("p50 {:.2} ms, p95 {:.2} ms", at(50), at(95))
 }
 
-/// A warm sandbox, and a runtime to call it from.
-fn warm() -> (Runtime, WasmSandbox) {
+fn sandbox(kept_ready: usize) -> Outcome<Arc<WasmSandbox>> {
     let cache = std::env::temp_dir().join("toolgate-bench-native");
-    let sandbox = WasmSandbox::new(WasmOptions { cache, clock: Arc::new(Still), threads: 0 }).unwrap();
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    run(&runtime, &sandbox, "pass");
-    (runtime, sandbox)
+    Ok(Arc::new(WasmSandbox::new(WasmOptions { cache, clock: Arc::new(SystemClock), threads: 0, kept_ready })?))
 }
 
-fn run(runtime: &Runtime, sandbox: &WasmSandbox, code: &str) -> SandboxOutcome {
+async fn run(sandbox: &WasmSandbox, code: &str) -> Outcome<Duration> {
+    let begun = Instant::now();
     let spec = SandboxSpec::new(Entry::Code(code.to_owned()));
-    runtime.block_on(sandbox.run(spec, CancellationToken::new(), Arc::new(NoProgress))).unwrap()
+    let outcome = sandbox.run(spec, CancellationToken::new(), Arc::new(NoProgress)).await?;
+    let took = begun.elapsed();
+    if outcome.return_code == 0 { Ok(took) } else { Err(outcome.stderr.text().into()) }
 }
 
-fn program(bencher: Bencher<'_, '_>, code: &str) {
-    let (runtime, sandbox) = warm();
-    bencher.bench_local(|| black_box(run(&runtime, &sandbox, black_box(code))));
+async fn call(house: &TestHouse) -> Outcome<Duration> {
+    let begun = Instant::now();
+    let output = house.call("python.run", json!({"code": HI})).await.outcome?;
+    let took = begun.elapsed();
+    if output.value.get("stdout") == Some(&Value::from("hi\n")) { Ok(took) } else { Err(output.value.to_string().into()) }
 }
 
-#[divan::bench(sample_count = 300, sample_size = 1)]
-fn fresh_print_hi(bencher: Bencher<'_, '_>) {
-    program(bencher, "print('hi')");
+/// Lets the instances that stand ready be made again: that is not part of the next call.
+async fn settle() {
+    tokio::time::sleep(Duration::from_millis(8)).await;
 }
 
-#[divan::bench(sample_count = 100, sample_size = 1)]
-fn fresh_unittest(bencher: Bencher<'_, '_>) {
-    program(bencher, "import unittest\nclass T(unittest.TestCase):\n    def test(self): self.assertEqual(1, 1)\nunittest.main(exit=False)");
+fn main() -> Outcome<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    runtime.block_on(one_at_a_time())?;
+    runtime.block_on(many_at_once())?;
+    runtime.block_on(in_memory())?;
+    pyodide();
+    Ok(())
 }
 
-#[divan::bench(sample_count = 50, sample_size = 1)]
-fn fresh_json_of_10_000_rows(bencher: Bencher<'_, '_>) {
-    program(bencher, "import json\nrows = [{'n': n, 'text': str(n)} for n in range(10_000)]\nassert json.loads(json.dumps(rows)) == rows");
+/// The goal's figures: the call path without the disk commit, interleaved with the peer so that both see the same machine.
+async fn one_at_a_time() -> Outcome<()> {
+    let (cold, ready) = (sandbox(0)?, sandbox(2)?);
+    let (by_snapshot, by_ready) = (TestHouse::with_python(cold.clone(), "").await, TestHouse::with_python(ready.clone(), "").await);
+    for _ in 0..20 {
+        call(&by_snapshot).await?;
+        call(&by_ready).await?;
+        settle().await;
+    }
+    let interpreter = interpreter();
+    let (mut spans, mut peer) = ([Vec::new(), Vec::new(), Vec::new(), Vec::new()], Vec::new());
+    for round in 0..ROUNDS {
+        let [path_snapshot, path_ready, alone_snapshot, alone_ready] = &mut spans;
+        path_snapshot.push(call(&by_snapshot).await?);
+        settle().await;
+        path_ready.push(call(&by_ready).await?);
+        settle().await;
+        alone_snapshot.push(run(&cold, HI).await?);
+        settle().await;
+        alone_ready.push(run(&ready, HI).await?);
+        settle().await;
+        if let Some(interpreter) = interpreter.as_deref().filter(|_| round % 5 == 0) {
+            peer.push(python(interpreter, "pass").ok_or("the peer does not start")?);
+        }
+    }
+    let [path_snapshot, path_ready, alone_snapshot, alone_ready] = spans;
+    say("print('hi') through the call path, log in memory, from the snapshot", &spread(path_snapshot));
+    say("the same on an instance that stood ready", &spread(path_ready));
+    say("the sandbox alone, from the snapshot", &spread(alone_snapshot));
+    say("the sandbox alone, on an instance that stood ready", &spread(alone_ready));
+    if let Some(interpreter) = interpreter {
+        say(&format!("peer: {interpreter} -c pass"), &spread(peer));
+    }
+    Ok(())
 }
 
-/// The peer: a native interpreter, started and ended. Absent where the machine has no Python.
-#[divan::bench(sample_count = 100, sample_size = 1)]
-fn peer_python3_c_pass(bencher: Bencher<'_, '_>) {
-    // The interpreter itself: what `PATH` has may be a script that looks for it.
-    let found = python("python3", "import sys; print(sys.executable)");
-    if let Some(found) = found.and_then(|output| String::from_utf8(output.stdout).ok()) {
-        bencher.bench_local(|| python(found.trim(), "pass").is_some());
+/// Callers that make one call after the other, together.
+async fn many_at_once() -> Outcome<()> {
+    let sandbox = sandbox(2)?;
+    let house = Arc::new(TestHouse::with_python(sandbox, "").await);
+    for callers in [1_usize, 8, 64] {
+        let begun = Instant::now();
+        let tasks: Vec<_> = (0..callers)
+            .map(|_| {
+                let house = house.clone();
+                #[expect(clippy::disallowed_methods, reason = "a benchmark ends with its tasks")]
+                tokio::spawn(async move {
+                    let mut spans = Vec::new();
+                    for _ in 0..ROUNDS.div_ceil(callers) {
+                        spans.push(call(&house).await.map_err(|error| error.to_string())?);
+                    }
+                    Ok::<_, String>(spans)
+                })
+            })
+            .collect();
+        let mut spans = Vec::new();
+        for task in tasks {
+            spans.extend(task.await??);
+        }
+        let rate = spans.len() as f64 / begun.elapsed().as_secs_f64();
+        say(&format!("{callers} callers at once"), &format!("{rate:.0} calls/s, {}", spread(spans)));
+    }
+    Ok(())
+}
+
+/// How much more the process holds while sixteen programs live.
+async fn in_memory() -> Outcome<()> {
+    const GUESTS: u32 = 16;
+    let sandbox = sandbox(0)?;
+    run(&sandbox, HI).await?;
+    let before = resident_kib()?;
+    let tasks: Vec<_> = (0..GUESTS)
+        .map(|_| {
+            let sandbox = sandbox.clone();
+            #[expect(clippy::disallowed_methods, reason = "a benchmark ends with its tasks")]
+            tokio::spawn(async move { run(&sandbox, "import time; time.sleep(2)").await.map_err(|error| error.to_string()) })
+        })
+        .collect();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let grown = resident_kib()?.saturating_sub(before);
+    for task in tasks {
+        task.await??;
+    }
+    say(
+        "resident memory of a living program",
+        &format!("{:.1} MB (of {GUESTS})", f64::from(u32::try_from(grown)?) / 1024.0 / f64::from(GUESTS)),
+    );
+    Ok(())
+}
+
+fn resident_kib() -> Outcome<u64> {
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).ok_or("no VmRSS")?;
+    Ok(line.split_whitespace().next().ok_or("no figure")?.parse()?)
+}
+
+/// The machine's own interpreter: what `PATH` has may be a script that looks for it.
+fn interpreter() -> Option<String> {
+    if Path::new("/usr/bin/python3").exists() {
+        return Some("/usr/bin/python3".to_owned());
+    }
+    let found = output("python3", &["-c", "import sys; print(sys.executable)"], None)?;
+    Some(found.trim().to_owned())
+}
+
+fn python(program: &str, code: &str) -> Option<Duration> {
+    let begun = Instant::now();
+    output(program, &["-c", code], None).map(|_| begun.elapsed())
+}
+
+/// CPython in WebAssembly under Node: a fresh interpreter each time, as here, and one that is used again.
+fn pyodide() {
+    const SCRIPT: &str = "const { loadPyodide } = await import('pyodide');
+        const now = () => performance.now(); const middle = (list) => list.sort((a, b) => a - b)[list.length >> 1];
+        const time = async (act) => { const begun = now(); await act(); return now() - begun; };
+        const quiet = { stdout: () => {} }; const fresh = [], again = [];
+        for (let n = 0; n < 5; n++) fresh.push(await time(async () => (await loadPyodide(quiet)).runPython(\"print('hi')\")));
+        const one = await loadPyodide(quiet);
+        for (let n = 0; n < 100; n++) again.push(await time(async () => one.runPython(\"print('hi')\")));
+        console.log(`p50 ${middle(fresh).toFixed(0)} ms fresh, ${middle(again).toFixed(2)} ms used again`);";
+    #[expect(clippy::disallowed_methods, reason = "a benchmark has no settings file")]
+    let Some(folder) = std::env::var_os("TOOLGATE_BENCH_PYODIDE") else {
+        return say("peer: pyodide under Node", "not measured: TOOLGATE_BENCH_PYODIDE is not set");
+    };
+    let script = format!("{SCRIPT}\n");
+    match output("node", &["--input-type=module", "-e", &script], Some(Path::new(&folder))) {
+        Some(figures) => say("peer: pyodide under Node", figures.trim()),
+        None => say("peer: pyodide under Node", "not measured: it does not run"),
     }
 }
 
-fn python(program: &str, code: &str) -> Option<std::process::Output> {
-    #[expect(clippy::disallowed_methods, reason = "the peer is a program of the machine, and nothing of it reaches the product")]
-    std::process::Command::new(program).args(["-c", code]).output().ok()
+fn output(program: &str, arguments: &[&str], folder: Option<&Path>) -> Option<String> {
+    #[expect(clippy::disallowed_methods, reason = "the peers are programs of the machine, and nothing of them reaches the product")]
+    let mut command = std::process::Command::new(program);
+    command.args(arguments).current_dir(folder.unwrap_or_else(|| Path::new(".")));
+    let output = command.output().ok().filter(|output| output.status.success())?;
+    String::from_utf8(output.stdout).ok()
 }

@@ -13,6 +13,8 @@ pub mod schema;
 pub mod workflow;
 
 pub mod confine;
+pub mod egress;
+pub mod packages;
 pub mod sandbox;
 pub mod secrets;
 pub mod store;

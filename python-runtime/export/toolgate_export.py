@@ -13,8 +13,8 @@ import wit_world
 SOURCE = "/python"
 # Parts that need a screen, a compiler or a network to install from, and the tests.
 LEFT_OUT = {
-    "config-3.14-wasm32-wasi", "ensurepip", "idlelib", "lib-dynload", "pydoc_data", "site-packages", "test", "tkinter",
-    "turtledemo", "venv", "__pycache__", "__phello__", "curses", "_pyrepl", "ctypes", "multiprocessing",
+    "config-3.14-wasm32-wasi", "ensurepip", "idlelib", "lib-dynload", "site-packages", "test", "tkinter", "turtledemo", "venv",
+    "__pycache__", "__phello__", "curses", "ctypes",
 }  # fmt: skip
 
 

@@ -7,12 +7,17 @@ import builtins
 import io
 import os
 import selectors
+import stat
 import time
+
+import toolgate_host
+import toolgate_net
 
 _USER = 1000
 
 _c_open = _io.open
 _c_lseek = os.lseek
+_c_stat, _c_lstat, _c_fstat, _c_access = os.stat, os.lstat, os.fstat, os.access
 
 
 class File(io.FileIO):
@@ -73,18 +78,64 @@ def open_(file, mode="r", buffering=-1, encoding=None, errors=None, newline=None
         raise
 
 
+def _with_owner(found):
+    """WASI tells neither permissions nor owners: archives would carry files that nobody may read, and programs doubt what they made."""
+    (mode, ino, dev, links, _uid, _gid, *times), more = found.__reduce__()[1]
+    mode |= 0o755 if stat.S_ISDIR(mode) else 0o644
+    return os.stat_result((mode, ino, dev, links, _USER, _USER, *times), more)
+
+
+def _stat(path, *, dir_fd=None, follow_symlinks=True):
+    return _with_owner(_c_stat(path, dir_fd=dir_fd, follow_symlinks=follow_symlinks))
+
+
+def _lstat(path, *, dir_fd=None):
+    return _with_owner(_c_lstat(path, dir_fd=dir_fd))
+
+
+def _fstat(fd):
+    return _with_owner(_c_fstat(fd))
+
+
+def _access(path, mode, *, dir_fd=None, effective_ids=False, follow_symlinks=True):
+    """The C library says of everything that it cannot be written."""
+    if not _c_access(path, mode & ~os.W_OK, dir_fd=dir_fd):
+        return False
+    if not mode & os.W_OK:
+        return True
+    real = os.path.realpath(os.fsdecode(path))
+    return real in ("/out", "/tmp", "/dev/null") or real.startswith(("/out/", "/tmp/"))
+
+
+def _put(module, name, function):
+    """Puts a function in a built-in's place: as a class's attribute it must not be bound, and what the built-in can is said of it."""
+    known = (os.supports_dir_fd, os.supports_fd, os.supports_follow_symlinks, os.supports_effective_ids)
+    function.__name__ = function.__qualname__ = name
+    function = staticmethod(function)
+    for able in known:
+        if getattr(module, name, None) in able:
+            able.add(function)
+    setattr(module, name, function)
+
+
 def _lseek(fd, position, whence, /):
     if whence == os.SEEK_END:
         _c_lseek(fd, 0, os.SEEK_SET)
     return _c_lseek(fd, position, whence)
 
 
-class SleepingSelector(selectors._BaseSelectorImpl):
-    """A selector where nothing can be waited for but time: there are no sockets, pipes or threads."""
+class HostSelector(selectors._BaseSelectorImpl):
+    """A selector where only time and the host's answers can be waited for: there are no sockets, pipes or threads."""
 
     def select(self, timeout=None):
-        # Without a timeout nothing could ever wake the loop; the call's time limit ends it.
-        time.sleep(3600 if timeout is None else max(timeout, 0))
+        ready = [(key, key.events) for key in self.get_map().values() if toolgate_net.ready(key.fd)]
+        if ready:
+            return ready
+        if toolgate_host.busy():
+            toolgate_host.pump(timeout)
+        else:
+            # Without a timeout nothing could ever wake the loop; the call's time limit ends it.
+            time.sleep(3600 if timeout is None else max(timeout, 0))
         return []
 
 
@@ -105,14 +156,15 @@ def _run_in_place(loop, executor, func, *args):
 
 def fill_in():
     """Patches the modules; once, before the snapshot."""
-    open_.__name__ = open_.__qualname__ = "open"
-    _io.open = io.open = builtins.open = open_
-    os.lseek = _lseek
+    _put(builtins, "open", open_)
+    _io.open = io.open = builtins.open
+    for name, function in (("lseek", _lseek), ("stat", _stat), ("lstat", _lstat), ("fstat", _fstat), ("access", _access)):
+        _put(os, name, function)
     # The event loop wakes itself through a pair of sockets; alone in its process it needs none.
     loop = asyncio.selector_events.BaseSelectorEventLoop
     loop._make_self_pipe = loop._close_self_pipe = _no_self_pipe
     loop.run_in_executor = _run_in_place
-    selectors.DefaultSelector = SleepingSelector
+    selectors.DefaultSelector = HostSelector
     for name in ("getuid", "geteuid", "getgid", "getegid"):
         if not hasattr(os, name):
             setattr(os, name, lambda: _USER)

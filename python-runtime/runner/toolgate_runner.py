@@ -15,12 +15,21 @@ import sys
 import traceback
 import types
 
+import toolgate
+import toolgate_hints
+import toolgate_host
+import toolgate_net
 import toolgate_platform
+import toolgate_ssl
 import wit_world
 from toolgate_preload import MODULES
 
 _STDLIB = "/python"
+_PACKAGES = "/packages"
 _HOME = "/work"
+
+# pytest's fault handler and its capturing of descriptors need `dup2`, and its cache a folder that can be written to.
+_PYTEST = "-p no:faulthandler -p no:cacheprovider --capture=sys"
 
 
 def _stream(fd, mode):
@@ -75,19 +84,23 @@ def _run_file(main, path):
 def _start(request):
     entry = request.entry
     main = _main_module()
+    libraries = [_STDLIB]
+    if request.packages:
+        libraries.append(_PACKAGES)
+        os.environ["PYTEST_ADDOPTS"] = _PYTEST
     if request.input is not None:
         main.toolgate_input = json.loads(request.input)
     if isinstance(entry, wit_world.Entry_Code):
         sys.argv = ["-c", *request.args]
-        sys.path = ["", _STDLIB]
+        sys.path = ["", *libraries]
         _run_code(main, entry.value, "<string>")
     elif isinstance(entry, wit_world.Entry_File):
         sys.argv = [entry.value, *request.args]
-        sys.path = [os.path.dirname(os.path.abspath(entry.value)), _STDLIB]
+        sys.path = [os.path.dirname(os.path.abspath(entry.value)), *libraries]
         _run_file(main, entry.value)
     else:
         sys.argv = ["-m", *request.args]
-        sys.path = [os.getcwd(), _STDLIB]
+        sys.path = [os.getcwd(), *libraries]
         runpy._run_module_as_main(entry.value)
 
 
@@ -103,6 +116,7 @@ def _exit_code(error):
 
 def _report(error):
     """The traceback as `python` prints it, without the frames of the runner and of what it patched."""
+    toolgate_hints.add_to(error)
     report = traceback.TracebackException.from_exception(error)
     todo = [report]
     while todo:
@@ -169,9 +183,10 @@ def _fill_holes():
 
 
 def _freeze():
+    toolgate_platform.fill_in()
+    toolgate_net.install()
     for name in MODULES:
         __import__(name)
-    toolgate_platform.fill_in()
     sys.dont_write_bytecode = True
     sys.modules.pop("__main__", None)
     os.environ.clear()
@@ -185,5 +200,5 @@ def _freeze():
     gc.freeze()
 
 
-_OWN_FILES = {__file__, toolgate_platform.__file__, runpy.__file__, "<frozen runpy>"}
+_OWN_FILES = {__file__, toolgate.__file__, toolgate_host.__file__, toolgate_net.__file__, toolgate_ssl.__file__, toolgate_platform.__file__, runpy.__file__, "<frozen runpy>"}
 _freeze()

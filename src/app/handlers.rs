@@ -3,16 +3,18 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::call::Artifacts;
+use crate::call::{Artifacts, Spawner};
 use crate::config::Config;
 use crate::domain::{Clock, Fault, ToolName};
+use crate::egress::Egress;
 use crate::manifest::{Executor, ToolDef};
+use crate::packages::{InstallerOptions, Packages, PackagesOptions};
 use crate::sandbox::Sandbox;
 use crate::tools::control::{self, RunControl};
 use crate::tools::drive::{DriveGet, DriveSearch, LocalDrive};
 use crate::tools::eval::EvalRun;
 use crate::tools::notify::{Notifier, NotifySend};
-use crate::tools::python::PythonRun;
+use crate::tools::python::{CodeCalls, HttpEvents, PythonRun};
 use crate::tools::repo_git::{Author, GitAddAll, GitCommit, GitInit, GitLog, GitStatus};
 use crate::tools::script::Script;
 use crate::tools::transform::TransformJq;
@@ -20,11 +22,17 @@ use crate::tools::workers::{WorkerCodegen, WorkerPlan, WorkerResearch};
 use crate::tools::workspace::{WorkspaceList, WorkspaceRead, WorkspaceRemove, WorkspaceWrite};
 use crate::tools::{Handler, handler};
 
+use super::bytecode::Bytecode;
+
 /// What tools are given.
 pub(super) struct Ports<'a> {
     pub(super) artifacts: Arc<dyn Artifacts>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) sandbox: Arc<dyn Sandbox>,
+    pub(super) spawner: Arc<dyn Spawner>,
+    pub(super) egress: Egress,
+    pub(super) http_events: Arc<dyn HttpEvents>,
+    pub(super) calls: Arc<dyn CodeCalls>,
     pub(super) notifier: Arc<dyn Notifier>,
     pub(super) control: Arc<dyn RunControl>,
     pub(super) config: &'a Config,
@@ -36,7 +44,7 @@ pub(super) fn builtin(ports: &Ports<'_>) -> Result<BTreeMap<ToolName, Arc<dyn Ha
     let drive = LocalDrive::new(Some(&ports.config.drive_local_root.value), &ports.config.home.value);
     let author = Author { name: ports.config.git_author_name.value.clone(), email: ports.config.git_author_email.value.clone() };
     let mut handlers: BTreeMap<&'static str, Arc<dyn Handler>> = BTreeMap::from([
-        ("python.run", handler(PythonRun { sandbox: ports.sandbox.clone(), artifacts: artifacts() })),
+        ("python.run", handler(python(ports))),
         ("eval.run", handler(EvalRun { sandbox: ports.sandbox.clone(), artifacts: artifacts() })),
         ("workspace.write", handler(WorkspaceWrite::new(artifacts()))),
         ("workspace.read", handler(WorkspaceRead)),
@@ -63,6 +71,25 @@ pub(super) fn builtin(ports: &Ports<'_>) -> Result<BTreeMap<ToolName, Arc<dyn Ha
             Ok((name, handler))
         })
         .collect()
+}
+
+fn python(ports: &Ports<'_>) -> PythonRun {
+    let installer = &ports.config.installer;
+    let packages = Packages::new(PackagesOptions {
+        cache: ports.config.python_cache_dir.value.join("packages"),
+        installer: InstallerOptions { path: installer.path.clone(), environment: installer.environment.clone() },
+        compiler: Arc::new(Bytecode { sandbox: ports.sandbox.clone() }),
+        clock: ports.clock.clone(),
+    });
+    PythonRun {
+        sandbox: ports.sandbox.clone(),
+        artifacts: ports.artifacts.clone(),
+        packages: Arc::new(packages),
+        egress: ports.egress.clone(),
+        http_events: ports.http_events.clone(),
+        calls: ports.calls.clone(),
+        spawner: ports.spawner.clone(),
+    }
 }
 
 /// The tools that are a Python script beside their manifest.

@@ -2,12 +2,15 @@
 //!
 //! INVARIANT: nothing here decides; a file that is wrong stops the opening with every problem named.
 
+mod bytecode;
 mod clock;
 mod doctor;
 mod door;
 mod gate;
 mod handlers;
 mod house;
+mod http_events;
+mod network;
 mod notes;
 mod schemas;
 mod tasks;
@@ -28,7 +31,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::Config;
 use crate::domain::{Clock, ErrorCode, Fault, OwnerId, Problem, Problems, ToolName};
 use crate::engine::{Control, Driver, DriverParts, DriverSettings};
-use crate::gateway::{ApprovalSettings, Gateway, Parts};
+use crate::gateway::{ApprovalSettings, CodeGate, Gateway, Parts};
 use crate::manifest::{self, ToolDef};
 use crate::policy::{self, PolicySet};
 use crate::registry::Registry;
@@ -41,6 +44,9 @@ use crate::workflow::Library;
 
 /// How long the end of the process waits for calls that are being stopped; a client expects it gone within a second.
 const LAST_CALLS: Duration = Duration::from_millis(700);
+
+/// Guests of the sandbox that stand ready: enough for a client's few calls at once, few enough for an idle server.
+const KEPT_READY: usize = 2;
 
 /// A home that is open.
 pub struct App {
@@ -71,6 +77,7 @@ impl App {
             cache: config.python_cache_dir.value.join("native"),
             clock: clock.clone(),
             threads: 0,
+            kept_ready: KEPT_READY,
         })?);
         let hub = Arc::new(NotifyHub::new());
         hub.attach("console", Arc::new(WriterSink::new(std::io::stderr())));
@@ -96,7 +103,12 @@ impl App {
             clock.clone(),
             Arc::new(move || pinned.get().copied().unwrap_or(crate::domain::Digest::ZERO)),
         ));
+        let code = Arc::new(CodeGate::default());
         let ports = handlers::Ports {
+            spawner: Arc::new(tasks.clone()),
+            egress: network::egress(config)?,
+            http_events: Arc::new(http_events::JournalledRequests(store.clone())),
+            calls: code.clone(),
             artifacts: store.artifacts(),
             clock: clock.clone(),
             sandbox: sandbox.clone(),
@@ -118,6 +130,7 @@ impl App {
             approvals: ApprovalSettings { wait: config.approvals_wait.value, expires: config.approvals_expire.value },
             inline: config.inline_output.value,
         });
+        code.lead_to(&gateway);
         let notes = Arc::new(notes::StepNotesOf::default());
         let driver = Driver::new(DriverParts {
             log: Arc::new(store.clone()),

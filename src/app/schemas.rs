@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::config::Config;
 use crate::domain::{Clock, Digest, Fault, OwnerId};
 use crate::engine::Control;
+use crate::gateway::CodeGate;
 use crate::registry;
 use crate::sandbox::wasm::{WasmOptions, WasmSandbox};
 use crate::store::{Durability, OpenOptions, Store};
@@ -13,7 +14,7 @@ use crate::tools::control::RunControl;
 use crate::tools::notify::NotifyHub;
 use crate::workflow::Library;
 
-use super::{SystemClock, handlers};
+use super::{SystemClock, Tasks, handlers, http_events, network};
 
 /// File name → text of every schema file. Reads no manifest, so it works while they are being written.
 ///
@@ -26,8 +27,17 @@ pub async fn generated_schemas(config: &Config) -> Result<BTreeMap<String, Strin
             .await?;
     let workflows = Library::open(None).map_err(|problems| problems.into_fault(crate::domain::ErrorCode::WorkflowInvalid))?;
     let control = Control::new(Arc::new(store.clone()), Arc::new(workflows), clock.clone(), Arc::new(|| Digest::ZERO));
-    let sandbox = WasmSandbox::new(WasmOptions { cache: config.python_cache_dir.value.join("native"), clock: clock.clone(), threads: 1 })?;
+    let sandbox = WasmSandbox::new(WasmOptions {
+        cache: config.python_cache_dir.value.join("native"),
+        clock: clock.clone(),
+        threads: 1,
+        kept_ready: 0,
+    })?;
     let builtin = handlers::builtin(&handlers::Ports {
+        spawner: Arc::new(Tasks::default()),
+        egress: network::egress(config)?,
+        http_events: Arc::new(http_events::JournalledRequests(store.clone())),
+        calls: Arc::new(CodeGate::default()),
         artifacts: store.artifacts(),
         clock,
         sandbox: Arc::new(sandbox),

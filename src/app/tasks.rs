@@ -3,14 +3,23 @@
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use tokio::runtime::Handle;
 use tokio_util::task::TaskTracker;
 
 use crate::call::Spawner;
 
 /// Starts tasks and knows which still run.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Tasks {
     tracker: TaskTracker,
+    /// Where tasks run, whoever starts them: a guest's thread has neither network nor files.
+    runtime: Option<Handle>,
+}
+
+impl Default for Tasks {
+    fn default() -> Self {
+        Self { tracker: TaskTracker::new(), runtime: Handle::try_current().ok() }
+    }
 }
 
 impl Tasks {
@@ -25,6 +34,9 @@ impl Spawner for Tasks {
     fn spawn(&self, name: &'static str, task: BoxFuture<'static, ()>) {
         tracing::trace!(task = name, "spawn");
         // The handle is not needed: the tracker knows the task, and nobody aborts it from outside.
-        drop(self.tracker.spawn(task));
+        drop(match &self.runtime {
+            Some(runtime) => self.tracker.spawn_on(task, runtime),
+            None => self.tracker.spawn(task),
+        });
     }
 }

@@ -27,10 +27,30 @@ pub trait Artifacts: Send + Sync {
     async fn read(&self, id: &ArtifactId, offset: u64, limit: u64) -> Result<(Vec<u8>, u64), Fault>;
 }
 
+/// A program's output stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OutStream {
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+}
+
 /// Where a running call tells how far it is.
 pub trait Progress: Send + Sync {
     /// A note for whoever waits; never awaited, may be dropped.
     fn note(&self, message: &str, done: Option<f64>, total: Option<f64>);
+
+    /// Whether anybody would see output while the call runs; where not, none is prepared.
+    fn wants_output(&self) -> bool {
+        false
+    }
+
+    /// A piece of what a program wrote, in the order it was written; never awaited, may be dropped where too much comes too fast.
+    fn output(&self, _stream: OutStream, _text: &str) {}
+
+    /// The call has begun (`true`) or ended (`false`) to wait for a human.
+    fn waits_for_human(&self, _waiting: bool) {}
 }
 
 /// Nobody listens.

@@ -29,6 +29,10 @@ pub enum Origin {
     Code {
         /// The call whose code asks.
         call: CallId,
+        /// The number of this operation in that program, from 0.
+        number: u32,
+        /// What the program had seen since its last call, so that it can be brought to this point again; recorded with the intent.
+        seen: Value,
     },
 }
 
@@ -127,13 +131,21 @@ pub struct Preparation {
     pub effects: Effects,
     /// The state of the world the effect depends on: for a push the URL, ref and object id. `null` where there is none.
     pub target: Value,
+    /// Whether the call itself makes calls: then its intent is durable before it begins, whatever its effects.
+    pub makes_calls: bool,
 }
 
 impl Preparation {
     /// Effects that depend on nothing outside the arguments.
     #[must_use]
     pub fn of(effects: Effects) -> Self {
-        Self { effects, target: Value::Null }
+        Self { effects, target: Value::Null, makes_calls: false }
+    }
+
+    /// With the state of the world the effect depends on.
+    #[must_use]
+    pub fn about(self, target: Value) -> Self {
+        Self { target, ..self }
     }
 }
 
@@ -173,6 +185,20 @@ impl PreparedCall {
     #[must_use]
     pub fn target(&self) -> &Value {
         &self.preparation.target
+    }
+
+    /// Whether intent and outcome may share one commit: nothing outside can be left half done.
+    #[must_use]
+    pub fn may_share_commit(&self) -> bool {
+        // A program's calls are found again after an interruption only if they are recorded before they begin.
+        let from_code = matches!(self.parsed.origin, Origin::Code { .. });
+        self.preparation.effects.leave_nothing_behind() && !self.preparation.makes_calls && !from_code
+    }
+
+    /// Whether the call makes calls itself.
+    #[must_use]
+    pub fn makes_calls(&self) -> bool {
+        self.preparation.makes_calls
     }
 
     /// The digest an approval names and a Grant covers.

@@ -52,6 +52,12 @@ fn settings(config: &Config) -> Vec<(&'static str, Value, &Source)> {
             "git.author_name" => (json!(config.git_author_name.value), &config.git_author_name.source),
             "git.author_email" => (json!(config.git_author_email.value), &config.git_author_email.source),
             "python.cache_dir" => (json!(config.python_cache_dir.value.display().to_string()), &config.python_cache_dir.source),
+            "egress.proxy" => (json!(config.egress_proxy.value.as_deref().unwrap_or("")), &config.egress_proxy.source),
+            "egress.private" => (json!(config.egress_private.value), &config.egress_private.source),
+            "egress.extra_roots" => {
+                let path = config.egress_extra_roots.value.as_ref().map(|path| path.display().to_string()).unwrap_or_default();
+                (json!(path), &config.egress_extra_roots.source)
+            }
             "approvals.wait_sec" => (json!(config.approvals_wait.value.0 / 1000), &config.approvals_wait.source),
             "approvals.expire_sec" => (json!(config.approvals_expire.value.0 / 1000), &config.approvals_expire.source),
             "limits.inline_output_bytes" => (json!(config.inline_output.value), &config.inline_output.source),

@@ -82,6 +82,12 @@ impl Exit {
             | ErrorCode::GitRepository
             | ErrorCode::GitConfigUntrusted
             | ErrorCode::GitNothingToCommit
+            | ErrorCode::EgressDenied
+            | ErrorCode::EgressFailed
+            | ErrorCode::RequirementsUnresolved
+            | ErrorCode::RequirementRefused
+            | ErrorCode::InstallerUnavailable
+            | ErrorCode::ReplayDiverged
             | ErrorCode::FilterFailed
             | ErrorCode::DriveUnavailable
             | ErrorCode::EvalFailed

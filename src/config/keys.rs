@@ -58,6 +58,27 @@ pub const KEYS: &[Key] = &[
         about: "where the compiled Python runtime is kept; must belong to you alone, as it is code",
     },
     Key {
+        path: "egress.proxy",
+        env: "TOOLGATE_EGRESS_PROXY",
+        option: None,
+        default: "\"\"",
+        about: "URL of the one proxy for outgoing requests; those of the environment are not looked at",
+    },
+    Key {
+        path: "egress.private",
+        env: "TOOLGATE_EGRESS_PRIVATE",
+        option: None,
+        default: "[]",
+        about: "private hosts that may be reached, each `purpose=host:port`, such as \"python=127.0.0.1:8080\"",
+    },
+    Key {
+        path: "egress.extra_roots",
+        env: "TOOLGATE_EGRESS_EXTRA_ROOTS",
+        option: None,
+        default: "\"\"",
+        about: "PEM file of root certificates that are trusted besides the platform's",
+    },
+    Key {
         path: "approvals.wait_sec",
         env: "TOOLGATE_APPROVALS_WAIT_SEC",
         option: None,

@@ -7,6 +7,7 @@
 
 mod ambient;
 mod file;
+mod installer;
 mod keys;
 mod resolve;
 mod value;
@@ -19,6 +20,7 @@ use std::path::PathBuf;
 use crate::domain::{Bytes, Millis, Problem, Problems};
 
 pub use ambient::{Ambient, Platform, process_args};
+pub use installer::Installer;
 pub use keys::{KEYS, Key, template};
 
 pub use resolve::{Location, SettingsFile, locate, resolve};
@@ -59,6 +61,14 @@ pub struct Config {
     pub git_author_email: Sourced<String>,
     /// Where compiled Python runtimes are kept between starts.
     pub python_cache_dir: Sourced<PathBuf>,
+    /// The only proxy that requests go through, if any.
+    pub egress_proxy: Sourced<Option<String>>,
+    /// Private hosts that may be reached: `purpose=host:port`.
+    pub egress_private: Sourced<Vec<String>>,
+    /// A file of root certificates, trusted besides the platform's.
+    pub egress_extra_roots: Sourced<Option<PathBuf>>,
+    /// What installers of Python packages may see of the environment.
+    pub installer: Installer,
     /// How long a call waits for a human before it answers `APPROVAL_REQUIRED`.
     pub approvals_wait: Sourced<Millis>,
     /// How long a question to a human, and its answer, stay good.

@@ -11,7 +11,7 @@ use crate::domain::{Bytes, Millis, Problem, Problems, nearest};
 
 use super::file::FileValue;
 use super::keys::{self, KEYS, Key};
-use super::{Ambient, Config, FILE_NAME, LogLevel, Options, Source, Sourced, ToolNames};
+use super::{Ambient, Config, FILE_NAME, Installer, LogLevel, Options, Source, Sourced, ToolNames};
 
 pub use super::file::SettingsFile;
 
@@ -59,6 +59,10 @@ pub fn resolve(options: &Options, ambient: &Ambient, file: Option<&SettingsFile>
         git_author_name: resolver.identity("git.author_name", "toolgate"),
         git_author_email: resolver.identity("git.author_email", "toolgate@localhost"),
         python_cache_dir: resolver.path("python.cache_dir", cache),
+        egress_proxy: resolver.perhaps_text("egress.proxy"),
+        egress_private: resolver.list("egress.private"),
+        egress_extra_roots: resolver.perhaps_path("egress.extra_roots"),
+        installer: Installer::of(ambient),
         approvals_wait: resolver.number("approvals.wait_sec", 45, 0..=45).map(|sec| Millis(sec * 1000)),
         approvals_expire: resolver.number("approvals.expire_sec", 900, 10..=86_400).map(|sec| Millis(sec * 1000)),
         inline_output: resolver.number("limits.inline_output_bytes", 16_384, 1_024..=1_048_576).map(Bytes),
@@ -201,6 +205,39 @@ impl<'a> Resolver<'a> {
             }
             Some(said) => said.map(|text| absolute(text.as_ref(), base, self.ambient)),
             None => Sourced::default(default),
+        }
+    }
+
+    /// A text that may be left out; an empty one is none.
+    fn perhaps_text(&mut self, path: &str) -> Sourced<Option<String>> {
+        match self.text(path) {
+            Some(said) => said.map(|text| Some(text).filter(|text| !text.is_empty())),
+            None => Sourced::default(None),
+        }
+    }
+
+    /// A path that may be left out; an empty one is none.
+    fn perhaps_path(&mut self, path: &str) -> Sourced<Option<PathBuf>> {
+        if matches!(self.said(path), None | Some((Said::File(FileValue::Text(_)), _))) && self.perhaps_text(path).value.is_none() {
+            return Sourced::default(None);
+        }
+        self.path(path, PathBuf::new()).map(Some)
+    }
+
+    /// A list of texts; in a variable they are separated by commas.
+    fn list(&mut self, path: &str) -> Sourced<Vec<String>> {
+        let Some((said, source)) = self.said(path) else { return Sourced::default(Vec::new()) };
+        let items = match said {
+            Said::Word(word) => word.to_str().map(|word| word.split(',').map(|item| item.trim().to_owned()).collect()),
+            Said::File(FileValue::List(items)) => Some(items),
+            Said::File(FileValue::Text(_) | FileValue::Integer(_) | FileValue::Other(_)) => None,
+        };
+        match items.filter(|items: &Vec<String>| items.iter().all(|item| !item.is_empty())) {
+            Some(value) => Sourced { value, source },
+            None => {
+                self.refuse(path, &source, "must be a list of texts, none of them empty");
+                Sourced::default(Vec::new())
+            }
         }
     }
 

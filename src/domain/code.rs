@@ -95,6 +95,18 @@ codes! {
     SandboxUnavailable = "SANDBOX_UNAVAILABLE", Model;
     /// The sandbox failed in a way the guest did not cause.
     SandboxFailed = "SANDBOX_FAILED", Internal;
+    /// A host, address, scheme or redirect that the call may not reach.
+    EgressDenied = "EGRESS_DENIED", Model;
+    /// A host that does not exist, does not answer, or answers wrongly.
+    EgressFailed = "EGRESS_FAILED", Model;
+    /// The packages asked for cannot be resolved.
+    RequirementsUnresolved = "REQUIREMENTS_UNRESOLVED", Model;
+    /// A package has no wheel that the sandbox can use.
+    RequirementRefused = "REQUIREMENT_REFUSED", Model;
+    /// The machine has neither uv nor pip.
+    InstallerUnavailable = "INSTALLER_UNAVAILABLE", Model;
+    /// A program that goes on after an interruption does not do what it did before.
+    ReplayDiverged = "REPLAY_DIVERGED", Model;
     /// No artifact of that digest is stored.
     UnknownArtifact = "UNKNOWN_ARTIFACT", Model;
     /// The folder is not a repository, or not one that can be worked on.

@@ -13,6 +13,7 @@ pub mod nearest;
 pub mod principal;
 pub mod problem;
 pub mod time;
+pub mod twin;
 
 pub use code::{ErrorCode, Reader};
 pub use digest::Digest;
@@ -25,3 +26,4 @@ pub use nearest::nearest;
 pub use principal::{Actor, Principal, Role};
 pub use problem::{Problem, Problems};
 pub use time::{Clock, Timestamp};
+pub use twin::twin_key;

@@ -1,8 +1,10 @@
 //! Asking a human: the question is bound to one digest, waited for a while, and used up once.
 
+use std::sync::Arc;
+
 use serde_json::json;
 
-use crate::call::{Origin, PreparedCall};
+use crate::call::{Origin, PreparedCall, Progress};
 use crate::domain::{Actor, ApprovalId, Digest, ErrorCode, Fault, Millis};
 use crate::policy::{Decision, Grant, UsedApproval};
 use crate::run::{EventDraft, EventKind};
@@ -34,6 +36,22 @@ impl Approved {
     }
 }
 
+/// Tells the call's progress that a human is waited for.
+struct Waiting(Arc<dyn Progress>);
+
+impl Waiting {
+    fn begin(progress: &Arc<dyn Progress>) -> Self {
+        progress.waits_for_human(true);
+        Self(progress.clone())
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.waits_for_human(false);
+    }
+}
+
 /// What a human says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
@@ -54,10 +72,13 @@ impl Inner {
             None => self.request(call, decision).await?,
         };
         let wait = match call.parsed().origin {
-            Origin::Client | Origin::Code { .. } | Origin::Cli => self.approvals.wait,
+            Origin::Client | Origin::Cli => self.approvals.wait,
+            // A program cannot come back later: it waits for as long as the question stands.
+            Origin::Code { .. } => self.approvals.expires,
             Origin::Step { .. } => Millis(0),
         };
         let until = self.clock.now().plus(wait);
+        let _waiting = Waiting::begin(&call.parsed().progress);
         let mut row = asked;
         let mut changes = self.store.changes();
         loop {

@@ -55,14 +55,14 @@ fn origin_word(origin: &Origin) -> Value {
         Origin::Client => "client".into(),
         Origin::Cli => "cli".into(),
         Origin::Step { .. } => "step".into(),
-        Origin::Code { call } => json!({ "code": call }),
+        Origin::Code { call, number, .. } => json!({ "code": call, "number": number }),
     }
 }
 
 /// The intent: what will be done, under which rules, by whose leave. Durable before the effect.
 pub(super) fn intent(call: &PreparedCall, decision: &Decision, arguments: Value) -> EventDraft {
     let parsed = call.parsed();
-    EventDraft::new(EventKind::ToolCall, parsed.actor.clone())
+    let draft = EventDraft::new(EventKind::ToolCall, parsed.actor.clone())
         .step(step_of(&parsed.origin))
         .call(parsed.id)
         .field("tool", parsed.tool.name.as_str())
@@ -74,7 +74,17 @@ pub(super) fn intent(call: &PreparedCall, decision: &Decision, arguments: Value)
         .field("digest", call.digest().to_string())
         .field("verdict", decision.verdict.as_str())
         .field("rules", json!(decision.reasons.iter().map(|reason| &reason.rule).collect::<Vec<_>>()))
-        .sealed("arguments", arguments)
+        .sealed("arguments", arguments);
+    let draft = if call.makes_calls() { draft.field("makes_calls", true) } else { draft };
+    with_seen(draft, &parsed.origin)
+}
+
+/// With what a program had seen before it made the call.
+fn with_seen(draft: EventDraft, origin: &Origin) -> EventDraft {
+    match origin {
+        Origin::Code { seen, .. } => draft.sealed("seen", seen.clone()),
+        Origin::Client | Origin::Cli | Origin::Step { .. } => draft,
+    }
 }
 
 /// The outcome of a call that ran.
@@ -98,16 +108,19 @@ pub(super) struct Identity {
     pub(super) actor: Actor,
     pub(super) step: Option<StepId>,
     pub(super) tool: String,
+    pub(super) origin: Origin,
 }
 
 /// A call that was turned away before anything ran. It has no intent; this is its only record.
 pub(super) fn refusal(who: &Identity, stage: &'static str, fault: &Fault, arguments: Value) -> EventDraft {
-    EventDraft::new(EventKind::ToolError, who.actor.clone())
+    let draft = EventDraft::new(EventKind::ToolError, who.actor.clone())
         .step(who.step.clone())
         .call(who.call)
         .field("tool", who.tool.chars().take(80).collect::<String>())
         .field("refused_at", stage)
         .field("code", fault.code.as_str())
+        .field("origin", origin_word(&who.origin))
         .sealed("error", fault.to_json())
-        .sealed("arguments", arguments)
+        .sealed("arguments", arguments);
+    with_seen(draft, &who.origin)
 }

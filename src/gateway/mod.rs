@@ -5,12 +5,15 @@
 
 mod adhoc;
 mod approval;
+mod code;
+mod idempotency;
 mod journal;
 mod path;
 mod recovery;
 mod workspaces;
 
 pub use approval::{Answer, ApprovalSettings};
+pub use code::CodeGate;
 
 use std::path::PathBuf;
 use std::sync::Arc;

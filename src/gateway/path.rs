@@ -1,6 +1,7 @@
 //! The one path, top to bottom: parse, prepare, decide, ask, intent, execute, check, outcome, reply.
 
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -9,14 +10,15 @@ use serde_json::Value;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
-use crate::call::{CheckedOutput, ParsedCall, PreparedCall, RawCall, RawOutput, Reply};
-use crate::domain::{CallId, ErrorCode, Fault, Role, RunId};
+use crate::call::{CheckedOutput, Origin, ParsedCall, PreparedCall, RawCall, RawOutput, Reply, WallTime};
+use crate::domain::{CallId, Digest, ErrorCode, Fault, Role, RunId};
 use crate::policy::{Decision, Grant, Verdict};
 use crate::run::EventDraft;
 use crate::store::{Append, Change};
 use crate::tools::CallContext;
 
 use super::approval::Approved;
+use super::idempotency::CallKey;
 use super::journal::{self, Identity, Recorded};
 use super::{Gateway, Inner};
 
@@ -27,6 +29,14 @@ const GRACE: Duration = Duration::from_secs(2);
 enum Leave {
     Policy(Grant),
     Human(Approved),
+}
+
+/// A call that may go on.
+enum Admitted {
+    /// With all that it needs to run.
+    New(Box<(PreparedCall, Decision, Leave, CallContext)>),
+    /// It ran before, under the same key: what came of it.
+    Done(Result<CheckedOutput, Fault>),
 }
 
 /// An intent that is recorded or will share its outcome's commit. Only `finish` ends it.
@@ -57,10 +67,20 @@ impl Gateway {
 
     async fn walk(&self, id: CallId, raw: RawCall) -> Reply {
         let house = &*self.inner;
-        let mut who =
-            Identity { call: id, run: raw.run, actor: raw.actor.clone(), step: journal::step_of(&raw.origin), tool: raw.tool.clone() };
+        let mut who = Identity {
+            call: id,
+            run: raw.run,
+            actor: raw.actor.clone(),
+            step: journal::step_of(&raw.origin),
+            tool: raw.tool.clone(),
+            origin: raw.origin.clone(),
+        };
         let outcome = match house.admit(&mut who, raw).await {
-            Ok((prepared, decision, leave, context)) => house.carry_out(&prepared, decision, leave, &context).await,
+            Ok(Admitted::New(call)) => {
+                let (prepared, decision, leave, context) = *call;
+                house.carry_out(&prepared, decision, leave, &context).await
+            }
+            Ok(Admitted::Done(outcome)) => outcome,
             Err(fault) => Err(fault),
         };
         if let Err(fault) = &outcome {
@@ -72,7 +92,7 @@ impl Gateway {
 
 impl Inner {
     /// From the wire to a leave to run; whatever is turned away on the way is recorded.
-    async fn admit(&self, who: &mut Identity, raw: RawCall) -> Result<(PreparedCall, Decision, Leave, CallContext), Fault> {
+    async fn admit(&self, who: &mut Identity, raw: RawCall) -> Result<Admitted, Fault> {
         if self.halted.load(Ordering::Acquire) {
             return Err(Fault::new(ErrorCode::StoreFailed, "an outcome could not be recorded, so nothing new runs in this process")
                 .hint("mend the disk or database, then start toolgate again"));
@@ -86,6 +106,13 @@ impl Inner {
             return Err(self.refuse(who, "run", fault, written).await);
         }
         who.run = parsed.run;
+        if let Some(key) = CallKey::of(&parsed) {
+            match self.recorded_outcome(&parsed, &key).await {
+                Ok(Some(outcome)) => return Ok(Admitted::Done(outcome)),
+                Ok(None) => {}
+                Err(fault) => return Err(self.refuse(who, "idempotency", fault, written).await),
+            }
+        }
         let context = self.context(&parsed)?;
         let preparation = match self.registry.prepare(&parsed, &context).await {
             Ok(preparation) => preparation,
@@ -104,7 +131,8 @@ impl Inner {
                 None => return Err(Fault::internal("policy allowed a call without a grant")),
             },
         };
-        Ok((prepared, decision, leave, context))
+        let context = CallContext { digest: *prepared.digest(), ..context };
+        Ok(Admitted::New(Box::new((prepared, decision, leave, context))))
     }
 
     /// From the leave to a recorded outcome.
@@ -127,11 +155,16 @@ impl Inner {
     /// keeps its intent for the outcome's commit: one fsync instead of two.
     async fn record_intent(&self, call: &PreparedCall, decision: &Decision, leave: Leave) -> Result<(OpenCall, Grant), Fault> {
         let arguments = self.record_value(call.parsed().args.value()).await?.value;
-        let intent = journal::intent(call, decision, arguments);
         let parsed = call.parsed();
+        let mut intent = journal::intent(call, decision, arguments);
         let mut changes = Vec::new();
+        let key = CallKey::of(parsed);
+        if let Some(key) = &key {
+            intent = intent.field("arguments_digest", key.arguments.to_string());
+            changes.push(Change::Remember { key: key.key, call: parsed.id });
+        }
         match &leave {
-            Leave::Policy(_) if call.effects().leave_nothing_behind() => {
+            Leave::Policy(_) if call.may_share_commit() && key.is_none() => {
                 let Leave::Policy(grant) = leave else { return Err(Fault::internal("a leave changed its kind")) };
                 return Ok((OpenCall { unrecorded: Some(intent) }, grant));
             }
@@ -156,7 +189,7 @@ impl Inner {
             biased;
             done = &mut running => return settled(done),
             () = parsed.cancel.cancelled() => Fault::new(ErrorCode::Cancelled, format!("`{}` was cancelled", parsed.tool.name)),
-            () = tokio::time::sleep(parsed.limits.wall.duration()) => Fault::new(
+            () = context.wall.elapsed(parsed.limits.wall.duration()) => Fault::new(
                 ErrorCode::Timeout,
                 format!("`{}` took longer than {} ms", parsed.tool.name, parsed.limits.wall.0),
             )
@@ -241,6 +274,9 @@ impl Inner {
             call: call.id,
             run: call.run,
             actor: call.actor.clone(),
+            from_code: matches!(call.origin, Origin::Code { .. }),
+            digest: Digest::ZERO,
+            wall: Arc::new(WallTime::default()),
             workspace: self.workspaces.of(call.run)?,
             limits: call.limits,
             cancel: CancellationToken::child_token(&call.cancel),

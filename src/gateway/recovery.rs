@@ -1,10 +1,11 @@
 //! What a process that died left behind: intents without an outcome. They are closed as interrupted, never guessed at.
 
-use crate::domain::{Actor, ErrorCode, Fault};
+use crate::domain::{Actor, CallId, Digest, ErrorCode, Fault};
 use crate::run::{EventDraft, EventKind};
 use crate::store::{Append, Change};
 
 use super::Gateway;
+use super::code::interrupted;
 
 impl Gateway {
     /// Closes the calls of dead owners with `INTERRUPTED`; how many there were. Calls of living processes are left alone.
@@ -27,8 +28,16 @@ impl Gateway {
                 .field("code", fault.code.as_str())
                 .field("interrupted", true)
                 .sealed("error", fault.to_json());
-            let append =
-                Append { run: Some(orphan.run), events: vec![event], changes: vec![Change::CloseCall(orphan.call)], ..Append::default() };
+            let mut changes = vec![Change::CloseCall(orphan.call)];
+            if let Some(digest) = self.digest_of_program(&orphan.call).await? {
+                let key = interrupted(&digest);
+                // The newest interruption is the one to go on from: it continues those before it.
+                if self.inner.store.remembered(&key).await?.is_some() {
+                    changes.push(Change::Forget(key));
+                }
+                changes.push(Change::Remember { key, call: orphan.call });
+            }
+            let append = Append { run: Some(orphan.run), events: vec![event], changes, ..Append::default() };
             match self.inner.store.append(append).await {
                 Ok(_) => closed += 1,
                 // Another process that started at the same time was quicker.
@@ -37,5 +46,14 @@ impl Gateway {
             }
         }
         Ok(closed)
+    }
+
+    /// The digest of a call that runs a program which makes calls: it can be brought back to where it was.
+    async fn digest_of_program(&self, call: &CallId) -> Result<Option<Digest>, Fault> {
+        let Some((intent, _)) = self.inner.store.event_by_call(call).await? else { return Ok(None) };
+        if !intent.payload.contains_key("makes_calls") {
+            return Ok(None);
+        }
+        Ok(intent.payload.get("digest").and_then(|digest| digest.as_str()).and_then(|digest| digest.parse().ok()))
     }
 }

@@ -1,11 +1,11 @@
 //! Makes a tool's schemas small for `tools/list`, where every byte is read by every model in every chat.
 //!
-//! INVARIANT: whatever fits the full output schema fits the lean one; the lean input schema leaves out bounds on length alone. The full
+//! INVARIANT: whatever fits the full output schema fits the lean one; the lean input schema leaves out bounds on length and spelling alone. The full
 //! schemas are what calls are checked against; `tool.search` and `toolgate tools show` give them.
 
 use serde_json::{Map, Value};
 
-/// The arguments' schema without what a model does not need: titles, machine widths of numbers, bounds on length, and `null` as a
+/// The arguments' schema without what a model does not need: titles, machine widths of numbers, bounds on length and spelling, and `null` as a
 /// second way of leaving an optional member out.
 pub(super) fn input(schema: &Value) -> Map<String, Value> {
     let mut root = object(&inline_once(&walk(schema, Side::Input)));
@@ -41,18 +41,21 @@ fn walk(schema: &Value, side: Side) -> Value {
     let mut lean = Map::new();
     for (word, value) in members {
         match word.as_str() {
+            "anyOf" | "oneOf" if constants(value).is_some() => {
+                // A choice among words, told as one.
+                lean.extend(constants(value).into_iter().map(|words| ("enum".to_owned(), words)));
+            }
             "$schema" | "$id" | "$comment" | "title" => {}
             "format" if side == Side::Output || is_number_width(value) => {}
             "default" if side == Side::Output || value.is_null() || value.as_array().is_some_and(Vec::is_empty) => {}
             // A call beyond these bounds is refused with the field's path; until then they guide nobody.
-            "minLength" | "maxLength" | "minItems" | "maxItems" => {}
+            "minLength" | "maxLength" | "minItems" | "maxItems" | "pattern" => {}
             "description"
             | "examples"
             | "minimum"
             | "maximum"
             | "exclusiveMinimum"
             | "exclusiveMaximum"
-            | "pattern"
             | "uniqueItems"
             | "minProperties"
             | "maxProperties"
@@ -86,6 +89,16 @@ fn walk(schema: &Value, side: Side) -> Value {
         }
     }
     Value::Object(lean)
+}
+
+/// The words, where every branch is one.
+fn constants(branches: &Value) -> Option<Value> {
+    let only_word = |branch: &Value| {
+        let members = branch.as_object()?;
+        let plain = members.keys().all(|word| matches!(word.as_str(), "const" | "type" | "description" | "title"));
+        members.get("const").filter(|word| plain && word.is_string()).cloned()
+    };
+    branches.as_array().filter(|list| list.len() > 1)?.iter().map(only_word).collect()
 }
 
 fn is_number_width(format: &Value) -> bool {

@@ -3,8 +3,10 @@
 //! INVARIANT: a client that gave no progress token is told nothing; one that did hears something at least every
 //! [`Pace::heartbeat`], a growing number each time, and nothing after the answer.
 
+use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -14,7 +16,7 @@ use rmcp::{Peer, RoleServer};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
-use crate::call::Progress;
+use crate::call::{OutStream, Progress};
 
 /// How often a client is told.
 #[derive(Debug, Clone, Copy)]
@@ -39,15 +41,67 @@ struct Note {
     total: Option<f64>,
 }
 
+/// Output that the client has not been told yet, in order.
+#[derive(Debug, Clone, Default)]
+struct Written {
+    pieces: VecDeque<(OutStream, String)>,
+    bytes: usize,
+    left_out: usize,
+}
+
+impl Written {
+    /// Adds a piece; what is too much is counted and left out, as the answer has it all.
+    fn push(&mut self, stream: OutStream, text: &str) {
+        if self.bytes + text.len() > MOST_WRITTEN {
+            self.left_out += text.len();
+            return;
+        }
+        self.bytes += text.len();
+        match self.pieces.back_mut() {
+            Some((last, piece)) if *last == stream => piece.push_str(text),
+            _ => self.pieces.push_back((stream, text.to_owned())),
+        }
+    }
+
+    /// The next message: what one stream wrote in a row.
+    fn take(&mut self) -> Option<String> {
+        let Some((stream, text)) = self.pieces.pop_front() else {
+            let left_out = std::mem::take(&mut self.left_out);
+            return (left_out > 0).then(|| format!("... {left_out} bytes of output are not shown here; the answer has them"));
+        };
+        self.bytes = self.bytes.saturating_sub(text.len());
+        Some(match stream {
+            OutStream::Stdout => text,
+            OutStream::Stderr => format!("stderr: {text}"),
+        })
+    }
+
+    fn is_empty(&self) -> bool {
+        self.pieces.is_empty() && self.left_out == 0
+    }
+}
+
+/// The most output that waits to be told, in bytes.
+const MOST_WRITTEN: usize = 64 << 10;
+
 /// The end a running call holds.
-pub(super) struct Teller(watch::Sender<Note>);
+pub(super) struct Teller {
+    note: watch::Sender<Note>,
+    /// `None` where nobody would be told.
+    written: Option<Arc<Mutex<Written>>>,
+}
 
 /// The end that the client's connection holds.
-pub(super) struct Listener(watch::Receiver<Note>);
+pub(super) struct Listener {
+    note: watch::Receiver<Note>,
+    written: Arc<Mutex<Written>>,
+}
 
-pub(super) fn channel() -> (Teller, Listener) {
+/// The two ends; `is_told` says whether the client asked to be told.
+pub(super) fn channel(is_told: bool) -> (Teller, Listener) {
     let (sender, receiver) = watch::channel(Note::default());
-    (Teller(sender), Listener(receiver))
+    let written = Arc::<Mutex<Written>>::default();
+    (Teller { note: sender, written: is_told.then(|| written.clone()) }, Listener { note: receiver, written })
 }
 
 /// Longer messages are cut: a note is one line on somebody's screen.
@@ -57,8 +111,23 @@ impl Progress for Teller {
     fn note(&self, message: &str, done: Option<f64>, total: Option<f64>) {
         let finite = |value: Option<f64>| value.filter(|value| value.is_finite());
         let message = Some(message.chars().take(LONGEST_MESSAGE).collect::<String>()).filter(|text| !text.is_empty());
-        self.0.send_replace(Note { message, done: finite(done), total: finite(total) });
+        self.note.send_replace(Note { message, done: finite(done), total: finite(total) });
     }
+
+    fn wants_output(&self) -> bool {
+        self.written.is_some()
+    }
+
+    fn output(&self, stream: OutStream, text: &str) {
+        if let Some(written) = &self.written {
+            locked(written).push(stream, text);
+            self.note.send_modify(|_| {});
+        }
+    }
+}
+
+fn locked(written: &Mutex<Written>) -> MutexGuard<'_, Written> {
+    written.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Runs `call` to its end while telling the client of it. A note that is on its way is finished before the outcome is given, so that
@@ -107,9 +176,13 @@ impl Steps {
     /// The next note, when it is due.
     async fn next(&mut self) -> ProgressNotificationParam {
         let heartbeat = self.last + self.pace.heartbeat;
+        if !locked(&self.listener.written).is_empty() {
+            sleep_until((self.last + self.pace.least).min(heartbeat)).await;
+            return self.take();
+        }
         while !self.alone {
             tokio::select! {
-                changed = self.listener.0.changed() => match changed {
+                changed = self.listener.note.changed() => match changed {
                     Ok(()) => {
                         sleep_until((self.last + self.pace.least).min(heartbeat)).await;
                         return self.take();
@@ -124,7 +197,8 @@ impl Steps {
     }
 
     fn take(&mut self) -> ProgressNotificationParam {
-        let note = self.listener.0.borrow_and_update().clone();
+        let note = self.listener.note.borrow_and_update().clone();
+        let written = locked(&self.listener.written).take();
         // The protocol wants every number greater than the one before, also for a mere sign of life.
         self.value = note.done.filter(|done| *done > self.value).unwrap_or(self.value + 0.0001);
         self.last = Instant::now();
@@ -132,6 +206,6 @@ impl Steps {
         if let Some(total) = note.total {
             param = param.with_total(total);
         }
-        param.with_message(note.message.unwrap_or_else(|| "still running".to_owned()))
+        param.with_message(written.or(note.message).unwrap_or_else(|| "still running".to_owned()))
     }
 }

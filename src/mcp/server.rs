@@ -190,7 +190,7 @@ impl ServerHandler for Server {
 
     async fn call_tool(&self, request: CallToolRequestParams, cx: RequestContext<RoleServer>) -> Result<CallToolResponse, ErrorData> {
         let arguments = Value::Object(request.arguments.unwrap_or_default());
-        let (teller, listener) = progress::channel();
+        let (teller, listener) = progress::channel(cx.meta.get_progress_token().is_some());
         let cancel = cx.ct.child_token();
         let call = self.pass(&request.name, arguments, cancel, Arc::new(teller));
         let passed = progress::follow(call, listener, &cx.peer, cx.meta.get_progress_token(), self.pace).await;

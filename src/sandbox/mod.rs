@@ -11,12 +11,16 @@ use tokio_util::sync::CancellationToken;
 use crate::call::Progress;
 use crate::domain::Fault;
 
+mod host;
 mod outcome;
 mod spec;
+mod tape;
 pub mod wasm;
 
+pub use host::{Answer, Asked, GuestHost, HttpAnswer, HttpRequest, Operation, Powers, Reply};
 pub use outcome::{Captured, LimitHit, Metrics, ProducedFile, SandboxOutcome};
 pub use spec::{Entry, GuestFile, SandboxLimits, SandboxSpec};
+pub use tape::{Recorded, Recording, Seen, SeenHttp, Tape};
 
 /// A runtime for untrusted code.
 #[async_trait]
@@ -26,6 +30,6 @@ pub trait Sandbox: Send + Sync {
     ///
     /// # Errors
     /// `PATH_REFUSED` or `INVALID_INPUT` for a specification that cannot be laid out, `CANCELLED`, `SANDBOX_UNAVAILABLE` where the runtime
-    /// cannot be made ready, `SANDBOX_FAILED`.
+    /// cannot be made ready, `REPLAY_DIVERGED` where a recorded program does something else, `SANDBOX_FAILED`.
     async fn run(&self, spec: SandboxSpec, cancel: CancellationToken, progress: Arc<dyn Progress>) -> Result<SandboxOutcome, Fault>;
 }

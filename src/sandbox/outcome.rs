@@ -13,6 +13,8 @@ pub struct Captured {
     pub total: u64,
     /// Whether something was left out.
     pub truncated: bool,
+    /// All of it, where something was left out and all is not too much to keep.
+    pub whole: Option<Vec<u8>>,
 }
 
 impl Captured {
@@ -36,6 +38,10 @@ pub enum LimitHit {
     Disk,
     /// Standard output or standard error: the rest was dropped.
     Output,
+    /// Operations asked of the host: more were refused.
+    Calls,
+    /// What the guest holds at the host (handles, streams, bytes sent over at once): it was stopped.
+    Host,
 }
 
 impl LimitHit {
@@ -48,6 +54,8 @@ impl LimitHit {
             Self::Stack => "stack",
             Self::Disk => "disk",
             Self::Output => "output",
+            Self::Calls => "tool_calls",
+            Self::Host => "host",
         }
     }
 }
@@ -74,6 +82,8 @@ pub struct Metrics {
     pub cpu: Duration,
     /// The most memory it had at once, in bytes.
     pub peak_memory: u64,
+    /// Operations it asked of its host.
+    pub operations: u32,
 }
 
 /// What came of a guest. Whatever was produced before a limit struck is here.

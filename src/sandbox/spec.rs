@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
+use crate::call::WallTime;
 use crate::domain::{Bytes, Millis};
+
+use super::{GuestHost, Recording};
 
 /// What to run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,12 +38,18 @@ pub struct SandboxLimits {
     pub stdout: Bytes,
     /// What is kept of standard error.
     pub stderr: Bytes,
+    /// How much of each stream is kept whole beside the cut text, for those who want all of it.
+    pub whole: Bytes,
     /// How long the JSON of the result may be.
     pub result: Bytes,
     /// Bytes of all files that the guest writes, at any moment.
     pub disk: Bytes,
     /// How many files and folders the guest may have made, at any moment.
     pub files: u32,
+    /// How many operations the guest may ask of its host in all.
+    pub operations: u32,
+    /// How many of them may be under way at once; more wait.
+    pub at_once: u32,
 }
 
 impl Default for SandboxLimits {
@@ -53,12 +62,15 @@ impl Default for SandboxLimits {
             result: Bytes(256 << 10),
             disk: Bytes(64 << 20),
             files: 1_000,
+            whole: Bytes(8 << 20),
+            operations: 1_000,
+            at_once: 16,
         }
     }
 }
 
 /// All that one guest is given.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct SandboxSpec {
     /// What to run.
     pub entry: Entry,
@@ -70,6 +82,16 @@ pub struct SandboxSpec {
     pub input: Option<serde_json::Value>,
     /// Files to read, in the guest's working folder.
     pub files: Vec<GuestFile>,
+    /// Packages to import from, mounted read-only.
+    pub packages: Vec<GuestFile>,
+    /// Who answers what the guest asks for; nobody, and all is refused.
+    pub host: Option<Arc<dyn GuestHost>>,
+    /// An earlier run of this very program, to be brought to the same point again.
+    pub recording: Option<Recording>,
+    /// The wall time that `limits.wall` is measured by.
+    pub wall: Arc<WallTime>,
+    /// Whether another guest waits for this one; such guests have places of their own, so that none waits in a circle.
+    pub nested: bool,
     /// What it may use up.
     pub limits: SandboxLimits,
 }
@@ -78,6 +100,18 @@ impl SandboxSpec {
     /// The program alone: no arguments, no input, no files, default limits.
     #[must_use]
     pub fn new(entry: Entry) -> Self {
-        Self { entry, args: Vec::new(), stdin: Vec::new(), input: None, files: Vec::new(), limits: SandboxLimits::default() }
+        Self {
+            entry,
+            args: Vec::new(),
+            stdin: Vec::new(),
+            input: None,
+            files: Vec::new(),
+            packages: Vec::new(),
+            host: None,
+            recording: None,
+            wall: Arc::default(),
+            nested: false,
+            limits: SandboxLimits::default(),
+        }
     }
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use crate::audit::{Place, Prepared, Sealed};
 use crate::call::ArtifactRef;
-use crate::domain::{ApprovalId, CallId, ErrorCode, Fault, OwnerId, Principal, RunId, StepId, Timestamp};
+use crate::domain::{ApprovalId, CallId, Digest, ErrorCode, Fault, OwnerId, Principal, RunId, StepId, Timestamp};
 use crate::run::EventKind;
 
 use super::state::{ApprovalState, Head, State};
@@ -61,7 +61,12 @@ pub(super) struct Writes {
     pub(super) opened: Vec<Opening>,
     pub(super) closed: Vec<CallId>,
     pub(super) artifacts: Vec<(RunId, ArtifactRef, Timestamp)>,
+    /// Keys, and the call remembered under each from now on, if one is.
+    pub(super) remembered: Vec<(Digest, Option<Remembered>)>,
 }
+
+/// A call that is found again by a key: in which run it is, and since when.
+pub(super) type Remembered = (CallId, RunId, Timestamp);
 
 /// One append's share, until it is known that all of it holds.
 struct Stage<'a> {
@@ -134,6 +139,14 @@ fn take_in(mut share: Share, events: &[Ready], now: Timestamp, state: &mut State
     writes.opened.append(&mut share.writes.opened);
     writes.closed.append(&mut share.writes.closed);
     writes.artifacts.append(&mut share.writes.artifacts);
+    for (key, call) in &share.writes.remembered {
+        if call.is_some() {
+            state.remembered.insert(*key)
+        } else {
+            state.remembered.remove(key)
+        };
+    }
+    writes.remembered.append(&mut share.writes.remembered);
     rows
 }
 
@@ -225,6 +238,20 @@ impl Stage<'_> {
                     return Err(ended(call));
                 }
                 self.share.writes.closed.push(call);
+            }
+            Change::Remember { key, call } => {
+                let run = self.the_run(run)?.id;
+                let forgotten = self.share.writes.remembered.iter().any(|(other, call)| other == key && call.is_none());
+                if self.state.remembered.contains(key) && !forgotten {
+                    return Err(state_fault("another call is remembered under this key".to_owned()));
+                }
+                self.share.writes.remembered.push((*key, Some((*call, run, self.now))));
+            }
+            Change::Forget(key) => {
+                if !self.state.remembered.contains(key) {
+                    return Err(state_fault("no call is remembered under this key".to_owned()));
+                }
+                self.share.writes.remembered.push((*key, None));
             }
             Change::LinkArtifact(artifact) => {
                 let run = self.the_run(run)?.id;

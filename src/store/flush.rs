@@ -9,9 +9,9 @@ use serde_json::json;
 use sqlx::sqlite::SqliteArguments;
 use sqlx::{Arguments as _, AssertSqlSafe, Executor as _, SqlSafeStr as _, SqlStr, SqliteConnection};
 
-use crate::domain::OwnerId;
+use crate::domain::{Digest, OwnerId};
 
-use super::apply::{ApprovalWrite, Row, Writes};
+use super::apply::{ApprovalWrite, Remembered, Row, Writes};
 use super::approvals;
 use super::fault::int;
 
@@ -37,7 +37,7 @@ pub(super) async fn flush(connection: &mut SqliteConnection, writes: &Writes, ow
         run(connection, (Ends::Open, MOST), arguments(&Writes::default(), chunk, owner)).await?;
     }
     let size = SIZES.into_iter().find(|size| *size >= rows.len()).unwrap_or(MOST);
-    if writes.approvals.is_empty() && writes.artifacts.is_empty() {
+    if writes.approvals.is_empty() && writes.artifacts.is_empty() && writes.remembered.is_empty() {
         return run(connection, (Ends::Committed, size), arguments(writes, rows, owner)).await;
     }
     run(connection, (Ends::Open, size), arguments(writes, rows, owner)).await?;
@@ -141,6 +141,9 @@ async fn rare(connection: &mut SqliteConnection, writes: &Writes) -> Result<(), 
     for write in &writes.approvals {
         approval(connection, write).await?;
     }
+    for write in &writes.remembered {
+        remember(connection, write).await?;
+    }
     for (run, artifact, at) in &writes.artifacts {
         sqlx::query("INSERT OR IGNORE INTO run_artifacts (run_id, artifact, size, media_type, linked) VALUES (?1, ?2, ?3, ?4, ?5)")
             .bind(run.to_string())
@@ -152,6 +155,18 @@ async fn rare(connection: &mut SqliteConnection, writes: &Writes) -> Result<(), 
             .await?;
     }
     Ok(())
+}
+
+async fn remember(connection: &mut SqliteConnection, write: &(Digest, Option<Remembered>)) -> Result<(), sqlx::Error> {
+    let query = match write {
+        (key, Some((call, run, at))) => sqlx::query("INSERT INTO remembered (key, call_id, run_id, at) VALUES (?1, ?2, ?3, ?4)")
+            .bind(key.to_string())
+            .bind(call.to_string())
+            .bind(run.to_string())
+            .bind(int(at.unix_millis())),
+        (key, None) => sqlx::query("DELETE FROM remembered WHERE key = ?1").bind(key.to_string()),
+    };
+    query.execute(connection).await.map(drop)
 }
 
 async fn approval(connection: &mut SqliteConnection, write: &ApprovalWrite) -> Result<(), sqlx::Error> {

@@ -19,7 +19,7 @@ use super::owners::{self, OwnerLock};
 use super::writer::{self, Job, Writer};
 use super::{
     Append, ApprovalFilter, ApprovalRow, Lease, OpenCall, OpenOptions, RunFilter, RunRow, StoredRecord, VerifyReport, approvals, artifacts,
-    events, home, open, runs, verify,
+    events, home, open, remembered, runs, verify,
 };
 
 /// How long reads that are under way may take when the store is closed.
@@ -203,6 +203,14 @@ impl Store {
     /// `STORE_FAILED`.
     pub async fn approval_of(&self, digest: &Digest) -> Result<Option<ApprovalRow>, Fault> {
         approvals::of_digest(self.inner.readers.get().await?, digest, self.inner.clock.now()).await
+    }
+
+    /// The call remembered under a key, and its run.
+    ///
+    /// # Errors
+    /// `STORE_FAILED`.
+    pub async fn remembered(&self, key: &Digest) -> Result<Option<(CallId, RunId)>, Fault> {
+        remembered::one(self.inner.readers.get().await?, key).await
     }
 
     /// Intents without an outcome whose owner process is gone.

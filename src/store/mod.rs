@@ -14,6 +14,7 @@ mod home;
 mod leases;
 mod open;
 mod owners;
+mod remembered;
 mod runs;
 mod state;
 mod types;

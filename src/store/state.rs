@@ -53,6 +53,8 @@ pub(super) struct Asked {
     pub(super) approvals: BTreeSet<ApprovalId>,
     /// Calls that are opened or closed.
     pub(super) calls: BTreeSet<CallId>,
+    /// Keys under which calls are remembered or forgotten.
+    pub(super) keys: BTreeSet<Digest>,
 }
 
 /// The answers.
@@ -65,6 +67,8 @@ pub(super) struct State {
     pub(super) ended: HashSet<CallId>,
     /// Of the calls asked about: those that are open.
     pub(super) open: HashSet<CallId>,
+    /// Of the keys asked about: those that are taken.
+    pub(super) remembered: HashSet<Digest>,
 }
 
 /// Begins the transaction and reads everything, in one passage to the database's thread. The first column says what a row is.
@@ -75,7 +79,8 @@ const BEGIN: &str = "\
     SELECT 2, run_id, owner, fence, expires FROM leases WHERE run_id IN (SELECT value FROM json_each(?)); \
     SELECT 3, id, status, digest, expires FROM approvals WHERE id IN (SELECT value FROM json_each(?)); \
     SELECT 4, call_id FROM journal WHERE kind IN ('tool_result', 'tool_error') AND call_id IN (SELECT value FROM json_each(?)); \
-    SELECT 5, call_id FROM open_calls WHERE call_id IN (SELECT value FROM json_each(?))";
+    SELECT 5, call_id FROM open_calls WHERE call_id IN (SELECT value FROM json_each(?)); \
+    SELECT 6, key FROM remembered WHERE key IN (SELECT value FROM json_each(?))";
 
 /// Why a batch could not begin.
 pub(super) enum Failed {
@@ -100,7 +105,8 @@ impl State {
             .bind(ids(&asked.leases)?)
             .bind(ids(&asked.approvals)?)
             .bind(calls.clone())
-            .bind(calls);
+            .bind(calls)
+            .bind(ids(&asked.keys)?);
         let head = Head { next: 0, prev: Digest::ZERO, ts: Timestamp::from_unix_millis(0) };
         let mut state = Self {
             head,
@@ -109,6 +115,7 @@ impl State {
             approvals: HashMap::new(),
             ended: HashSet::new(),
             open: HashSet::new(),
+            remembered: HashSet::new(),
         };
         let mut steps = connection.fetch_many(query);
         while let Some(step) = steps.try_next().await.map_err(Failed::Database)? {
@@ -146,7 +153,8 @@ impl State {
                 self.approvals.insert(parsed(row, "an approval")?, approval);
             }
             4 => drop(self.ended.insert(parsed(row, "a call")?)),
-            _ => drop(self.open.insert(parsed(row, "a call")?)),
+            5 => drop(self.open.insert(parsed(row, "a call")?)),
+            _ => drop(self.remembered.insert(parsed(row, "a key")?)),
         }
         Ok(())
     }

@@ -99,6 +99,15 @@ pub enum Change {
     },
     /// The call ended; a second outcome of the same call fails the transaction.
     CloseCall(CallId),
+    /// The call can be found again under this key: `RUN_STATE` where another is remembered under it already.
+    Remember {
+        /// The key.
+        key: Digest,
+        /// The call.
+        call: CallId,
+    },
+    /// Nothing is remembered under this key any more: `RUN_STATE` where nothing was.
+    Forget(Digest),
     /// The artifact belongs to the run; linking it again changes nothing.
     LinkArtifact(ArtifactRef),
 }

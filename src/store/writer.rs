@@ -291,6 +291,9 @@ fn asked(jobs: &[Job]) -> Asked {
                         Change::RequestApproval(approval) => {
                             asked.approvals.insert(approval.id);
                         }
+                        Change::Remember { key, .. } | Change::Forget(key) => {
+                            asked.keys.insert(*key);
+                        }
                         Change::OpenCall { call, .. } | Change::CloseCall(call) => {
                             asked.calls.insert(*call);
                         }

@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use crate::call::Artifacts;
 use crate::confine::{Folder, RelPath};
-use crate::domain::{ArtifactId, Bytes, ErrorCode, Fault};
+use crate::domain::{ArtifactId, Bytes, ErrorCode, Fault, twin_key};
 use crate::sandbox::GuestFile;
 
 /// The most bytes of files that one program is given.
@@ -77,10 +77,10 @@ pub(crate) fn check(files: &[FileInput]) -> Result<(), Fault> {
     for file in files {
         RelPath::parse(&file.path)?;
         file.source()?;
-        if !seen.insert(file.path.to_lowercase()) {
+        if !seen.insert(twin_key(&file.path)) {
             return Err(Fault::new(
                 ErrorCode::PathRefused,
-                format!("file `{}` stands twice, or differs from another only in case", file.path),
+                format!("file `{}` stands twice, or is another spelling of another one's path (case or Unicode form)", file.path),
             ));
         }
     }

@@ -9,9 +9,9 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use crate::call::{ParsedArgs, Preparation, Progress, RawOutput};
+use crate::call::{ParsedArgs, Preparation, Progress, RawOutput, WallTime};
 use crate::confine::Folder;
-use crate::domain::{Actor, CallId, ErrorCode, Fault, Limits, RunId};
+use crate::domain::{Actor, CallId, Digest, ErrorCode, Fault, Limits, RunId};
 
 /// What a call brings with it, besides its arguments. Ports a tool needs beyond these are given to it when it is made.
 #[derive(Clone)]
@@ -22,6 +22,12 @@ pub struct CallContext {
     pub run: RunId,
     /// Who asks.
     pub actor: Actor,
+    /// Whether sandboxed code made this call; such a call may not start code that makes calls.
+    pub from_code: bool,
+    /// The digest of this very deed; zero while the call is prepared.
+    pub digest: Digest,
+    /// The call's wall time, which stands still while a human is asked.
+    pub wall: Arc<WallTime>,
     /// The run's workspace.
     pub workspace: Arc<Folder>,
     /// What the call may use up.

@@ -63,6 +63,8 @@ impl Handler for Script {
             input: Some(input.clone()),
             files: vec![GuestFile { path: self.name.clone(), bytes: self.source.as_bytes().into() }],
             limits,
+            wall: context.wall.clone(),
+            nested: context.from_code,
             ..SandboxSpec::new(Entry::File(self.name.clone()))
         };
         let outcome = self.sandbox.run(spec, context.cancel.clone(), context.progress.clone()).await?;
@@ -79,7 +81,9 @@ impl Script {
             let fault = |code, why: &str| Err(Fault::new(code, format!("the script `{name}` {why}: {}", told.trim())));
             return match outcome.limit {
                 Some(LimitHit::Time) => fault(ErrorCode::Timeout, "ran out of time"),
-                Some(LimitHit::Memory | LimitHit::Stack | LimitHit::Disk) => fault(ErrorCode::LimitExceeded, "used more than it may"),
+                Some(LimitHit::Memory | LimitHit::Stack | LimitHit::Disk | LimitHit::Calls | LimitHit::Host) => {
+                    fault(ErrorCode::LimitExceeded, "used more than it may")
+                }
                 Some(LimitHit::Output) | None => fault(ErrorCode::InvalidOutput, "failed"),
             };
         }

@@ -12,11 +12,16 @@
 mod audit;
 mod bad_input;
 mod clients;
+mod code_mode;
+mod cpython;
 mod crash;
+mod escape;
 mod layering;
 mod main_job;
 mod mcp_stdio;
 mod omissions;
 mod path;
+mod python_http;
+mod python_packages;
 mod schemas;
 mod support;

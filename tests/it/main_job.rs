@@ -77,7 +77,7 @@ fn a_denied_step_fails_its_run_and_a_wrong_passphrase_answers_nothing() {
 }
 
 /// Runs a verb that needs the operator, with the passphrase on an inherited descriptor.
-fn answer(toolgate: &Toolgate, args: &[&str], passphrase: &str) -> Ran {
+pub fn answer(toolgate: &Toolgate, args: &[&str], passphrase: &str) -> Ran {
     let mut file = tempfile::tempfile().unwrap();
     // Twice, as the first use asks for it again.
     writeln!(file, "{passphrase}\n{passphrase}").unwrap();

@@ -15,7 +15,7 @@ const GONE_WITHIN: Duration = Duration::from_secs(1);
 const ANSWERED_WITHIN: Duration = Duration::from_secs(180);
 
 /// A running server.
-struct Server {
+pub struct Server {
     child: Child,
     input: Option<ChildStdin>,
     lines: Receiver<String>,
@@ -45,7 +45,7 @@ impl Server {
     }
 
     /// A server that a client of the older generation has opened.
-    fn opened(home: &Path) -> Self {
+    pub fn opened(home: &Path) -> Self {
         let mut server = Self::start(home);
         let params = json!({"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}});
         server.request(1, "initialize", params);
@@ -59,13 +59,24 @@ impl Server {
         input.flush().unwrap();
     }
 
-    fn send(&mut self, message: &Value) {
+    pub fn send(&mut self, message: &Value) {
         self.raw(format!("{message}\n").as_bytes());
     }
 
-    /// Sends a request and gives its answer; every line on the way must be a protocol message.
+    /// Sends a request and gives its answer.
     fn request(&mut self, id: i64, method: &str, params: Value) -> Value {
         self.send(&json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params}));
+        self.answer(id)
+    }
+
+    /// Kills the process, without a chance to tidy up.
+    pub fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// The answer to a request; every line on the way must be a protocol message.
+    pub fn answer(&mut self, id: i64) -> Value {
         loop {
             let message = protocol_message(&self.lines.recv_timeout(ANSWERED_WITHIN).expect("no answer"));
             if message["id"] == id {

@@ -191,3 +191,44 @@ async fn many_callers_at_once_keep_one_chain() {
     assert!(report.bad.is_none());
     assert_eq!(report.events, 1 + 128);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_key_and_arguments_again_give_the_recorded_outcome() {
+    let house = TestHouse::new().await;
+    let keyed = |word: &str, key: &str| json!({"word": word, "idempotency_key": key});
+    let first = house.call("probe.write", keyed("a", "k1")).await.outcome.unwrap();
+    let again = house.call("probe_write", keyed("a", "k1")).await.outcome.unwrap();
+    assert_eq!((first.value, house.ran()), (again.value, 1), "a naive second call would have run again");
+    let other = house.call("probe.write", keyed("b", "k1")).await;
+    assert_eq!(code(&other), ErrorCode::InvalidInput);
+    assert_eq!(house.ran(), 1);
+
+    house.call("probe.write", keyed("a", "k2")).await.outcome.unwrap();
+    house.call("probe.pure", keyed("a", "k1")).await.outcome.unwrap();
+    let stranger = Actor::agent(Principal::new("somebody else".to_owned()));
+    let run = house.gateway.adhoc_run(&stranger).await.unwrap();
+    let raw = toolgate::call::RawCall { actor: stranger, run, ..house.raw("probe.write", keyed("b", "k1")) };
+    house.gateway.call(raw).await.outcome.unwrap();
+    assert_eq!(house.ran(), 4, "another key, another tool and another principal are other deeds");
+
+    let failed = house.call("probe.panic", keyed("a", "k1")).await.outcome.unwrap_err();
+    let told = house.call("probe.panic", keyed("a", "k1")).await.outcome.unwrap_err();
+    assert_eq!((failed, house.ran()), (told, 5), "an outcome is an outcome");
+    let large = house.call("probe.large", keyed("a", "k1")).await.outcome.unwrap().value;
+    assert_eq!(house.call("probe.large", keyed("a", "k1")).await.outcome.unwrap().value, large, "also one that is an artifact");
+
+    let events = house.events().await;
+    let repeated = events.iter().filter(|event| event.payload.get("event") == Some(&json!("call_repeated"))).count();
+    assert_eq!(repeated, 3);
+    assert!(house.store.verify().await.unwrap().bad.is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_whose_call_has_not_ended_is_refused() {
+    let house = TestHouse::new().await;
+    let keyed = json!({"word": "a", "idempotency_key": "k"});
+    let calls = [house.call("probe.hang_for_good", keyed.clone()), house.call("probe.hang_for_good", keyed)];
+    let codes: Vec<ErrorCode> = futures_util::future::join_all(calls).await.iter().map(code).collect();
+    assert!(codes.contains(&ErrorCode::Timeout) && codes.contains(&ErrorCode::RunState), "{codes:?}");
+    assert_eq!(house.ran(), 1);
+}

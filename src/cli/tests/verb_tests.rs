@@ -400,6 +400,9 @@ async fn config() {
     git.author_name Ann $HOME/toolgate/toolgate.toml:2
     git.author_email toolgate@localhost default
     python.cache_dir $HOME/toolgate/cache default
+    egress.proxy default
+    egress.private [] default
+    egress.extra_roots default
     approvals.wait_sec 45 default
     approvals.expire_sec 900 default
     limits.inline_output_bytes 16384 default

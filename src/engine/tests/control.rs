@@ -149,7 +149,8 @@ async fn anothers_run_is_as_unknown_as_none() {
 async fn a_start_is_checked_and_pins_what_it_runs() {
     let world = World::new();
     let process = world.driving().await;
-    let start = |workflow: &str, inputs: Value| StartInput { workflow: workflow.into(), inputs: fields(inputs), goal: None };
+    let start =
+        |workflow: &str, inputs: Value| StartInput { workflow: workflow.into(), inputs: fields(inputs), goal: None, idempotency_key: None };
     let unknown = process.control.start(&agent(), &start("ghost", json!({}))).await.unwrap_err();
     assert!(unknown.code == ErrorCode::UnknownWorkflow && unknown.hint.unwrap().contains("build_service"));
     let bad = process.control.start(&agent(), &start("build_service", json!({ "resource": "../x" }))).await.unwrap_err();

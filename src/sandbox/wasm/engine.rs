@@ -7,7 +7,7 @@ use std::hash::{Hash as _, Hasher};
 use std::path::Path;
 
 use sha2::{Digest as _, Sha256};
-use wasmtime::component::{Component, Linker};
+use wasmtime::component::{Component, HasSelf, Linker};
 use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, Strategy};
 use wasmtime_wasi::cli::{WasiCli, WasiCliView as _};
 use wasmtime_wasi::p2::bindings::{cli, filesystem, random, sockets};
@@ -18,12 +18,19 @@ use crate::domain::{Digest, Fault};
 
 use super::cache::Cache;
 use super::files::{Files, Library, library};
+use super::guest::bindings::toolgate::python::host;
 use super::guest::{Guest, bindings};
 use super::ticker::Ticker;
 use super::unavailable;
 
 /// How many guests may live at once; more wait.
 pub(super) const MOST_GUESTS: usize = 32;
+
+/// How many guests may live at once that other guests wait for.
+pub(super) const MOST_NESTED: usize = 8;
+
+/// Places in the pool: for all of those, and for those that are kept ready.
+const POOL: u32 = 48;
 
 /// The most memory any guest may be given, in bytes.
 pub(super) const MOST_MEMORY: usize = 2 << 30;
@@ -51,7 +58,7 @@ pub(super) fn prepare(cache: &Path) -> Result<Ready, Fault> {
 
 pub(super) fn config() -> Config {
     let mut pool = PoolingAllocationConfig::new();
-    let guests = u32::try_from(MOST_GUESTS).unwrap_or(u32::MAX);
+    let guests = POOL;
     pool.total_component_instances(guests)
         .total_core_instances(guests * 24)
         .total_memories(guests)
@@ -72,8 +79,8 @@ pub(super) fn config() -> Config {
         .allocation_strategy(InstanceAllocationStrategy::Pooling(pool))
         .memory_init_cow(true)
         .epoch_interruption(true)
-        .max_wasm_stack(8 << 20)
-        .async_stack_size(9 << 20)
+        .max_wasm_stack(24 << 20)
+        .async_stack_size(25 << 20)
         .generate_address_map(false)
         .wasm_backtrace_max_frames(None);
     config
@@ -136,6 +143,7 @@ fn linker(engine: &Engine) -> wasmtime::Result<Linker<Guest>> {
     cli::terminal_stdin::add_to_linker::<_, WasiCli>(l, Guest::cli)?;
     cli::terminal_stdout::add_to_linker::<_, WasiCli>(l, Guest::cli)?;
     cli::terminal_stderr::add_to_linker::<_, WasiCli>(l, Guest::cli)?;
+    host::add_to_linker::<_, HasSelf<Guest>>(l, |guest| guest)?;
     filesystem::types::add_to_linker::<_, Files>(l, Guest::files)?;
     filesystem::preopens::add_to_linker::<_, Files>(l, Guest::files)?;
     sockets::instance_network::add_to_linker::<_, WasiSockets>(l, Guest::sockets)?;

@@ -17,27 +17,35 @@ use crate::domain::{Clock, ErrorCode, Fault};
 use super::{Sandbox, SandboxOutcome, SandboxSpec};
 
 mod cache;
+mod chance;
 mod cpu;
+mod desk;
 mod engine;
 mod files;
+mod fresh;
 mod guest;
 mod native;
 mod pipes;
 mod ticker;
 
 #[cfg(test)]
+mod desk_tests;
+#[cfg(test)]
 pub(crate) mod tests;
 
 use engine::Ready;
+use fresh::Shelf;
 
 /// What a [`WasmSandbox`] needs to know.
 pub struct WasmOptions {
     /// Folder for natively compiled code, for nothing else; made owner-only. Code in it is run, so only its owner may write to it.
     pub cache: PathBuf,
-    /// Where guests' files get their times from.
+    /// The wall clock.
     pub clock: Arc<dyn Clock>,
     /// How many threads guests share; 0 for as many as the machine has processors.
     pub threads: usize,
+    /// How many guests are kept ready for the next calls, so that these need not wait for an instance.
+    pub kept_ready: usize,
 }
 
 /// Runs Python in WebAssembly. Cheap to make: the interpreter is compiled or loaded at the first use, or by [`WasmSandbox::warm`].
@@ -46,6 +54,8 @@ pub struct WasmSandbox {
     clock: Arc<dyn Clock>,
     state: watch::Sender<State>,
     slots: Arc<Semaphore>,
+    nested: Arc<Semaphore>,
+    shelf: Arc<Shelf>,
     runtime: Threads,
 }
 
@@ -88,6 +98,8 @@ impl WasmSandbox {
             clock: options.clock,
             state: watch::Sender::new(State::Idle),
             slots: Arc::new(Semaphore::new(engine::MOST_GUESTS)),
+            nested: Arc::new(Semaphore::new(engine::MOST_NESTED)),
+            shelf: Arc::new(Shelf::new(options.kept_ready)),
             runtime: Threads(Some(runtime)),
         })
     }
@@ -139,17 +151,34 @@ impl WasmSandbox {
         }
     }
 
-    async fn admit_and_run(&self, spec: SandboxSpec, cancel: &CancellationToken, progress: &dyn Progress) -> Result<SandboxOutcome, Fault> {
-        let ready = self.ready(progress).await?;
-        let slot = self.slots.clone().acquire_owned().await.map_err(|_| Fault::internal("the guests' slots are closed"))?;
+    async fn admit_and_run(
+        &self,
+        spec: SandboxSpec,
+        cancel: &CancellationToken,
+        progress: Arc<dyn Progress>,
+    ) -> Result<SandboxOutcome, Fault> {
+        let ready = self.ready(&*progress).await?;
+        // First come, first served: the semaphore keeps the order. Guests that others wait for have places of their own.
+        let places = if spec.nested { &self.nested } else { &self.slots };
+        let slot = places.clone().acquire_owned().await.map_err(|_| Fault::internal("the guests' slots are closed"))?;
         let Some(runtime) = &self.runtime.0 else { return Err(Fault::internal("the guests' threads have ended")) };
-        let job = guest::run(ready, spec, self.clock.clone(), cancel.clone());
+        let job = guest::run(ready.clone(), self.shelf.clone(), spec, self.clock.now(), cancel.clone(), progress);
         let task = AbortOnDrop(runtime.spawn(async move {
             let outcome = job.await;
             drop(slot);
             outcome
         }));
-        task.join().await
+        let outcome = task.join().await;
+        self.refill(ready);
+        outcome
+    }
+
+    /// Has the next guests made ready, in the background.
+    fn refill(&self, ready: Arc<Ready>) {
+        if let Some(runtime) = &self.runtime.0 {
+            let shelf = self.shelf.clone();
+            drop(runtime.spawn(async move { shelf.fill(&ready).await }));
+        }
     }
 }
 
@@ -159,7 +188,7 @@ impl Sandbox for WasmSandbox {
         tokio::select! {
             biased;
             () = cancel.cancelled() => Err(cancelled()),
-            outcome = self.admit_and_run(spec, &cancel, &*progress) => outcome,
+            outcome = self.admit_and_run(spec, &cancel, progress) => outcome,
         }
     }
 }

@@ -40,7 +40,7 @@ impl Tool for RunStart {
         // A yes to a start is a yes to this very definition.
         let workflow = self.0.workflow(&input.workflow)?;
         let target = json!({ "workflow": workflow.name, "version": workflow.version, "digest": workflow.digest });
-        Ok(Preparation { effects: Effects::only(Effect::Write), target })
+        Ok(Preparation::of(Effects::only(Effect::Write)).about(target))
     }
 
     async fn execute(&self, input: &StartInput, context: &CallContext) -> Result<StartOutput, Fault> {

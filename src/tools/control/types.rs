@@ -23,6 +23,10 @@ pub struct StartInput {
     #[serde(default)]
     #[schemars(length(max = 4000))]
     pub goal: Option<String>,
+    /// Same key, same outcome.
+    #[serde(default)]
+    #[schemars(length(max = 128))]
+    pub idempotency_key: Option<String>,
 }
 
 /// The run that was started.

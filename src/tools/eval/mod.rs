@@ -39,7 +39,7 @@ pub struct EvalRun {
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Input {
-    /// Commands, run one after the other: `python -m MODULE`, `python FILE` or `python -c CODE`.
+    /// Run one after the other.
     #[schemars(length(min = 1, max = 20))]
     pub commands: Vec<Command>,
     /// The project: true for the run's workspace, or a folder in it.
@@ -65,9 +65,9 @@ fn timeout_sec() -> u32 {
 /// A command: an argument vector, or a text that is split into one.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(untagged)]
-#[schemars(inline)]
+#[schemars(inline, description = "")]
 pub enum Command {
-    /// Split like a shell would, then run without one.
+    /// Split like a shell would.
     Line(#[schemars(length(min = 1, max = 4096))] String),
     /// Run as it is.
     Argv(#[schemars(length(min = 1, max = 1000))] Vec<String>),
@@ -159,7 +159,13 @@ impl Tool for EvalRun {
                 MEMORY,
                 Bytes(context.limits.output.0 / total.max(1) as u64),
             );
-            let spec = SandboxSpec { args: invocation.args, files: files.clone(), limits, ..SandboxSpec::new(invocation.entry) };
+            let spec = SandboxSpec {
+                args: invocation.args,
+                files: files.clone(),
+                limits,
+                nested: context.from_code,
+                ..SandboxSpec::new(invocation.entry)
+            };
             commands.push(self.run_one(invocation.argv, spec, &folder, context.cancel.clone(), context).await?);
         }
         let passed = commands.iter().all(|command| command.return_code == 0);

@@ -102,6 +102,11 @@ pub struct SendInput {
     #[serde(default)]
     #[schemars(regex(pattern = r"^[a-z][a-z0-9_-]{0,31}$"))]
     channel: Option<String>,
+    /// Same key, same outcome.
+    #[serde(default)]
+    #[schemars(length(max = 128))]
+    #[expect(dead_code, reason = "read by the gateway, which looks for the call that used it before")]
+    idempotency_key: Option<String>,
 }
 
 /// The words alone, without a sentence for each.
@@ -130,7 +135,7 @@ impl Tool for NotifySend {
             return Err(Fault::new(ErrorCode::InvalidInput, format!("`{}` is not a channel", plain(channel)))
                 .hint(format!("channels now: {}", channels.join(", "))));
         }
-        Ok(Preparation { effects: Effects::only(Effect::Write), target: json!({ "channel": input.channel }) })
+        Ok(Preparation::of(Effects::only(Effect::Write)).about(json!({ "channel": input.channel })))
     }
 
     async fn execute(&self, input: &Self::Input, context: &CallContext) -> Result<Self::Output, Fault> {

@@ -2,16 +2,84 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::PythonRun;
+use tokio_util::sync::CancellationToken;
+
+use super::{CodeCall, CodeCalls, CodeTool, HttpEvents, PythonRun, Resumed};
 use crate::call::Artifacts as _;
 use crate::domain::{ArtifactId, Effect, ErrorCode, Fault};
+use crate::egress::{Egress, EgressOptions, NoCredentials, RequestLog, RequestRecord, SystemResolver};
+use crate::packages::{Compile, InstallerOptions, Packages, PackagesOptions};
 use crate::sandbox::wasm;
 use crate::tools::guest_testing::{MemArtifacts, call, context};
-use crate::tools::{Handler, handler};
+use crate::tools::{CallContext, Handler, handler};
+
+/// A call without tools never asks for them.
+struct NoCalls;
+
+#[async_trait::async_trait]
+impl CodeCalls for NoCalls {
+    fn describe(&self, names: &[String]) -> Result<Vec<CodeTool>, Fault> {
+        assert!(names.is_empty());
+        Ok(Vec::new())
+    }
+    async fn resume(&self, _: &CallContext) -> Result<Option<Resumed>, Fault> {
+        unreachable!("only programs with tools are brought back")
+    }
+    async fn call(&self, _: &CallContext, _: CodeCall) -> Result<Value, Fault> {
+        unreachable!("no tool was named")
+    }
+}
+
+/// Nothing is recorded, as nothing is reached.
+struct NoEvents;
+
+impl HttpEvents for NoEvents {
+    fn of(&self, _: &CallContext) -> Arc<dyn RequestLog> {
+        Arc::new(NoEvents)
+    }
+}
+
+#[async_trait::async_trait]
+impl RequestLog for NoEvents {
+    async fn record(&self, _: RequestRecord) -> Result<(), Fault> {
+        Ok(())
+    }
+}
+
+struct NoPackages;
+
+#[async_trait::async_trait]
+impl Compile for NoPackages {
+    async fn compile(&self, _: &[(String, Arc<[u8]>)], _: &CancellationToken) -> Result<Vec<(String, Arc<[u8]>)>, Fault> {
+        unreachable!("no package was named")
+    }
+}
 
 fn tool() -> (Arc<dyn Handler>, Arc<MemArtifacts>) {
     let artifacts = Arc::new(MemArtifacts::default());
-    (handler(PythonRun { sandbox: wasm::tests::shared(), artifacts: artifacts.clone() }), artifacts)
+    let egress = EgressOptions {
+        proxy: None,
+        private: Vec::new(),
+        extra_roots_pem: None,
+        resolver: Arc::new(SystemResolver),
+        credentials: Arc::new(NoCredentials),
+    };
+    let packages = PackagesOptions {
+        cache: std::env::temp_dir().join("toolgate-tests-packages"),
+        installer: InstallerOptions::default(),
+        compiler: Arc::new(NoPackages),
+        clock: Arc::new(crate::tools::testing::StillClock),
+    };
+    let python = PythonRun {
+        sandbox: wasm::tests::shared(),
+        artifacts: artifacts.clone(),
+        packages: Arc::new(Packages::new(packages)),
+        egress: Egress::new(egress).unwrap(),
+        http_events: Arc::new(NoEvents),
+        calls: Arc::new(NoCalls),
+        spawner: Arc::new(crate::app::Tasks::default()),
+    };
+    (handler(python), artifacts)
 }
 
 async fn run(arguments: Value) -> Result<Value, Fault> {
@@ -74,7 +142,13 @@ async fn arguments_that_do_not_fit_are_refused_before_anything_runs() {
         (json!({"code": "", "entrypoint": "x.py"}), ErrorCode::InvalidInput),
         (json!({"entrypoint": "x.py"}), ErrorCode::InvalidInput),
         (json!({"code": "", "network": true}), ErrorCode::InvalidInput),
-        (json!({"code": "", "requirements": ["x==1"]}), ErrorCode::InvalidInput),
+        (json!({"code": "", "requirements": ["x>=1"]}), ErrorCode::InvalidInput),
+        (json!({"code": "", "requirements": ["x==1"]}), ErrorCode::InstallerUnavailable),
+        (json!({"code": "", "allowed_hosts": ["example.com"]}), ErrorCode::InvalidInput),
+        (json!({"code": "", "allow_network": true, "allowed_hosts": ["https://example.com"]}), ErrorCode::InvalidInput),
+        (json!({"entrypoint": "-m json.tool; x"}), ErrorCode::InvalidInput),
+        (json!({"entrypoint": "-m json", "code": ""}), ErrorCode::InvalidInput),
+        (json!({"code": "", "runtime": "process"}), ErrorCode::SandboxUnavailable),
         (json!({"code": "", "timeout_sec": 0}), ErrorCode::InvalidInput),
         (json!({"code": "", "timeout_sec": 100_000}), ErrorCode::InvalidInput),
         (json!({"code": "", "memory_mb": 100_000}), ErrorCode::InvalidInput),

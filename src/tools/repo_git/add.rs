@@ -42,6 +42,11 @@ pub struct AddInput {
     #[serde(default)]
     #[expect(dead_code, reason = "read by the gateway, which has chosen the workspace by it")]
     run_id: Option<String>,
+    /// Same key, same outcome.
+    #[serde(default)]
+    #[schemars(length(max = 128))]
+    #[expect(dead_code, reason = "read by the gateway, which looks for the call that used it before")]
+    idempotency_key: Option<String>,
 }
 
 /// What was staged.
@@ -89,7 +94,7 @@ impl Tool for GitAddAll {
     type Output = AddOutput;
 
     async fn prepare(&self, _input: &Self::Input, context: &CallContext) -> Result<Preparation, Fault> {
-        Ok(Preparation { effects: Effects::only(Effect::Write), target: json!({ "workspace": context.run }) })
+        Ok(Preparation::of(Effects::only(Effect::Write)).about(json!({ "workspace": context.run })))
     }
 
     async fn execute(&self, input: &Self::Input, context: &CallContext) -> Result<Self::Output, Fault> {

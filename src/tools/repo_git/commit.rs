@@ -62,6 +62,11 @@ pub struct CommitInput {
     #[serde(default)]
     #[expect(dead_code, reason = "read by the gateway, which has chosen the workspace by it")]
     run_id: Option<String>,
+    /// Same key, same outcome.
+    #[serde(default)]
+    #[schemars(length(max = 128))]
+    #[expect(dead_code, reason = "read by the gateway, which looks for the call that used it before")]
+    idempotency_key: Option<String>,
 }
 
 /// The commit.
@@ -95,7 +100,7 @@ impl Tool for GitCommit {
                 "index": tree::digest(&tree::of_index(&index)?),
             }))
         });
-        Ok(Preparation { effects: Effects::only(Effect::Write), target: target.await? })
+        Ok(Preparation::of(Effects::only(Effect::Write)).about(target.await?))
     }
 
     async fn execute(&self, input: &Self::Input, context: &CallContext) -> Result<Self::Output, Fault> {

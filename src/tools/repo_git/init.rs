@@ -34,6 +34,11 @@ pub struct InitInput {
     #[serde(default)]
     #[expect(dead_code, reason = "read by the gateway, which has chosen the workspace by it")]
     run_id: Option<String>,
+    /// Same key, same outcome.
+    #[serde(default)]
+    #[schemars(length(max = 128))]
+    #[expect(dead_code, reason = "read by the gateway, which looks for the call that used it before")]
+    idempotency_key: Option<String>,
 }
 
 /// What stands there now.
@@ -54,7 +59,7 @@ impl Tool for GitInit {
         if input.path.as_ref().is_some_and(RelPath::touches_git) {
             return Err(Fault::new(ErrorCode::PathRefused, "a repository inside a git folder is refused"));
         }
-        Ok(Preparation { effects: Effects::only(Effect::Write), target: json!({ "workspace": context.run }) })
+        Ok(Preparation::of(Effects::only(Effect::Write)).about(json!({ "workspace": context.run })))
     }
 
     async fn execute(&self, input: &Self::Input, context: &CallContext) -> Result<Self::Output, Fault> {

@@ -31,6 +31,11 @@ pub struct RemoveInput {
     #[serde(default)]
     #[expect(dead_code, reason = "read by the gateway, which has chosen the workspace by it")]
     run_id: Option<String>,
+    /// Same key, same outcome.
+    #[serde(default)]
+    #[schemars(length(max = 128))]
+    #[expect(dead_code, reason = "read by the gateway, which looks for the call that used it before")]
+    idempotency_key: Option<String>,
 }
 
 /// What became of it.
@@ -52,7 +57,7 @@ impl Tool for WorkspaceRemove {
     async fn prepare(&self, input: &Self::Input, context: &CallContext) -> Result<Preparation, Fault> {
         refuse_many(input.paths.len())?;
         input.paths.iter().try_for_each(refuse_git)?;
-        Ok(Preparation { effects: Effects::only(Effect::Write), target: json!({ "workspace": context.run }) })
+        Ok(Preparation::of(Effects::only(Effect::Write)).about(json!({ "workspace": context.run })))
     }
 
     async fn execute(&self, input: &Self::Input, context: &CallContext) -> Result<Self::Output, Fault> {

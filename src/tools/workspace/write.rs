@@ -45,6 +45,11 @@ pub struct WriteInput {
     #[serde(default)]
     #[expect(dead_code, reason = "read by the gateway, which has chosen the workspace by it")]
     run_id: Option<String>,
+    /// Same key, same outcome.
+    #[serde(default)]
+    #[schemars(length(max = 128))]
+    #[expect(dead_code, reason = "read by the gateway, which looks for the call that used it before")]
+    idempotency_key: Option<String>,
 }
 
 /// One file.
@@ -123,7 +128,7 @@ impl Tool for WorkspaceWrite {
 
     async fn prepare(&self, input: &Self::Input, context: &CallContext) -> Result<Preparation, Fault> {
         check(input, &context.workspace)?;
-        Ok(Preparation { effects: Effects::only(Effect::Write), target: json!({ "workspace": context.run }) })
+        Ok(Preparation::of(Effects::only(Effect::Write)).about(json!({ "workspace": context.run })))
     }
 
     async fn execute(&self, input: &Self::Input, context: &CallContext) -> Result<Self::Output, Fault> {

@@ -11,12 +11,16 @@ use tokio_util::sync::CancellationToken;
 use toolgate::app::{SystemClock, Tasks};
 use toolgate::call::{NoProgress, Origin, Preparation, RawCall, Reply};
 use toolgate::domain::{Actor, Bytes, Clock, Effect, Effects, Fault, Millis, OwnerId, Principal, RunId};
-use toolgate::gateway::{ApprovalSettings, Gateway, Parts};
+use toolgate::egress::{Egress, EgressOptions, NoCredentials, RequestLog, RequestRecord, SystemResolver};
+use toolgate::gateway::{ApprovalSettings, CodeGate, Gateway, Parts};
 use toolgate::manifest::{self, ManifestFile};
+use toolgate::packages::{Compile, InstallerOptions, Packages, PackagesOptions};
 use toolgate::policy::{self, PolicySet, PolicySource};
 use toolgate::registry::Registry;
 use toolgate::run::Event;
+use toolgate::sandbox::Sandbox;
 use toolgate::store::{Durability, OpenOptions, Store};
+use toolgate::tools::python::{HttpEvents, PythonRun};
 use toolgate::tools::{CallContext, Handler, Tool, handler};
 
 /// What the test tools do besides answering.
@@ -44,6 +48,8 @@ pub struct ProbeInput {
     pub word: String,
     #[serde(default)]
     pub run_id: Option<String>,
+    #[serde(default)]
+    pub idempotency_key: Option<String>,
 }
 
 #[derive(Debug, Serialize, schemars::JsonSchema)]
@@ -106,6 +112,20 @@ impl TestHouse {
     }
 
     pub async fn on(home: Option<std::path::PathBuf>, durability: Durability, more_policy: &str) -> Self {
+        Self::made_of(home, durability, more_policy, None).await
+    }
+
+    /// With `python.run` as shipped, in this sandbox.
+    pub async fn with_python(sandbox: Arc<dyn Sandbox>, more_policy: &str) -> Self {
+        Self::made_of(None, Durability::Relaxed, more_policy, Some(sandbox)).await
+    }
+
+    async fn made_of(
+        home: Option<std::path::PathBuf>,
+        durability: Durability,
+        more_policy: &str,
+        sandbox: Option<Arc<dyn Sandbox>>,
+    ) -> Self {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let store = Store::open(OpenOptions { home, owner: OwnerId::mint(clock.now()), clock: clock.clone(), durability }).await.unwrap();
         let ran = Arc::new(AtomicU32::new(0));
@@ -115,6 +135,12 @@ impl TestHouse {
             let probe = handler(Probe { effect: *effect, deed: *deed, ran: ran.clone() });
             files.push(manifest_of(name, *effect, &probe));
             handlers.insert(format!("probe.{name}").parse().unwrap(), probe);
+        }
+        let code = Arc::new(CodeGate::default());
+        if let Some(sandbox) = sandbox {
+            let shipped = manifest::shipped_files().unwrap_or_else(|p| panic!("{p}"));
+            files.extend(shipped.into_iter().filter(|file| file.path.ends_with("python.run.yaml")));
+            handlers.insert("python.run".parse().unwrap(), handler(python(sandbox, code.clone(), &store)));
         }
         let defs = manifest::load(&files).unwrap_or_else(|p| panic!("{p}"));
         let registry = Registry::build(defs.clone(), handlers).unwrap_or_else(|p| panic!("{p}"));
@@ -132,6 +158,7 @@ impl TestHouse {
             approvals: ApprovalSettings { wait: Millis(300), expires: Millis(60_000) },
             inline: Bytes(16 * 1024),
         });
+        code.lead_to(&gateway);
         let me = Actor::agent(Principal::local());
         let run = gateway.adhoc_run(&me).await.unwrap();
         Self { gateway, store, _runs: runs, ran, me, run }
@@ -159,6 +186,50 @@ impl TestHouse {
 
     pub fn ran(&self) -> u32 {
         self.ran.load(Ordering::SeqCst)
+    }
+}
+
+/// `python.run` without packages and network.
+fn python(sandbox: Arc<dyn Sandbox>, code: Arc<CodeGate>, store: &Store) -> PythonRun {
+    struct Nothing;
+    impl HttpEvents for Nothing {
+        fn of(&self, _: &CallContext) -> Arc<dyn RequestLog> {
+            Arc::new(Nothing)
+        }
+    }
+    #[async_trait]
+    impl RequestLog for Nothing {
+        async fn record(&self, _: RequestRecord) -> Result<(), Fault> {
+            Ok(())
+        }
+    }
+    #[async_trait]
+    impl Compile for Nothing {
+        async fn compile(&self, _: &[(String, Arc<[u8]>)], _: &CancellationToken) -> Result<Vec<(String, Arc<[u8]>)>, Fault> {
+            Ok(Vec::new())
+        }
+    }
+    let packages = PackagesOptions {
+        cache: std::env::temp_dir().join("toolgate-tests-packages"),
+        installer: InstallerOptions::default(),
+        compiler: Arc::new(Nothing),
+        clock: Arc::new(SystemClock),
+    };
+    let egress = EgressOptions {
+        proxy: None,
+        private: Vec::new(),
+        extra_roots_pem: None,
+        resolver: Arc::new(SystemResolver),
+        credentials: Arc::new(NoCredentials),
+    };
+    PythonRun {
+        sandbox,
+        artifacts: store.artifacts(),
+        packages: Arc::new(Packages::new(packages)),
+        egress: Egress::new(egress).unwrap(),
+        http_events: Arc::new(Nothing),
+        calls: code,
+        spawner: Arc::new(Tasks::default()),
     }
 }
 

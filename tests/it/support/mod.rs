@@ -1,6 +1,7 @@
 //! What several test files need: the checkout, a scratch home, and the binary as a user runs it.
 
 pub mod house;
+pub mod http_server;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};

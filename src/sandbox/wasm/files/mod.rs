@@ -9,6 +9,9 @@ mod node;
 mod stream;
 mod tree;
 
+#[cfg(test)]
+mod tests;
+
 pub(super) use host::{Files, FilesView, Handles};
 pub(super) use library::library;
 pub(super) use node::Ledger;

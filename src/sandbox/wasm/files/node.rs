@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, Rw
 use bytes::Bytes;
 use wasmtime_wasi::p2::bindings::filesystem::types::ErrorCode;
 
-use crate::domain::{Clock, Timestamp};
+use crate::domain::{Clock, Timestamp, twin_key};
 
 /// The longest name of a file or folder, in bytes.
 const LONGEST_NAME: usize = 255;
@@ -58,6 +58,8 @@ pub(super) struct Folder {
     pub(super) id: u64,
     children: RwLock<BTreeMap<String, Node>>,
     ledger: Option<Arc<Ledger>>,
+    /// Whether names that are spellings of one another are refused, here and below.
+    without_twins: bool,
     modified: AtomicU64,
 }
 
@@ -85,6 +87,9 @@ impl Content {
     }
 }
 
+/// When what is given was made, as its guest sees it (2026-01-01, in milliseconds since 1970): the same for all, so that nothing depends on it.
+const GIVEN_AT: u64 = 1_767_225_600_000;
+
 fn fresh_id() -> u64 {
     static NEXT: AtomicU64 = AtomicU64::new(1);
     NEXT.fetch_add(1, Ordering::Relaxed)
@@ -93,12 +98,22 @@ fn fresh_id() -> u64 {
 impl Folder {
     /// A folder nobody can change; whoever builds the tree fills it by [`Folder::put`].
     pub(super) fn fixed() -> Arc<Self> {
-        Arc::new(Self { id: fresh_id(), children: RwLock::default(), ledger: None, modified: 0.into() })
+        Arc::new(Self { id: fresh_id(), children: RwLock::default(), ledger: None, without_twins: false, modified: GIVEN_AT.into() })
     }
 
     /// A folder the guest may change, not counted itself.
     pub(super) fn open(ledger: &Arc<Ledger>) -> Arc<Self> {
-        Arc::new(Self { id: fresh_id(), children: RwLock::default(), modified: ledger.now().into(), ledger: Some(ledger.clone()) })
+        Self::writable(ledger, false)
+    }
+
+    /// The same, where no two names may be spellings of one another.
+    pub(super) fn open_without_twins(ledger: &Arc<Ledger>) -> Arc<Self> {
+        Self::writable(ledger, true)
+    }
+
+    fn writable(ledger: &Arc<Ledger>, without_twins: bool) -> Arc<Self> {
+        let modified = ledger.now().into();
+        Arc::new(Self { id: fresh_id(), children: RwLock::default(), modified, ledger: Some(ledger.clone()), without_twins })
     }
 
     pub(super) fn read(&self) -> RwLockReadGuard<'_, BTreeMap<String, Node>> {
@@ -127,7 +142,16 @@ impl Folder {
     }
 
     fn new_name<'n>(&self, name: &'n str) -> Result<&'n str, ErrorCode> {
-        if name.len() > LONGEST_NAME { Err(ErrorCode::NameTooLong) } else { Ok(name) }
+        if name.len() > LONGEST_NAME {
+            return Err(ErrorCode::NameTooLong);
+        }
+        if self.without_twins {
+            let key = twin_key(name);
+            if self.read().keys().any(|other| other != name && twin_key(other) == key) {
+                return Err(ErrorCode::Exist);
+            }
+        }
+        Ok(name)
     }
 
     /// Makes an empty file that is not there yet.
@@ -152,7 +176,7 @@ impl Folder {
             return Err(ErrorCode::Exist);
         }
         ledger.take(&ledger.nodes, 1)?;
-        self.put(name, Node::Folder(Self::open(ledger)));
+        self.put(name, Node::Folder(Self::writable(ledger, self.without_twins)));
         self.touch();
         Ok(())
     }
@@ -170,6 +194,10 @@ impl Folder {
     pub(super) fn give(&self, name: &str, to: &Self, new_name: &str) -> Result<(), ErrorCode> {
         self.ledger()?;
         to.ledger()?;
+        // A folder from where twins may be could bring some along: as between two file systems, it is copied, not moved.
+        if self.without_twins != to.without_twins && matches!(self.get(name), Some(Node::Folder(_))) {
+            return Err(ErrorCode::CrossDevice);
+        }
         let new_name = to.new_name(new_name)?;
         let node = self.write().remove(name).ok_or(ErrorCode::NoEntry)?;
         to.put(new_name, node);
@@ -197,11 +225,16 @@ impl File {
     }
 
     fn fixed(content: Content) -> Node {
-        Node::File(Arc::new(Self { id: fresh_id(), content: Mutex::new(content), ledger: None, modified: 0.into() }))
+        Node::File(Arc::new(Self { id: fresh_id(), content: Mutex::new(content), ledger: None, modified: GIVEN_AT.into() }))
     }
 
     fn content(&self) -> MutexGuard<'_, Content> {
         self.content.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether these very bytes are in it, not others that were put in their place.
+    pub(super) fn holds(&self, bytes: &Arc<[u8]>) -> bool {
+        matches!(&*self.content(), Content::Shared(own) if Arc::ptr_eq(own, bytes))
     }
 
     pub(super) fn may_change(&self) -> Result<(), ErrorCode> {
@@ -313,7 +346,7 @@ impl Node {
         Timestamp::from_unix_millis(match self {
             Self::Folder(folder) => folder.modified.load(Ordering::Relaxed),
             Self::File(file) => file.modified.load(Ordering::Relaxed),
-            Self::Null => 0,
+            Self::Null => GIVEN_AT,
         })
     }
 

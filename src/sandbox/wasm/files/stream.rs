@@ -8,8 +8,11 @@ use wasmtime_wasi::p2::{InputStream, OutputStream, Pollable, StreamError, Stream
 
 use super::node::File;
 
-/// How much one read or write may carry.
+/// How much one read may carry.
 pub(super) const CHUNK: usize = 256 << 10;
+
+/// How much one write may carry: programs rarely look whether `os.write` has taken all. Below what a guest may send over at once.
+const WRITE: usize = 4 << 20;
 
 /// Reads on from a place in a file; of `/dev/null` nothing.
 pub(super) struct Reader {
@@ -64,6 +67,6 @@ impl OutputStream for Writer {
         Ok(())
     }
     fn check_write(&mut self) -> StreamResult<usize> {
-        Ok(CHUNK)
+        Ok(WRITE)
     }
 }

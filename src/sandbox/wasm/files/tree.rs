@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use wasmtime_wasi::p2::bindings::filesystem::types::ErrorCode;
 
-use crate::domain::{ErrorCode as Code, Fault};
+use crate::domain::{Clock, ErrorCode as Code, Fault, Timestamp, twin_key};
 use crate::sandbox::{GuestFile, ProducedFile};
 
 use super::node::{File, Folder, Ledger, Node};
@@ -71,6 +71,15 @@ pub(super) fn place<'p>(base: &Arc<Folder>, path: &'p str) -> Result<Place<'p>, 
     Ok(Place { way, folder: here, name: last })
 }
 
+/// For trees that nobody can look at.
+struct NoTime;
+
+impl Clock for NoTime {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_unix_millis(0)
+    }
+}
+
 /// What a path leads to.
 pub(super) fn find(base: &Arc<Folder>, path: &str) -> Result<Node, ErrorCode> {
     place(base, path)?.node()
@@ -108,30 +117,69 @@ pub(super) fn rename(from: &Place<'_>, to: &Place<'_>) -> Result<(), ErrorCode> 
 #[derive(Clone)]
 pub(in crate::sandbox::wasm) struct Disk {
     pub(super) root: Arc<Folder>,
+    work: Arc<Folder>,
     out: Arc<Folder>,
+    /// What was given to the program: path and bytes.
+    given: Arc<[GuestFile]>,
     pub(in crate::sandbox::wasm) ledger: Arc<Ledger>,
 }
 
 impl Disk {
-    /// Lays out the tree: the library, the call's files, and two empty folders to write to.
+    /// A tree for a guest that has no call yet.
+    pub(in crate::sandbox::wasm) fn empty() -> Self {
+        let ledger = Ledger::new(0, 0, Arc::new(NoTime));
+        Self { root: Folder::fixed(), work: Folder::fixed(), out: Folder::fixed(), given: Arc::new([]), ledger }
+    }
+
+    /// Lays out the tree: the library, packages, the call's files, and two empty folders to write to.
     ///
     /// # Errors
     /// `PATH_REFUSED` for a path that is absolute, has an empty, `.` or `..` part, or stands twice (also in another case).
-    pub(in crate::sandbox::wasm) fn lay_out(library: &Library, files: &[GuestFile], ledger: Arc<Ledger>) -> Result<Self, Fault> {
+    pub(in crate::sandbox::wasm) fn lay_out(
+        library: &Library,
+        files: &[GuestFile],
+        packages: &[GuestFile],
+        ledger: Arc<Ledger>,
+    ) -> Result<Self, Fault> {
         let (root, work, dev) = (Folder::fixed(), Folder::fixed(), Folder::fixed());
-        let (out, tmp) = (Folder::open(&ledger), Folder::open(&ledger));
+        // What is produced goes to other file systems later, where two spellings may be one file.
+        let (out, tmp) = (Folder::open_without_twins(&ledger), Folder::open(&ledger));
         let mut seen = std::collections::BTreeSet::new();
         for file in files {
-            if !seen.insert(file.path.to_lowercase()) {
-                return Err(refused(&file.path, "it stands twice, or differs from another only in case"));
+            if !seen.insert(twin_key(&file.path)) {
+                return Err(refused(&file.path, "it stands twice, or is another spelling of another one (case or Unicode form)"));
             }
             lay(&work, &file.path, File::shared(file.bytes.clone()))?;
         }
         dev.put("null", Node::Null);
+        if !packages.is_empty() {
+            let folder = Folder::fixed();
+            for file in packages {
+                lay(&folder, &file.path, File::shared(file.bytes.clone()))?;
+            }
+            root.put("packages", Node::Folder(folder));
+        }
         for (name, folder) in [("python", &library.0), ("work", &work), ("dev", &dev), ("out", &out), ("tmp", &tmp)] {
             root.put(name, Node::Folder(folder.clone()));
         }
-        Ok(Self { root, out, ledger })
+        Ok(Self { root, work, out, given: files.into(), ledger })
+    }
+
+    /// Whether the program's files are, after it ran, exactly those it was given: the same paths with the same bytes, and nothing else.
+    pub(in crate::sandbox::wasm) fn given_is_untouched(&self) -> bool {
+        let mut found = 0;
+        let mut open = vec![self.work.clone()];
+        while let Some(folder) = open.pop() {
+            for node in folder.read().values() {
+                match node {
+                    Node::Folder(inner) => open.push(inner.clone()),
+                    Node::File(_) => found += 1,
+                    Node::Null => return false,
+                }
+            }
+        }
+        let same = |file: &GuestFile| matches!(find(&self.work, &file.path), Ok(Node::File(there)) if there.holds(&file.bytes));
+        found == self.given.len() && self.given.iter().all(same)
     }
 
     /// What lies in the output folder, sorted by path. Takes the bytes out.

@@ -1,0 +1,33 @@
+//! The only HTTP client: every outgoing request passes one set of host rules, one address guard and one set of caps, hop by hop.
+//!
+//! INVARIANT: a host is decided on, resolved and dialled in one canonical form; only addresses that were checked are dialled; nothing
+//! a request carries can widen what the operator's options and the caller's terms allow.
+//!
+//! It decides nothing about who may ask (policy does) and keeps no record itself (see [`RequestLog`]).
+
+pub mod address;
+pub mod headers;
+pub mod host;
+pub mod record;
+pub mod request;
+pub mod resolve;
+pub mod rules;
+pub mod target;
+
+mod client;
+mod failure;
+mod hop;
+mod mask;
+mod send;
+
+pub use headers::{Credentials, HeaderList, NoCredentials};
+pub use host::Host;
+pub use record::{RequestLog, RequestRecord};
+pub use request::{Answer, Caps, Request, Terms};
+pub use resolve::{PrivateException, Resolve, SystemResolver};
+pub use rules::HostRules;
+pub use send::{Egress, EgressOptions};
+pub use target::{Origin, Scheme};
+
+#[cfg(test)]
+mod tests;

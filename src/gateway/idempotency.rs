@@ -1,0 +1,71 @@
+//! The same key and arguments again give the recorded outcome: a caller that does not know whether its call arrived can make it again.
+//!
+//! INVARIANT: a key names one call of one principal and tool for good; with other arguments it is refused, never reused.
+
+use serde_json::Value;
+
+use crate::call::{CheckedOutput, ParsedCall};
+use crate::domain::{Digest, ErrorCode, Fault};
+use crate::run::{EventDraft, EventKind};
+use crate::store::Append;
+
+use super::Inner;
+
+/// The argument that holds the key.
+const FIELD: &str = "idempotency_key";
+
+/// What a keyed call is remembered by.
+pub(super) struct CallKey {
+    /// Principal, tool and key.
+    pub(super) key: Digest,
+    /// The arguments it stands for.
+    pub(super) arguments: Digest,
+}
+
+impl CallKey {
+    /// Of a call that brings a key.
+    pub(super) fn of(call: &ParsedCall) -> Option<Self> {
+        let arguments = call.args.value();
+        let key = arguments.get(FIELD).and_then(Value::as_str)?;
+        let parts = [call.actor.principal.as_str().as_bytes(), call.tool.name.as_str().as_bytes(), key.as_bytes()];
+        // Arguments without a canonical form are refused later, by the call's digest.
+        let canonical = serde_json_canonicalizer::to_vec(arguments).unwrap_or_default();
+        Some(Self {
+            key: Digest::of_parts("toolgate/idempotency/v1", &parts),
+            arguments: Digest::of_parts("toolgate/arguments/v1", &[&canonical]),
+        })
+    }
+}
+
+impl Inner {
+    /// What came of the call that used this key before, if one did.
+    ///
+    /// # Errors
+    /// `INVALID_INPUT` where the key stands for other arguments; `RUN_STATE` where that call has not ended.
+    pub(super) async fn recorded_outcome(&self, call: &ParsedCall, key: &CallKey) -> Result<Option<Result<CheckedOutput, Fault>>, Fault> {
+        let Some((before, _)) = self.store.remembered(&key.key).await? else { return Ok(None) };
+        let Some((intent, outcome)) = self.store.event_by_call(&before).await? else {
+            return Err(Fault::internal(format!("call `{before}` is remembered and not in the log")));
+        };
+        if intent.payload.get("arguments_digest").and_then(Value::as_str) != Some(key.arguments.to_string().as_str()) {
+            return Err(Fault::new(ErrorCode::InvalidInput, "the `idempotency_key` was used before, with other arguments")
+                .hint("use a new key for a new deed"));
+        }
+        let Some(outcome) = outcome else {
+            return Err(Fault::new(ErrorCode::RunState, "a call with this `idempotency_key` is under way")
+                .hint("make the call again when it has ended"));
+        };
+        let event = EventDraft::new(EventKind::SystemEvent, call.actor.clone())
+            .call(call.id)
+            .field("event", "call_repeated")
+            .field("tool", call.tool.name.as_str())
+            .field("repeats", before.to_string());
+        self.store.append(Append { run: Some(call.run), events: vec![event], ..Append::default() }).await?;
+        if outcome.kind == EventKind::ToolResult {
+            let value = self.whole(outcome.payload.get("output").cloned().unwrap_or_default()).await?;
+            return Ok(Some(Ok(CheckedOutput { value, artifact: None })));
+        }
+        let fault = outcome.payload.get("error").and_then(Fault::from_json);
+        Ok(Some(Err(fault.unwrap_or_else(|| Fault::internal("the recorded error cannot be read")))))
+    }
+}

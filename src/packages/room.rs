@@ -1,0 +1,242 @@
+//! The room's front: a list of pins becomes a set of files, from memory, from disk, or through an installer.
+//!
+//! INVARIANT: calls that want the same set at the same time make it once; the others wait for it, and share its failure. A call that is
+//! cancelled or dropped ends the programs it started.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::domain::{Clock, Digest, ErrorCode, Fault};
+
+use super::cache::{Cache, key};
+use super::files::{Files, Guard, MAX_TOTAL};
+use super::installer::InstallerOptions;
+use super::job::Job;
+use super::lock::Lock;
+use super::memory::Memory;
+use super::requirement::Requirement;
+use super::resolve::resolve;
+
+/// How many notes may wait to be told; more are left out.
+const NOTES: usize = 64;
+
+/// Makes bytecode of packages, in the sandbox.
+#[async_trait]
+pub trait Compile: Send + Sync {
+    /// Gives the `__pycache__/NAME.cpython-314.pyc` files of `files`, by their path under `site-packages`.
+    ///
+    /// # Errors
+    /// `CANCELLED`, or that the sandbox failed. A file that does not compile is no error: it has no bytecode.
+    async fn compile(&self, files: &[(String, Arc<[u8]>)], cancel: &CancellationToken) -> Result<Vec<(String, Arc<[u8]>)>, Fault>;
+}
+
+/// What the room is built from.
+pub struct PackagesOptions {
+    /// The folder it may use, and nothing else does.
+    pub cache: PathBuf,
+    /// Where installers are.
+    pub installer: InstallerOptions,
+    /// Makes bytecode.
+    pub compiler: Arc<dyn Compile>,
+    /// Tells how old a lock is.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// Packages with their bytecode, to be mounted read-only.
+#[derive(Debug)]
+pub struct PackageSet {
+    /// What is in it.
+    pub lock: Lock,
+    /// The files by their path under `site-packages`, sorted.
+    pub files: Vec<(String, Arc<[u8]>)>,
+}
+
+/// The room.
+pub struct Packages {
+    options: PackagesOptions,
+    cache: Cache,
+    memory: Memory,
+    flights: Mutex<HashMap<Digest, Arc<Flight>>>,
+}
+
+/// The making of one set; the gate is held while somebody is at it.
+#[derive(Default)]
+struct Flight {
+    gate: tokio::sync::Mutex<Option<Result<Arc<PackageSet>, Fault>>>,
+}
+
+impl Packages {
+    /// The room; touches nothing yet.
+    #[must_use]
+    pub fn new(options: PackagesOptions) -> Self {
+        let cache = Cache::new(&options.cache);
+        Self { options, cache, memory: Memory::default(), flights: Mutex::default() }
+    }
+
+    /// The lock's digest of a set that needs no network and no installer: it is stored and not older than a day. Reads a folder's list
+    /// and one small file.
+    #[must_use]
+    pub fn cached(&self, requirements: &[Requirement]) -> Option<Digest> {
+        if requirements.is_empty() {
+            return Lock::new(Vec::new()).map(|lock| lock.digest());
+        }
+        self.cache.entry(key(requirements)).filter(|entry| entry.is_fresh(self.options.clock.now())).map(|entry| entry.lock)
+    }
+
+    /// The set of these requirements if it needs neither installer nor network, as [`Packages::cached`] tells; `None` also where its pack
+    /// turns out to be damaged.
+    ///
+    /// # Errors
+    /// `INTERNAL` where reading ended early.
+    pub async fn kept(&self, requirements: &[Requirement]) -> Result<Option<Arc<PackageSet>>, Fault> {
+        if requirements.is_empty() {
+            return Ok(Lock::new(Vec::new()).map(|lock| Arc::new(PackageSet { lock, files: Vec::new() })));
+        }
+        self.stored(self.cached(requirements)).await
+    }
+
+    /// The set of these requirements, which are as [`Requirement::parse_all`] gives them. `note` is told what is being done.
+    ///
+    /// # Errors
+    /// `REQUIREMENTS_UNRESOLVED`, `REQUIREMENT_REFUSED`, `INSTALLER_UNAVAILABLE`, `LIMIT_EXCEEDED`, `TIMEOUT`, `CANCELLED`; those of the
+    /// compiler.
+    pub async fn get(
+        &self,
+        requirements: &[Requirement],
+        cancel: &CancellationToken,
+        note: &(dyn Fn(&str) + Send + Sync),
+    ) -> Result<Arc<PackageSet>, Fault> {
+        if let Some(set) = self.kept(requirements).await? {
+            return Ok(set);
+        }
+        let key = key(requirements);
+        let flight = Arc::clone(self.flights.lock().unwrap_or_else(PoisonError::into_inner).entry(key).or_default());
+        let mut gate = tokio::select! {
+            gate = flight.gate.lock() => gate,
+            () = cancel.cancelled() => return Err(cancelled()),
+        };
+        if let Some(outcome) = &*gate {
+            return outcome.clone();
+        }
+        let outcome = match self.stored(self.cached(requirements)).await? {
+            Some(set) => Ok(set),
+            None => Box::pin(self.make(requirements, key, cancel, note)).await,
+        };
+        // Whoever waits here has the same wish; only that this caller gave up is not theirs.
+        if outcome.as_ref().err().is_none_or(|fault| fault.code != ErrorCode::Cancelled) {
+            *gate = Some(outcome.clone());
+            self.flights.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
+        }
+        outcome
+    }
+
+    async fn stored(&self, lock: Option<Digest>) -> Result<Option<Arc<PackageSet>>, Fault> {
+        let Some(lock) = lock else { return Ok(None) };
+        if let Some(set) = self.memory.get(lock) {
+            return Ok(Some(set));
+        }
+        let cache = self.cache.clone();
+        let Some(set) = on_the_side(move || Ok(cache.set(lock))).await?.map(Arc::new) else { return Ok(None) };
+        self.memory.put(lock, Arc::clone(&set));
+        Ok(Some(set))
+    }
+
+    async fn make(
+        &self,
+        requirements: &[Requirement],
+        key: Digest,
+        cancel: &CancellationToken,
+        note: &(dyn Fn(&str) + Send + Sync),
+    ) -> Result<Arc<PackageSet>, Fault> {
+        let (lock, files) = match self.resolve(requirements, cancel, note).await {
+            Ok(found) => found,
+            Err(fault) => {
+                let old = if may_use_old(fault.code) { self.cache.entry(key).map(|entry| entry.lock) } else { None };
+                let Some(set) = self.stored(old).await? else { return Err(fault) };
+                note("the packages cannot be looked up anew now; those of the last time are used");
+                tracing::info!("old packages are used, as they cannot be looked up: {fault}");
+                return Ok(set);
+            }
+        };
+        let digest = lock.digest();
+        let set = match self.stored(Some(digest)).await? {
+            Some(set) => set,
+            None => {
+                note("compiling packages");
+                let set = Arc::new(self.compile(lock, files, cancel).await?);
+                let (cache, stored) = (self.cache.clone(), Arc::clone(&set));
+                if let Err(error) = on_the_side(move || Ok(cache.store(&stored))).await? {
+                    tracing::warn!("packages cannot be stored, so the next call fetches them again: {error}");
+                }
+                self.memory.put(digest, Arc::clone(&set));
+                set
+            }
+        };
+        if let Err(error) = self.cache.remember(key, digest, self.options.clock.now()) {
+            tracing::warn!("what requirements led to cannot be stored: {error}");
+        }
+        Ok(set)
+    }
+
+    async fn resolve(
+        &self,
+        requirements: &[Requirement],
+        cancel: &CancellationToken,
+        note: &(dyn Fn(&str) + Send + Sync),
+    ) -> Result<(Lock, Files), Fault> {
+        let (notes, mut told) = mpsc::channel::<String>(NOTES);
+        let cancel = cancel.child_token();
+        // Dropping this future must end the installer as well.
+        let _ends = cancel.clone().drop_guard();
+        let (options, jobs, roots) = (self.options.installer.clone(), self.options.cache.join("jobs"), requirements.to_vec());
+        let work = on_the_side(move || {
+            let job = Job::start(&jobs, cancel)?;
+            resolve(&options, &roots, &job, &|text| drop(notes.try_send(text.to_owned())))
+        });
+        tokio::pin!(work);
+        loop {
+            tokio::select! {
+                biased;
+                Some(text) = told.recv() => note(&text),
+                done = &mut work => return done,
+            }
+        }
+    }
+
+    async fn compile(&self, lock: Lock, files: Files, cancel: &CancellationToken) -> Result<PackageSet, Fault> {
+        let mut files: Vec<(String, Arc<[u8]>)> = files.into_iter().map(|(path, bytes)| (path, Arc::from(bytes))).collect();
+        let compiled = self.options.compiler.compile(&files, cancel).await?;
+        if compiled.iter().map(|(_, bytes)| bytes.len()).sum::<usize>() > MAX_TOTAL {
+            return Err(Fault::internal("the packages' bytecode is larger than packages may be"));
+        }
+        files.extend(compiled);
+        files.sort_by(|(a, _), (b, _)| a.cmp(b));
+        let mut guard = Guard::default();
+        for (path, _) in &files {
+            guard.file(path).map_err(|why| Fault::internal(format!("the compiler gave a wrong file: {why}")))?;
+        }
+        Ok(PackageSet { lock, files })
+    }
+}
+
+/// Whether a failure means that nobody could be asked, rather than that the answer is no.
+fn may_use_old(code: ErrorCode) -> bool {
+    [ErrorCode::RequirementsUnresolved, ErrorCode::InstallerUnavailable, ErrorCode::Timeout].contains(&code)
+}
+
+fn cancelled() -> Fault {
+    Fault::new(ErrorCode::Cancelled, "the call was cancelled while it waited for its packages")
+}
+
+/// Runs `work` on a thread that may wait.
+async fn on_the_side<T: Send + 'static>(work: impl FnOnce() -> Result<T, Fault> + Send + 'static) -> Result<T, Fault> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(answer) => answer,
+        Err(error) => Err(Fault::internal(format!("work on packages ended early: {error}"))),
+    }
+}

@@ -1,0 +1,138 @@
+//! `python.run`: one Python program in the sandbox, with files in and files out, and if the call says so with packages, HTTP and tools.
+//!
+//! INVARIANT: the program's files are copies, its state ends with the call, and whatever a limit cut short is in the answer with the
+//! limit's name. It reaches the hosts and tools that the call names, through the host, and nothing else.
+
+mod host;
+mod input;
+mod output;
+mod ports;
+
+pub use input::{Input, Runtime};
+pub use output::{Layers, Metrics, Output, ProducedFile};
+pub use ports::{CodeCall, CodeCalls, CodeTool, HttpEvents, Resumed};
+
+pub use crate::sandbox::{Answer as ProgramAnswer, Recorded, Recording, Seen};
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use crate::call::{Artifacts, Preparation, Spawner};
+use crate::domain::{Bytes, Effect, Effects, ErrorCode, Fault, Millis};
+use crate::egress::{Egress, HostRules};
+use crate::packages::{Packages, Requirement};
+use crate::sandbox::{GuestFile, GuestHost, Sandbox, SandboxLimits, SandboxSpec};
+
+use super::guest_files;
+use super::{CallContext, Tool};
+
+use host::{Network, ProgramHost};
+
+/// The tool, with what it needs of the house.
+pub struct PythonRun {
+    /// Where programs run.
+    pub sandbox: Arc<dyn Sandbox>,
+    /// Where produced files go, and where files may come from.
+    pub artifacts: Arc<dyn Artifacts>,
+    /// Packages by their pins.
+    pub packages: Arc<Packages>,
+    /// HTTP.
+    pub egress: Egress,
+    /// Where HTTP requests are recorded.
+    pub http_events: Arc<dyn HttpEvents>,
+    /// Calls of tools.
+    pub calls: Arc<dyn CodeCalls>,
+    /// Where what programs ask for is done.
+    pub spawner: Arc<dyn Spawner>,
+}
+
+impl Input {
+    /// What is asked for, never more than the call's own limits.
+    fn limits(&self, context: &CallContext) -> SandboxLimits {
+        let wall = Millis(u64::from(self.timeout_sec.max(1)) * 1000).min(context.limits.wall);
+        let memory = Bytes(u64::from(self.memory_mb.max(64)) << 20);
+        super::guest_limits(wall, memory, context.limits.output)
+    }
+
+    fn pins(&self) -> Result<Vec<Requirement>, Fault> {
+        Requirement::parse_all(&self.requirements)
+    }
+
+    fn rules(&self) -> Result<HostRules, Fault> {
+        HostRules::parse(&self.allowed_hosts)
+    }
+}
+
+#[async_trait]
+impl Tool for PythonRun {
+    type Input = Input;
+    type Output = Output;
+
+    async fn prepare(&self, input: &Input, context: &CallContext) -> Result<Preparation, Fault> {
+        input.check()?;
+        guest_files::check(&input.files)?;
+        let pins = input.pins()?;
+        input.rules()?;
+        if context.from_code && !input.tools.is_empty() {
+            return Err(Fault::new(ErrorCode::InvalidInput, "a program that a program started cannot call tools")
+                .hint("call the tools from the outer program"));
+        }
+        // What is not in the cache yet is fetched from the package index.
+        let fetches = !pins.is_empty() && self.packages.cached(&pins).is_none();
+        let reads = guest_files::from_workspace(&input.files);
+        let tools = self.calls.describe(&input.tools)?;
+        let effects = reads.then_some(Effect::Read).into_iter();
+        let effects = effects.chain((input.has_network() || fetches).then_some(Effect::Egress));
+        let effects = Effects::of(effects.chain(tools.iter().flat_map(|tool| tool.effects.iter())));
+        Ok(Preparation { makes_calls: !tools.is_empty(), ..Preparation::of(effects) })
+    }
+
+    async fn execute(&self, input: &Input, context: &CallContext) -> Result<Output, Fault> {
+        let files = guest_files::load(&input.files, &*self.artifacts, &context.workspace).await?;
+        let (packages, lock) = self.packages(input, context).await?;
+        let tools = self.calls.describe(&input.tools)?;
+        let resumed = if tools.is_empty() { None } else { self.calls.resume(context).await? };
+        let run = resumed.as_ref().map_or(context.run, |resumed| resumed.run);
+        let network = if input.has_network() {
+            Some(Network { egress: self.egress.clone(), rules: input.rules()?, log: self.http_events.of(context) })
+        } else {
+            None
+        };
+        // Its end cancels what the program left under way.
+        let inside = CallContext { run, ..context.clone() };
+        let (host, _ended) = ProgramHost::new(inside, tools, self.calls.clone(), network, self.spawner.clone());
+        let spec = SandboxSpec {
+            args: input.args.clone(),
+            stdin: input.stdin.clone().unwrap_or_default().into_bytes(),
+            files,
+            packages,
+            host: Some(host as Arc<dyn GuestHost>),
+            recording: resumed.map(|resumed| resumed.recording),
+            wall: context.wall.clone(),
+            nested: context.from_code,
+            limits: input.limits(context),
+            ..SandboxSpec::new(input.entry()?)
+        };
+        let outcome = self.sandbox.run(spec, context.cancel.clone(), context.progress.clone()).await?;
+        output::answer(outcome, lock, &*self.artifacts).await
+    }
+}
+
+impl PythonRun {
+    /// The packages the call asks for, and their lock.
+    async fn packages(&self, input: &Input, context: &CallContext) -> Result<(Vec<GuestFile>, Option<String>), Fault> {
+        let pins = input.pins()?;
+        if pins.is_empty() {
+            return Ok((Vec::new(), None));
+        }
+        let progress = context.progress.clone();
+        let note = move |message: &str| progress.note(message, None, None);
+        let set = self.packages.get(&pins, &context.cancel, &note).await?;
+        let files = set.files.iter().map(|(path, bytes)| GuestFile { path: path.clone(), bytes: bytes.clone() }).collect();
+        Ok((files, Some(set.lock.to_string())))
+    }
+}
+
+#[cfg(test)]
+mod tests;
