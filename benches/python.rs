@@ -71,36 +71,34 @@ fn main() -> Outcome<()> {
     Ok(())
 }
 
-/// The goal's figures: the call path without the disk commit, interleaved with the peer so that both see the same machine.
+/// The goal's figures: the call path without the disk commit, and the sandbox alone. Calls from the snapshot come one after the other; those
+/// on a ready instance after a pause, in which it is made.
 async fn one_at_a_time() -> Outcome<()> {
-    let (cold, ready) = (sandbox(0)?, sandbox(2)?);
-    let (by_snapshot, by_ready) = (TestHouse::with_python(cold.clone(), "").await, TestHouse::with_python(ready.clone(), "").await);
-    for _ in 0..20 {
-        call(&by_snapshot).await?;
-        call(&by_ready).await?;
-        settle().await;
-    }
     let interpreter = interpreter();
-    let (mut spans, mut peer) = ([Vec::new(), Vec::new(), Vec::new(), Vec::new()], Vec::new());
-    for round in 0..ROUNDS {
-        let [path_snapshot, path_ready, alone_snapshot, alone_ready] = &mut spans;
-        path_snapshot.push(call(&by_snapshot).await?);
-        settle().await;
-        path_ready.push(call(&by_ready).await?);
-        settle().await;
-        alone_snapshot.push(run(&cold, HI).await?);
-        settle().await;
-        alone_ready.push(run(&ready, HI).await?);
-        settle().await;
-        if let Some(interpreter) = interpreter.as_deref().filter(|_| round % 5 == 0) {
-            peer.push(python(interpreter, "pass").ok_or("the peer does not start")?);
+    let mut peer = Vec::new();
+    for kept_ready in [0, 2] {
+        let sandbox = sandbox(kept_ready)?;
+        let house = TestHouse::with_python(sandbox.clone(), "").await;
+        let (mut path, mut alone) = (Vec::new(), Vec::new());
+        for _ in 0..ROUNDS {
+            if kept_ready > 0 {
+                settle().await;
+            }
+            path.push(call(&house).await?);
         }
+        for _ in 0..ROUNDS {
+            if kept_ready > 0 {
+                settle().await;
+            }
+            alone.push(run(&sandbox, HI).await?);
+        }
+        for _ in 0..30 {
+            peer.extend(interpreter.as_deref().and_then(|interpreter| python(interpreter, "pass")));
+        }
+        let from = if kept_ready > 0 { "on an instance that stood ready" } else { "from the snapshot" };
+        say(&format!("print('hi') through the call path, log in memory, {from}"), &spread(path));
+        say(&format!("the sandbox alone, {from}"), &spread(alone));
     }
-    let [path_snapshot, path_ready, alone_snapshot, alone_ready] = spans;
-    say("print('hi') through the call path, log in memory, from the snapshot", &spread(path_snapshot));
-    say("the same on an instance that stood ready", &spread(path_ready));
-    say("the sandbox alone, from the snapshot", &spread(alone_snapshot));
-    say("the sandbox alone, on an instance that stood ready", &spread(alone_ready));
     if let Some(interpreter) = interpreter {
         say(&format!("peer: {interpreter} -c pass"), &spread(peer));
     }
@@ -205,7 +203,10 @@ fn pyodide() {
 fn output(program: &str, arguments: &[&str], folder: Option<&Path>) -> Option<String> {
     #[expect(clippy::disallowed_methods, reason = "the peers are programs of the machine, and nothing of them reaches the product")]
     let mut command = std::process::Command::new(program);
-    command.args(arguments).current_dir(folder.unwrap_or_else(|| Path::new(".")));
+    command.args(arguments);
+    if let Some(folder) = folder {
+        command.current_dir(folder);
+    }
     let output = command.output().ok().filter(|output| output.status.success())?;
     String::from_utf8(output.stdout).ok()
 }

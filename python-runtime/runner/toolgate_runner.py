@@ -1,19 +1,26 @@
 """Runs one program a call inside the sandbox.
 
 The module is imported once, while the component is built; then the whole interpreter is frozen into the component. Each call
-starts from that frozen state, so what is imported here costs a call nothing, and what is random or tied to a moment must be made
-anew in `_thaw`.
+starts from that frozen state, so what is imported here costs a call nothing, and what is random must be made anew in `_thaw`. That may
+happen long before the call, so what is tied to a moment is made anew in `run`.
 """
 
+import atexit
 import gc
 import io
 import json
 import linecache
+import logging
 import os
+import random
 import runpy
 import sys
+import tempfile
+import time
 import traceback
 import types
+import uuid
+import weakref
 
 import toolgate
 import toolgate_hints
@@ -41,25 +48,13 @@ def _stream(fd, mode):
 
 
 def _thaw():
-    """Makes anew what the snapshot froze: streams, randomness, paths and clocks."""
+    """Makes anew what the snapshot froze: streams, randomness and paths."""
     gc.enable()
     sys.stdin = sys.__stdin__ = _stream(0, "r")
     sys.stdout = sys.__stdout__ = _stream(1, "w")
     sys.stderr = sys.__stderr__ = _stream(2, "w")
     os.chdir(_HOME)
-    import logging
-    import random
-    import tempfile
-    import time
-    import uuid
-
     random.seed()
-    tempfile._name_sequence = None
-    tempfile.tempdir = None
-    uuid._node = uuid._last_timestamp = None
-    uuid._last_timestamp_v7 = None
-    uuid._last_counter_v7 = 0
-    logging._startTime = time.time_ns()
 
 
 def _main_module():
@@ -139,9 +134,9 @@ def _result(limit):
 
 def _finish():
     """What the interpreter does at its end: exit functions, then the streams' last bytes."""
-    import atexit
-
     atexit._run_exitfuncs()
+    if logging._handlerList:
+        logging.shutdown()
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
@@ -149,9 +144,27 @@ def _finish():
             pass
 
 
+_REHEARSAL = "import sys, json\ndef f(n):\n    return [str(k) for k in range(n)]\nresult = {'a': f(2)}\nprint('', end='')\n"
+
+
+def _rehearse():
+    """Goes through the motions of a call. Every page of memory that is written to here need not be copied while a caller waits."""
+    main = _main_module()
+    _run_code(main, _REHEARSAL, "<string>")
+    _result(1 << 20)
+    _finish()
+    linecache.cache.clear()
+    del sys.modules["__main__"]
+
+
 class WitWorld(wit_world.WitWorld):
-    def run(self, request):
+    def thaw(self, rehearse):
         _thaw()
+        if rehearse:
+            _rehearse()
+
+    def run(self, request):
+        logging._startTime = time.time_ns()
         try:
             _start(request)
             code = 0
@@ -190,6 +203,13 @@ def _freeze():
     sys.dont_write_bytecode = True
     sys.modules.pop("__main__", None)
     os.environ.clear()
+    # Names and ids of the builder's own moment.
+    tempfile._name_sequence = tempfile.tempdir = None
+    uuid._node = uuid._last_timestamp = uuid._last_timestamp_v7 = None
+    uuid._last_counter_v7 = 0
+    # What modules want done at the end is done in `_finish`, and only if there is something to do.
+    atexit._clear()
+    weakref.finalize._registered_with_atexit = False
     # What the build found in its folders is not what a call finds; and what is freed here need not be freed, page by page, in each call.
     sys.path_importer_cache.clear()
     linecache.clearcache()

@@ -191,6 +191,43 @@ fn the_list_of_the_usual_tools_stays_small() {
 }
 
 #[test]
+fn output_is_told_in_order_while_the_program_runs() {
+    let home = tempfile::tempdir().unwrap();
+    let mut server = Server::opened(home.path());
+    server.python(2, "print('warm')");
+    let code = "import sys, time\nfor n in range(3):\n    print('out', n)\n    print('err', n, file=sys.stderr)\n    time.sleep(0.4)";
+    let call = |token: Option<&str>| {
+        let mut params = json!({"name": "python_run", "arguments": {"code": code}});
+        if let Some(token) = token {
+            params["_meta"] = json!({"progressToken": token});
+        }
+        params
+    };
+    let told = |server: &mut Server, id: i64, token: Option<&str>| {
+        server.send(&json!({"jsonrpc": "2.0", "id": id, "method": "tools/call", "params": call(token)}));
+        let mut messages = Vec::new();
+        loop {
+            let message = protocol_message(&server.lines.recv_timeout(ANSWERED_WITHIN).expect("no answer"));
+            if message["id"] == id {
+                return (messages, message["result"]["structuredContent"].clone());
+            }
+            if message["method"] == "notifications/progress" {
+                messages.push(message["params"]["message"].as_str().unwrap().to_owned());
+            }
+        }
+    };
+    let (messages, output) = told(&mut server, 3, Some("t"));
+    let spoken: Vec<&String> = messages.iter().filter(|message| message.contains("out") || message.contains("err")).collect();
+    // What comes in the last moment may be in the answer only.
+    assert!(spoken.len() >= 4, "{messages:?}");
+    assert_eq!((spoken[0].as_str(), spoken[1].as_str()), ("out 0\n", "stderr: err 0\n"));
+    let heard: String = spoken.iter().filter(|message| !message.starts_with("stderr: ")).map(|message| message.as_str()).collect();
+    assert!(output["stdout"].as_str().unwrap().starts_with(&heard), "in order, nothing twice: {heard:?}");
+    let (messages, output) = told(&mut server, 4, None);
+    assert_eq!((messages, &output["stdout"]), (Vec::<String>::new(), &json!("out 0\nout 1\nout 2\n")), "who did not ask is not told");
+}
+
+#[test]
 fn a_broken_file_is_told_in_the_client() {
     let home = tempfile::tempdir().unwrap();
     std::fs::create_dir_all(home.path().join("tool-manifests")).unwrap();

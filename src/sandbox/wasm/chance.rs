@@ -1,9 +1,7 @@
 //! Randomness and time of one guest, from its tape.
-//!
-//! INVARIANT: a guest that has not been given its call has neither: all is zero until [`Chance::open`].
 
 use std::convert::Infallible;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rand::rngs::StdRng;
@@ -14,27 +12,23 @@ use crate::domain::{Clock, Timestamp};
 use crate::sandbox::Tape;
 
 /// Where one guest's randomness and time come from. Clones share it.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(super) struct Chance(Arc<Source>);
 
-#[derive(Default)]
 struct Source {
-    tape: OnceLock<Arc<Tape>>,
-    generator: Mutex<Option<StdRng>>,
+    tape: Arc<Tape>,
+    generator: Mutex<StdRng>,
 }
 
 impl Chance {
-    /// Begins: from now on there is randomness and time. Works once.
-    pub(super) fn open(&self, tape: Arc<Tape>) {
-        let seed = tape.seed();
-        if self.0.tape.set(tape).is_ok() {
-            // A cryptographic generator, seeded by the system's (or, when played back, as before).
-            *self.0.generator.lock().unwrap_or_else(PoisonError::into_inner) = Some(StdRng::from_seed(seed));
-        }
+    pub(super) fn new(tape: Arc<Tape>) -> Self {
+        // A cryptographic generator, seeded by the system's (or, when played back, as before).
+        let generator = Mutex::new(StdRng::from_seed(tape.seed()));
+        Self(Arc::new(Source { tape, generator }))
     }
 
-    fn with<T: Default>(&self, act: impl FnOnce(&mut StdRng) -> T) -> T {
-        self.0.generator.lock().unwrap_or_else(PoisonError::into_inner).as_mut().map(act).unwrap_or_default()
+    fn with<T>(&self, act: impl FnOnce(&mut StdRng) -> T) -> T {
+        act(&mut self.0.generator.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -60,7 +54,7 @@ impl HostMonotonicClock for Chance {
         1
     }
     fn now(&self) -> u64 {
-        self.0.tape.get().map_or(0, |tape| tape.tick())
+        self.0.tape.tick()
     }
 }
 
@@ -69,14 +63,14 @@ impl HostWallClock for Chance {
         Duration::from_nanos(1)
     }
     fn now(&self) -> Duration {
-        self.0.tape.get().map_or(Duration::ZERO, |tape| tape.time())
+        self.0.tape.time()
     }
 }
 
 /// The times of the guest's files, which it can see as well.
 impl Clock for Chance {
     fn now(&self) -> Timestamp {
-        let time = self.0.tape.get().map_or(Duration::ZERO, |tape| tape.time());
+        let time = self.0.tape.time();
         Timestamp::from_unix_millis(u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
     }
 }

@@ -1,22 +1,24 @@
-//! A guest that has not been given its call: an instance of the frozen interpreter with nothing to read, write or ask. Some are kept ready,
-//! so that a call need not wait for one to be made.
+//! A guest that has not been given its call: an instance of the frozen interpreter, thawed, with nothing to read, write or ask. Some are kept
+//! ready, so that a call need not wait for one to be made.
 //!
-//! INVARIANT: an instance is given one call in its life. Ready ones have run none of the program's and none of the interpreter's code.
+//! INVARIANT: an instance is given one call in its life, and has run no program before it; its randomness is its own from the start.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use wasmtime::component::ResourceTable;
 use wasmtime::{ResourceLimiter, Store};
 use wasmtime_wasi::WasiCtx;
 
+use crate::domain::Clock;
 use crate::sandbox::Tape;
 
 use super::chance::Chance;
 use super::desk::Desk;
 use super::engine::{MOST_MEMORY, Ready};
-use super::files::{Disk, Handles};
-use super::guest::{Guest, bindings};
+use super::files::{Disk, Handles, Ledger};
+use super::guest::{Guest, Husk, bindings};
 use super::pipes::{Capture, Feed};
 
 /// What a guest may send over in one call to the host, in bytes: above the largest honest write, far below what would hurt.
@@ -35,7 +37,8 @@ pub(super) struct Fresh {
     pub(super) stdin: Feed,
     pub(super) stdout: Capture,
     pub(super) stderr: Capture,
-    pub(super) chance: Chance,
+    pub(super) tape: Arc<Tape>,
+    pub(super) disk: Disk,
     pub(super) meter: Arc<Meter>,
 }
 
@@ -81,12 +84,13 @@ impl ResourceLimiter for Guest {
     }
 }
 
-/// Makes one.
+/// Makes one, whose randomness and time come from `tape`. With a rehearsal it takes longer to make and its call is quicker.
 ///
 /// # Errors
 /// Where the pool is full or the memory for it is not there.
-pub(super) async fn make(ready: &Ready) -> wasmtime::Result<Fresh> {
-    let (stdin, stdout, stderr, chance) = (Feed::default(), Capture::default(), Capture::default(), Chance::default());
+pub(super) async fn make(ready: &Ready, tape: Arc<Tape>, rehearse: bool) -> wasmtime::Result<Fresh> {
+    let (stdin, stdout, stderr, chance) = (Feed::default(), Capture::default(), Capture::default(), Chance::new(tape.clone()));
+    let disk = Disk::new(&ready.library, Ledger::new(0, 0, Arc::new(chance.clone())));
     let wasi = WasiCtx::builder()
         .stdin(stdin.clone())
         .stdout(stdout.clone())
@@ -94,7 +98,7 @@ pub(super) async fn make(ready: &Ready) -> wasmtime::Result<Fresh> {
         .secure_random(chance.clone())
         .insecure_random(chance.clone())
         .wall_clock(chance.clone())
-        .monotonic_clock(chance.clone())
+        .monotonic_clock(chance)
         .allow_tcp(false)
         .allow_udp(false)
         .allow_ip_name_lookup(false)
@@ -103,33 +107,32 @@ pub(super) async fn make(ready: &Ready) -> wasmtime::Result<Fresh> {
     let mut table = ResourceTable::new();
     table.set_max_capacity(MOST_RESOURCES);
     let meter = Arc::new(Meter { allowed: MOST_MEMORY.into(), peak: 0.into(), refused: false.into() });
-    let guest = Guest { wasi, table, handles: Handles::default(), disk: Disk::empty(), desk: Desk::closed(), meter: meter.clone() };
+    let guest = Guest { wasi, table, handles: Handles::default(), disk: disk.clone(), desk: Desk::closed(), meter: meter.clone() };
     let mut store = Store::new(&ready.engine, guest);
     store.limiter(|guest| guest);
     store.set_hostcall_fuel(MOST_PER_HOSTCALL);
     store.set_epoch_deadline(1);
     store.epoch_deadline_async_yield_and_update(1);
     let instance = ready.component.instantiate_async(&mut store).await?;
-    Ok(Fresh { store, instance, stdin, stdout, stderr, chance, meter })
+    instance.call_thaw(&mut store, rehearse).await?;
+    Ok(Fresh { store, instance, stdin, stdout, stderr, tape, disk, meter })
 }
 
-impl Fresh {
-    /// Gives it randomness and time.
-    pub(super) fn open(&self, tape: Arc<Tape>) {
-        self.chance.open(tape);
-    }
-}
+/// How long an answer has the processors for itself.
+const LINGER: Duration = Duration::from_millis(2);
 
 /// Those that are kept ready.
 pub(super) struct Shelf {
     room: usize,
     kept: Mutex<Vec<Fresh>>,
+    /// How many guests have begun.
+    begun: AtomicU64,
 }
 
 impl Shelf {
     /// With room for so many.
     pub(super) fn new(room: usize) -> Self {
-        Self { room, kept: Mutex::default() }
+        Self { room, kept: Mutex::default(), begun: 0.into() }
     }
 
     fn kept(&self) -> MutexGuard<'_, Vec<Fresh>> {
@@ -138,13 +141,27 @@ impl Shelf {
 
     /// One of them, if there is one.
     pub(super) fn take(&self) -> Option<Fresh> {
+        self.begun.fetch_add(1, Ordering::Relaxed);
         self.kept().pop()
     }
 
-    /// Makes new ones until enough are ready.
-    pub(super) async fn fill(&self, ready: &Ready) {
+    /// Gives an ended guest's memory back and, once it has been quiet for a little, makes new ones until enough are ready. Calls that come
+    /// one after the other are better served by the processors than by what would be ready for the one after the next.
+    pub(super) async fn refill(&self, ended: Option<Husk>, ready: &Ready, clock: &dyn Clock) {
+        // Memory that is given back at once is used again at once, and is still warm; but giving it back takes a processor from the answer.
+        let lingering = ended.filter(|husk| husk.was_kept);
+        if self.room == 0 {
+            return;
+        }
+        let begun = self.begun.load(Ordering::Relaxed);
+        tokio::time::sleep(LINGER).await;
+        drop(lingering);
+        if self.begun.load(Ordering::Relaxed) != begun {
+            // Whichever begins last makes them at its end.
+            return;
+        }
         while self.kept().len() < self.room {
-            match make(ready).await {
+            match make(ready, Arc::new(Tape::new(None, clock.now())), true).await {
                 Ok(fresh) => {
                     let mut kept = self.kept();
                     // Others may have filled it meanwhile.

@@ -1,6 +1,6 @@
 //! One guest, from its empty store to its outcome.
 //!
-//! INVARIANT: whatever ends the guest (its end, a trap, its time, the cancel), its store is gone when [`run`] returns, and what it had
+//! INVARIANT: whatever ends the guest (its end, a trap, its time, the cancel), none of its code runs when [`run`] returns, and what it had
 //! written by then is in the outcome.
 
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use crate::sandbox::{Entry, LimitHit, Metrics, SandboxLimits, SandboxOutcome, Sa
 use super::cpu::{Metered, Spent};
 use super::desk::{Desk, DeskReport, Diverged};
 use super::engine::Ready;
-use super::files::{Disk, FilesView, Handles, Ledger};
+use super::files::{Disk, FilesView, Handles};
 use super::fresh::{self, Fresh, Meter, Shelf};
 use super::pipes::Capture;
 use super::{cancelled, failed};
@@ -93,38 +93,49 @@ pub(super) async fn run(
     now: Timestamp,
     cancel: CancellationToken,
     progress: Arc<dyn Progress>,
-) -> Result<SandboxOutcome, Fault> {
+) -> Result<(SandboxOutcome, Husk), Fault> {
     let begun = Instant::now();
     let _beat = ready.ticker.beat();
-    let fresh = match shelf.take() {
+    // One that is brought back must have its recorded randomness from the start, so none that stands ready will do.
+    let kept = shelf.take().filter(|_| spec.recording.is_none());
+    let was_kept = kept.is_some();
+    let fresh = match kept {
         Some(fresh) => fresh,
-        None => fresh::make(&ready).await.map_err(|error| failed(format!("the guest could not be started: {error:#}")))?,
+        None => {
+            let tape = Arc::new(Tape::new(spec.recording.as_ref(), now));
+            // Programs that may be brought back always begin alike, so that even addresses are the same the second time.
+            let rehearse = spec.host.as_ref().is_some_and(|host| host.powers().tools);
+            fresh::make(&ready, tape, rehearse).await.map_err(|error| failed(format!("the guest could not be started: {error:#}")))?
+        }
     };
     let (limits, wall) = (spec.limits, spec.wall.clone());
-    let (store, instance, request, remains) = give_call(&ready, fresh, spec, now, progress)?;
+    let (store, instance, request, remains) = give_call(fresh, spec, progress)?;
     let start = begun.elapsed();
     let play = Metered::new(play(store, instance, request), remains.spent.clone());
     // The guest yields at each tick of the epoch, so the other branches are looked at even while it is busy.
-    let end = tokio::select! {
+    let (end, store) = tokio::select! {
         biased;
         () = cancel.cancelled() => return Err(cancelled()),
-        () = wall.elapsed(limits.wall.duration()) => End::OutOfTime,
-        end = play => end,
+        () = wall.elapsed(limits.wall.duration()) => (End::OutOfTime, None),
+        (end, store) = play => (end, Some(store)),
     };
-    outcome(end, &remains, begun.elapsed(), start)
+    outcome(end, &remains, begun.elapsed(), start).map(|outcome| (outcome, Husk { _store: store, was_kept }))
+}
+
+/// A guest that has ended: its memory, which takes a while to be given back, so its caller need not wait for that.
+pub(super) struct Husk {
+    _store: Option<Store<Guest>>,
+    /// Whether it stood ready before its call.
+    pub(super) was_kept: bool,
 }
 
 /// Gives a fresh guest what its call grants.
 fn give_call(
-    ready: &Ready,
     fresh: Fresh,
     spec: SandboxSpec,
-    now: Timestamp,
     progress: Arc<dyn Progress>,
 ) -> Result<(Store<Guest>, bindings::Sandbox, bindings::Request, Remains), Fault> {
     let limits = spec.limits;
-    let tape = Arc::new(Tape::new(spec.recording.as_ref(), now));
-    fresh.open(tape.clone());
     if !fresh.meter.allow(limits.memory.as_usize()) {
         return Err(Fault::new(ErrorCode::LimitExceeded, "the interpreter itself needs more memory than the call allows")
             .hint("allow at least 64 MB"));
@@ -134,15 +145,13 @@ fn give_call(
     fresh.stdin.open(spec.stdin);
     fresh.stdout.open(limits.stdout.as_usize(), whole, listener(OutStream::Stdout));
     fresh.stderr.open(limits.stderr.as_usize(), whole, listener(OutStream::Stderr));
-    let ledger = Ledger::new(limits.disk.0, u64::from(limits.files), Arc::new(fresh.chance.clone()));
-    let disk = Disk::lay_out(&ready.library, &spec.files, &spec.packages, ledger)?;
+    fresh.disk.ledger.allow(limits.disk.0, u64::from(limits.files));
+    fresh.disk.give(&spec.files, &spec.packages)?;
     let desk = Arc::new(DeskReport::default());
     let has_http = spec.host.as_ref().is_some_and(|host| host.powers().network);
     let recorded = spec.recording.map(|recording| recording.operations).unwrap_or_default();
-    let Fresh { mut store, instance, stdout, stderr, meter, .. } = fresh;
-    let guest = store.data_mut();
-    guest.disk = disk.clone();
-    guest.desk = Desk::new(spec.host, tape, recorded, (limits.operations, limits.at_once), desk.clone());
+    let Fresh { mut store, instance, stdout, stderr, meter, disk, tape, .. } = fresh;
+    store.data_mut().desk = Desk::new(spec.host, tape, recorded, (limits.operations, limits.at_once), desk.clone());
     // Ticks that passed while it stood on the shelf are not its own.
     store.set_epoch_deadline(1);
     let request = request(spec.entry, spec.args, spec.input.as_ref(), !spec.packages.is_empty(), limits)?;
@@ -170,11 +179,12 @@ fn request(
     Ok(bindings::Request { entry, args, input: input.map(serde_json::Value::to_string), packages, result_limit })
 }
 
-async fn play(mut store: Store<Guest>, instance: bindings::Sandbox, request: bindings::Request) -> End {
-    match instance.call_run(&mut store, &request).await {
+async fn play(mut store: Store<Guest>, instance: bindings::Sandbox, request: bindings::Request) -> (End, Store<Guest>) {
+    let end = match instance.call_run(&mut store, &request).await {
         Ok(outcome) => End::Returned(outcome),
         Err(error) => End::Trapped(error),
-    }
+    };
+    (end, store)
 }
 
 fn outcome(end: End, remains: &Remains, wall: Duration, start: Duration) -> Result<SandboxOutcome, Fault> {

@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use tokio::runtime::{Builder, Runtime};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Semaphore, oneshot, watch};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::call::Progress;
@@ -163,22 +164,19 @@ impl WasmSandbox {
         let slot = places.clone().acquire_owned().await.map_err(|_| Fault::internal("the guests' slots are closed"))?;
         let Some(runtime) = &self.runtime.0 else { return Err(Fault::internal("the guests' threads have ended")) };
         let job = guest::run(ready.clone(), self.shelf.clone(), spec, self.clock.now(), cancel.clone(), progress);
-        let task = AbortOnDrop(runtime.spawn(async move {
-            let outcome = job.await;
+        let (shelf, clock) = (self.shelf.clone(), self.clock.clone());
+        let (answer, answered) = oneshot::channel();
+        let task = AbortOnDrop(Some(runtime.spawn(async move {
+            let (outcome, husk) = match job.await {
+                Ok((outcome, husk)) => (Ok(outcome), Some(husk)),
+                Err(fault) => (Err(fault), None),
+            };
+            // Nobody waits any more where this fails.
+            let _unheard = answer.send(outcome);
             drop(slot);
-            outcome
-        }));
-        let outcome = task.join().await;
-        self.refill(ready);
-        outcome
-    }
-
-    /// Has the next guests made ready, in the background.
-    fn refill(&self, ready: Arc<Ready>) {
-        if let Some(runtime) = &self.runtime.0 {
-            let shelf = self.shelf.clone();
-            drop(runtime.spawn(async move { shelf.fill(&ready).await }));
-        }
+            shelf.refill(husk, &ready, &*clock).await;
+        })));
+        task.outcome(answered).await
     }
 }
 
@@ -193,21 +191,30 @@ impl Sandbox for WasmSandbox {
     }
 }
 
-/// A guest's task, which ends when nobody waits for it any more.
-struct AbortOnDrop(tokio::task::JoinHandle<Result<SandboxOutcome, Fault>>);
+/// A guest's task, which ends when nobody waits for its outcome any more.
+struct AbortOnDrop(Option<JoinHandle<()>>);
 
 impl AbortOnDrop {
-    async fn join(mut self) -> Result<SandboxOutcome, Fault> {
-        match (&mut self.0).await {
-            Ok(outcome) => outcome,
-            Err(error) => Err(failed(format!("the guest's task ended badly: {error}"))),
+    async fn outcome(mut self, answered: oneshot::Receiver<Result<SandboxOutcome, Fault>>) -> Result<SandboxOutcome, Fault> {
+        let outcome = answered.await;
+        // From here on the task only tidies up and makes the next guests ready.
+        let task = self.0.take();
+        match (outcome, task) {
+            (Ok(outcome), _) => outcome,
+            (Err(_), Some(task)) => match task.await {
+                Ok(()) => Err(failed("the guest's task ended without an outcome".to_owned())),
+                Err(error) => Err(failed(format!("the guest's task ended badly: {error}"))),
+            },
+            (Err(_), None) => Err(failed("the guest's task is gone".to_owned())),
         }
     }
 }
 
 impl Drop for AbortOnDrop {
     fn drop(&mut self) {
-        self.0.abort();
+        if let Some(task) = &self.0 {
+            task.abort();
+        }
     }
 }
 

@@ -188,3 +188,45 @@ async fn a_program_is_pure_unless_it_reads_the_workspace() {
         assert_eq!(prepared.effects.iter().collect::<Vec<_>>(), [effect]);
     }
 }
+
+#[tokio::test]
+async fn what_is_cut_of_the_output_is_an_artifact_as_a_whole() {
+    let (tool, artifacts) = tool();
+    let folder = tempfile::tempdir().unwrap();
+    let program = "import sys\nfor n in range(100_000): print(f'{n:07}')\nprint('short', file=sys.stderr)";
+    let output = call(&*tool, json!({"code": program}), &context(folder.path())).await.unwrap();
+    assert_eq!((&output["stdout_truncated"], &output["limit"]), (&json!(true), &json!("output")));
+    assert!(output.get("stderr_artifact").is_none());
+    let id: ArtifactId = output["stdout_artifact"].as_str().unwrap().parse().unwrap();
+    let whole: String = (0..100_000).map(|n| format!("{n:07}\n")).collect();
+    assert_eq!(artifacts.0.lock().unwrap()[&id], whole.as_bytes());
+}
+
+#[tokio::test]
+async fn a_module_runs_as_python_m_does() {
+    let output = run(json!({"entrypoint": "-m json.tool", "stdin": "{\"a\":1}"})).await.unwrap();
+    assert_eq!(output["stdout"], "{\n    \"a\": 1\n}\n", "{output}");
+    let files = json!([{"path": "pkg/__main__.py", "content": "import sys\nprint(__name__, __package__, sys.argv[1:])"}]);
+    let output = run(json!({"entrypoint": "-m pkg", "files": files, "args": ["x"]})).await.unwrap();
+    assert_eq!(output["stdout"], "__main__ pkg ['x']\n", "{output}");
+}
+
+#[tokio::test]
+async fn an_error_that_nobody_caught_names_the_way_out() {
+    for (program, words) in [
+        ("import numpy", "runtime \"process\""),
+        ("import yaml", "[\"pyyaml==VERSION\"]"),
+        ("import tkinter", "not part of Python in the sandbox"),
+        ("import threading; threading.Thread(target=print).start()", "asyncio"),
+        ("open('/work/x', 'w')", "/out"),
+    ] {
+        let output = run(json!({"code": program})).await.unwrap();
+        let said = output["stderr"].as_str().unwrap();
+        assert!(said.lines().last().unwrap().starts_with("toolgate: ") && said.contains(words), "{program}: {said}");
+    }
+    let caught = run(
+        json!({"code": "import importlib.util\nresult = importlib.util.find_spec('numpy') is None\ntry: import numpy\nexcept ImportError: pass"}),
+    );
+    let output = caught.await.unwrap();
+    assert_eq!((&output["result"], &output["stderr"]), (&json!(true), &json!("")), "programs that go on without are left alone");
+}

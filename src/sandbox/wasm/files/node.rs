@@ -27,6 +27,12 @@ impl Ledger {
         Arc::new(Self { bytes: bytes.into(), nodes: nodes.into(), struck: false.into(), clock })
     }
 
+    /// Sets what is allowed, before anything was written.
+    pub(in crate::sandbox::wasm) fn allow(&self, bytes: u64, nodes: u64) {
+        self.bytes.store(bytes, Ordering::Relaxed);
+        self.nodes.store(nodes, Ordering::Relaxed);
+    }
+
     /// Whether anything was refused.
     pub(in crate::sandbox::wasm) fn struck(&self) -> bool {
         self.struck.load(Ordering::Relaxed)

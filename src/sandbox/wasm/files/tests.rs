@@ -27,7 +27,8 @@ fn file(path: &str) -> GuestFile {
 }
 
 fn disk(files: &[GuestFile]) -> Result<Disk, crate::domain::Fault> {
-    Disk::lay_out(&Library(Folder::fixed()), files, &[], ledger())
+    let disk = Disk::new(&Library(Folder::fixed()), ledger());
+    disk.give(files, &[]).map(|()| disk)
 }
 
 #[test]

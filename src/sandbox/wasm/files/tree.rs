@@ -2,11 +2,11 @@
 //!
 //! INVARIANT: no path leads above the folder it starts from.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use wasmtime_wasi::p2::bindings::filesystem::types::ErrorCode;
 
-use crate::domain::{Clock, ErrorCode as Code, Fault, Timestamp, twin_key};
+use crate::domain::{ErrorCode as Code, Fault, twin_key};
 use crate::sandbox::{GuestFile, ProducedFile};
 
 use super::node::{File, Folder, Ledger, Node};
@@ -71,15 +71,6 @@ pub(super) fn place<'p>(base: &Arc<Folder>, path: &'p str) -> Result<Place<'p>, 
     Ok(Place { way, folder: here, name: last })
 }
 
-/// For trees that nobody can look at.
-struct NoTime;
-
-impl Clock for NoTime {
-    fn now(&self) -> Timestamp {
-        Timestamp::from_unix_millis(0)
-    }
-}
-
 /// What a path leads to.
 pub(super) fn find(base: &Arc<Folder>, path: &str) -> Result<Node, ErrorCode> {
     place(base, path)?.node()
@@ -120,49 +111,43 @@ pub(in crate::sandbox::wasm) struct Disk {
     work: Arc<Folder>,
     out: Arc<Folder>,
     /// What was given to the program: path and bytes.
-    given: Arc<[GuestFile]>,
+    given: Arc<OnceLock<Arc<[GuestFile]>>>,
     pub(in crate::sandbox::wasm) ledger: Arc<Ledger>,
 }
 
 impl Disk {
-    /// A tree for a guest that has no call yet.
-    pub(in crate::sandbox::wasm) fn empty() -> Self {
-        let ledger = Ledger::new(0, 0, Arc::new(NoTime));
-        Self { root: Folder::fixed(), work: Folder::fixed(), out: Folder::fixed(), given: Arc::new([]), ledger }
-    }
-
-    /// Lays out the tree: the library, packages, the call's files, and two empty folders to write to.
-    ///
-    /// # Errors
-    /// `PATH_REFUSED` for a path that is absolute, has an empty, `.` or `..` part, or stands twice (also in another case).
-    pub(in crate::sandbox::wasm) fn lay_out(
-        library: &Library,
-        files: &[GuestFile],
-        packages: &[GuestFile],
-        ledger: Arc<Ledger>,
-    ) -> Result<Self, Fault> {
+    /// The tree of a guest that has no call yet: the library, and folders with nothing in them.
+    pub(in crate::sandbox::wasm) fn new(library: &Library, ledger: Arc<Ledger>) -> Self {
         let (root, work, dev) = (Folder::fixed(), Folder::fixed(), Folder::fixed());
         // What is produced goes to other file systems later, where two spellings may be one file.
         let (out, tmp) = (Folder::open_without_twins(&ledger), Folder::open(&ledger));
+        dev.put("null", Node::Null);
+        for (name, folder) in [("python", &library.0), ("work", &work), ("dev", &dev), ("out", &out), ("tmp", &tmp)] {
+            root.put(name, Node::Folder(folder.clone()));
+        }
+        Self { root, work, out, given: Arc::default(), ledger }
+    }
+
+    /// Lays out what a call gives: files and packages.
+    ///
+    /// # Errors
+    /// `PATH_REFUSED` for a path that is absolute, has an empty, `.` or `..` part, or stands twice (also in another spelling).
+    pub(in crate::sandbox::wasm) fn give(&self, files: &[GuestFile], packages: &[GuestFile]) -> Result<(), Fault> {
         let mut seen = std::collections::BTreeSet::new();
         for file in files {
             if !seen.insert(twin_key(&file.path)) {
                 return Err(refused(&file.path, "it stands twice, or is another spelling of another one (case or Unicode form)"));
             }
-            lay(&work, &file.path, File::shared(file.bytes.clone()))?;
+            lay(&self.work, &file.path, File::shared(file.bytes.clone()))?;
         }
-        dev.put("null", Node::Null);
         if !packages.is_empty() {
             let folder = Folder::fixed();
             for file in packages {
                 lay(&folder, &file.path, File::shared(file.bytes.clone()))?;
             }
-            root.put("packages", Node::Folder(folder));
+            self.root.put("packages", Node::Folder(folder));
         }
-        for (name, folder) in [("python", &library.0), ("work", &work), ("dev", &dev), ("out", &out), ("tmp", &tmp)] {
-            root.put(name, Node::Folder(folder.clone()));
-        }
-        Ok(Self { root, work, out, given: files.into(), ledger })
+        self.given.set(files.into()).map_err(|_| Fault::internal("a guest was given two calls"))
     }
 
     /// Whether the program's files are, after it ran, exactly those it was given: the same paths with the same bytes, and nothing else.
@@ -179,7 +164,8 @@ impl Disk {
             }
         }
         let same = |file: &GuestFile| matches!(find(&self.work, &file.path), Ok(Node::File(there)) if there.holds(&file.bytes));
-        found == self.given.len() && self.given.iter().all(same)
+        let given = self.given.get().map_or(&[][..], |given| given);
+        found == given.len() && given.iter().all(same)
     }
 
     /// What lies in the output folder, sorted by path. Takes the bytes out.
