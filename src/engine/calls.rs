@@ -47,6 +47,16 @@ impl From<Fault> for Stop {
     }
 }
 
+/// What the log says of a call.
+enum Recorded {
+    /// It was not made.
+    Nothing,
+    /// It ended.
+    Outcome(Result<Value, Fault>),
+    /// It was cut off; perhaps after it had gone out.
+    CutOff { reached_out: bool },
+}
+
 /// Makes the calls of one attempt at one step.
 pub(super) struct StepCalls {
     pub(super) path: Arc<dyn CallPath>,
@@ -66,11 +76,11 @@ impl StepCalls {
     /// The output of this call: as recorded, else by making it.
     pub(super) async fn call(&mut self, tool: &str, arguments: Value) -> Result<Value, Stop> {
         match self.recorded_outcome(tool) {
-            None => {}
-            Some(Ok(output)) => return Ok(self.whole(output).await?),
-            Some(Err(fault)) if fault.code != ErrorCode::Interrupted => return Err(fault.into()),
-            Some(Err(_)) if self.path.is_idempotent(tool) => {}
-            Some(Err(fault)) => return Err(fault.into()),
+            Recorded::Nothing => {}
+            Recorded::Outcome(Ok(output)) => return Ok(self.whole(output).await?),
+            Recorded::Outcome(Err(fault)) => return Err(fault.into()),
+            Recorded::CutOff { reached_out: false } if self.path.is_idempotent(tool) => {}
+            Recorded::CutOff { .. } => return Err(interrupted(tool).into()),
         }
         if self.left.fetch_update(Ordering::AcqRel, Ordering::Acquire, |left| left.checked_sub(1)).is_err() {
             let fault = Fault::new(ErrorCode::LimitExceeded, "the run has made as many calls as `limits.max_tool_calls` allows");
@@ -95,9 +105,9 @@ impl StepCalls {
     }
 
     /// What the log says of the next call of this tool. One that only led to a question says nothing; one that was cut off, by the
-    /// end of its process or with it, says `INTERRUPTED`, unless it was made again.
-    fn recorded_outcome(&mut self, tool: &str) -> Option<Result<Value, Fault>> {
-        let mut cut_off = None;
+    /// end of its process or with it, is cut off, unless it was made again.
+    fn recorded_outcome(&mut self, tool: &str) -> Recorded {
+        let mut found = Recorded::Nothing;
         while let Some(record) = self.recorded.pop_front() {
             if record.tool != tool {
                 continue;
@@ -105,13 +115,13 @@ impl StepCalls {
             match record.outcome {
                 Some(Err(fault)) if fault.code == ErrorCode::ApprovalRequired => {}
                 Some(Err(fault)) if matches!(fault.code, ErrorCode::Interrupted | ErrorCode::Cancelled) => {
-                    cut_off = Some(interrupted(tool))
+                    found = Recorded::CutOff { reached_out: record.reached_out };
                 }
-                None => cut_off = Some(interrupted(tool)),
-                Some(outcome) => return Some(outcome),
+                None => found = Recorded::CutOff { reached_out: record.reached_out },
+                Some(outcome) => return Recorded::Outcome(outcome),
             }
         }
-        cut_off.map(Err)
+        found
     }
 
     /// A recorded output, fetched where the journal holds only a reference.

@@ -120,6 +120,9 @@ pub struct CallRecord {
     pub call: CallId,
     /// Its tool.
     pub tool: String,
+    /// Whether it may have changed something outside, or told something to somebody: then it is not made again unasked. What a program's own
+    /// calls do stands in their own records.
+    pub reached_out: bool,
     /// What came of it; `None` while that is not known.
     pub outcome: Option<Result<Value, Fault>>,
 }
@@ -240,7 +243,7 @@ pub fn fold(state: &mut RunState, event: &Event) -> Result<(), Fault> {
             // A call that only concerns the run, as a client's question about it, is not one of its steps'.
             state.calls = state.calls.saturating_add(u32::from(event.step_id.is_some()));
             if let (Some(call), Some(step)) = (event.call_id, open_step(state, event)) {
-                step.calls.push(CallRecord { call, tool: tool_of(event), outcome: None });
+                step.calls.push(CallRecord { call, tool: tool_of(event), reached_out: reached_out(event), outcome: None });
             }
         }
         EventKind::ToolResult => {
@@ -343,12 +346,19 @@ fn open_step<'a>(state: &'a mut RunState, event: &Event) -> Option<&'a mut StepS
     (!step.phase.has_ended()).then_some(step)
 }
 
+/// Whether an intent goes beyond its run.
+fn reached_out(intent: &Event) -> bool {
+    let effects = intent.payload.get("effects").and_then(Value::as_array);
+    let goes_out = effects.is_some_and(|effects| effects.iter().any(|effect| effect == "egress" || effect == "external_write"));
+    goes_out && !intent.payload.contains_key("makes_calls")
+}
+
 fn note_outcome(state: &mut RunState, event: &Event, outcome: Result<Value, Fault>) {
     let (Some(call), Some(step)) = (event.call_id, open_step(state, event)) else { return };
     match step.calls.iter_mut().find(|record| record.call == call) {
         Some(record) => record.outcome = Some(outcome),
         // A call that was turned away has no intent.
-        None => step.calls.push(CallRecord { call, tool: tool_of(event), outcome: Some(outcome) }),
+        None => step.calls.push(CallRecord { call, tool: tool_of(event), reached_out: false, outcome: Some(outcome) }),
     }
 }
 

@@ -39,6 +39,8 @@ pub struct Tools {
     pub running: Mutex<(usize, usize)>,
     /// Outcomes are recorded as references to artifacts.
     pub by_reference: bool,
+    /// Calls use the network.
+    pub go_out: Mutex<bool>,
 }
 
 impl Tools {
@@ -67,7 +69,9 @@ impl FakePath {
         }
         let draft = |kind| EventDraft::new(kind, raw.actor.clone()).step(Some(step.clone())).call(call).field("tool", raw.tool.as_str());
         let append = |draft, changes| Append { run: Some(raw.run), events: vec![draft], changes, ..Append::default() };
-        self.log.append(append(draft(EventKind::ToolCall).sealed("arguments", raw.arguments.clone()), changes)).await?;
+        let effects = if *self.tools.go_out.lock().unwrap() { json!(["egress"]) } else { json!(["write"]) };
+        let intent = draft(EventKind::ToolCall).field("effects", effects).sealed("arguments", raw.arguments.clone());
+        self.log.append(append(intent, changes)).await?;
         self.tools.effects.lock().unwrap().push((step.to_string(), raw.tool.clone(), raw.arguments.clone()));
         let outcome = match deed {
             Deed::Give(value) | Deed::Ask(value) => Ok(value),

@@ -80,9 +80,26 @@ async fn after_a_death_at_any_append_everything_idempotent_ends_well_and_no_step
 
 #[tokio::test]
 async fn after_a_death_at_any_append_nothing_else_is_ever_done_twice() {
+    nothing_is_done_twice(|_| {}).await;
+}
+
+/// What an idempotent tool told somebody outside is not told again unasked.
+#[tokio::test]
+async fn after_a_death_nothing_that_went_out_is_done_twice_even_by_idempotent_tools() {
+    nothing_is_done_twice(|world| {
+        *world.tools.go_out.lock().unwrap() = true;
+        for tool in TOOLS {
+            world.idempotent(tool);
+        }
+    })
+    .await;
+}
+
+async fn nothing_is_done_twice(change: impl Fn(&World)) {
     let mut interrupted = 0;
     for lives in 1.. {
         let world = busy_world();
+        change(&world);
         let (run, was_done) = die_and_go_on(&world, lives).await;
         for tool in TOOLS {
             let most = if tool == "demo.flaky" { 2 } else { 1 };

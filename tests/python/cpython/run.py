@@ -25,6 +25,16 @@ MAINS = {"test_decimal", "test_xml_etree"}
 # Nothing that needs the network, much time, much memory or large files.
 support.use_resources = []
 support.verbose = 0
+# The package of asyncio's tests asks for sockets as a whole; those chosen here need an event loop only.
+if module.startswith("test_asyncio."):
+    support.has_socket_support = True
+    from asyncio import unix_events
+
+    def _no_watcher(self):
+        raise NotImplementedError
+
+    # 3.11's helpers tidy up what 3.14 has no more, and know platforms that never had it.
+    unix_events._UnixDefaultEventLoopPolicy.get_child_watcher = _no_watcher
 
 
 def name_of(test):
