@@ -6,11 +6,13 @@
 mod digest;
 mod output;
 mod ports;
+mod recorded;
 mod stages;
 mod wall;
 
 pub use digest::call_digest;
 pub use output::{CheckedOutput, RawOutput, Reply};
 pub use ports::{ArtifactRef, Artifacts, NoProgress, OutStream, Progress, Spawner};
+pub use recorded::{reference, whole};
 pub use stages::{Origin, ParsedArgs, ParsedCall, Preparation, PreparedCall, RawCall, ToolRef};
 pub use wall::{Paused, WallTime};

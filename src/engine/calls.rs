@@ -11,8 +11,8 @@ use async_trait::async_trait;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use crate::call::{Artifacts, Origin, Progress, RawCall, Reply};
-use crate::domain::{Actor, ApprovalId, ArtifactId, ErrorCode, Fault, RunId, StepId};
+use crate::call::{Artifacts, Origin, Progress, RawCall, Reply, whole};
+use crate::domain::{Actor, ApprovalId, ErrorCode, Fault, RunId, StepId};
 use crate::run::CallRecord;
 
 /// The way of every call, as steps use it.
@@ -23,9 +23,6 @@ pub trait CallPath: Send + Sync {
     /// Whether a tool's manifest allows to run it again after it was cut off. No, for a tool that is not there.
     fn is_idempotent(&self, tool: &str) -> bool;
 }
-
-/// Outputs larger than this do not come back out of an artifact.
-const MOST_READ: u64 = 16 * 1024 * 1024;
 
 /// Why a step did not come to its output.
 #[derive(Debug, Clone, PartialEq)]
@@ -77,7 +74,7 @@ impl StepCalls {
     pub(super) async fn call(&mut self, tool: &str, arguments: Value) -> Result<Value, Stop> {
         match self.recorded_outcome(tool) {
             Recorded::Nothing => {}
-            Recorded::Outcome(Ok(output)) => return Ok(self.whole(output).await?),
+            Recorded::Outcome(Ok(output)) => return Ok(whole(output, &*self.artifacts).await?),
             Recorded::Outcome(Err(fault)) => return Err(fault.into()),
             Recorded::CutOff { reached_out: false } if self.path.is_idempotent(tool) => {}
             Recorded::CutOff { .. } => return Err(interrupted(tool).into()),
@@ -122,19 +119,6 @@ impl StepCalls {
             }
         }
         found
-    }
-
-    /// A recorded output, fetched where the journal holds only a reference.
-    async fn whole(&self, output: Value) -> Result<Value, Fault> {
-        let reference = output.as_object().filter(|fields| fields.len() == 2 && fields.contains_key("size"));
-        let Some(id) = reference.and_then(|fields| fields.get("artifact")?.as_str()?.parse::<ArtifactId>().ok()) else {
-            return Ok(output);
-        };
-        let (bytes, size) = self.artifacts.read(&id, 0, MOST_READ).await?;
-        if size > MOST_READ {
-            return Err(Fault::new(ErrorCode::LimitExceeded, format!("the recorded output of step `{}` has {size} bytes", self.step)));
-        }
-        serde_json::from_slice(&bytes).map_err(|error| Fault::internal(format!("artifact `{id}` does not hold JSON: {error}")))
     }
 }
 

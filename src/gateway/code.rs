@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::call::{Origin, RawCall};
+use crate::call::{Origin, RawCall, whole};
 use crate::domain::{CallId, Digest, ErrorCode, Fault, RunId, ToolName};
 use crate::run::{Event, EventDraft, EventKind};
 use crate::store::{Append, Change};
@@ -166,7 +166,8 @@ impl Gateway {
 impl Inner {
     /// Adds one call of the program, by its number.
     async fn add_to(&self, recording: &mut Recording, event: &Event, events: &[Event]) -> Result<(), Fault> {
-        let Some(seen) = event.payload.get("seen").and_then(|seen| SeenRecord::deserialize(seen).ok()) else { return Ok(()) };
+        let seen = whole(event.payload.get("seen").cloned().unwrap_or_default(), &*self.artifacts).await?;
+        let Ok(seen) = SeenRecord::deserialize(seen) else { return Ok(()) };
         let number = event.payload.get("origin").and_then(|origin| origin.get("number")).and_then(Value::as_u64);
         let number = number.and_then(|number| usize::try_from(number).ok()).filter(|number| *number < 100_000);
         let Some(number) = number else { return Ok(()) };
@@ -192,7 +193,7 @@ impl Inner {
     async fn answer_of(&self, intent: &Event, outcome: &Event) -> Result<Option<ProgramAnswer>, Fault> {
         if outcome.kind == EventKind::ToolResult {
             let output = outcome.payload.get("output").cloned().unwrap_or_default();
-            return Ok(Some(ProgramAnswer::Output(self.whole(output).await?)));
+            return Ok(Some(ProgramAnswer::Output(whole(output, &*self.artifacts).await?)));
         }
         let tool: Option<ToolName> = text(intent, "tool").and_then(|name| name.parse().ok());
         let idempotent = tool.is_some_and(|tool| self.registry.find(tool.as_str()).is_some_and(|entry| entry.def.idempotent));
@@ -200,15 +201,6 @@ impl Inner {
             return Ok(None);
         }
         Ok(error_of(outcome).map(ProgramAnswer::Refused))
-    }
-
-    /// A recorded value, fetched where only its artifact stands in the journal.
-    pub(super) async fn whole(&self, value: Value) -> Result<Value, Fault> {
-        let reference = value.as_object().filter(|fields| fields.len() == 2 && fields.contains_key("size"));
-        let artifact = reference.and_then(|fields| fields.get("artifact")).and_then(Value::as_str).and_then(|id| id.parse().ok());
-        let Some(artifact) = artifact else { return Ok(value) };
-        let (bytes, _) = self.artifacts.read(&artifact, 0, u64::MAX).await?;
-        serde_json::from_slice(&bytes).map_err(|error| Fault::internal(format!("a recorded output is not JSON: {error}")))
     }
 }
 

@@ -4,7 +4,7 @@
 
 use serde_json::Value;
 
-use crate::call::{CheckedOutput, ParsedCall};
+use crate::call::{CheckedOutput, ParsedCall, whole};
 use crate::domain::{Digest, ErrorCode, Fault};
 use crate::run::{EventDraft, EventKind};
 use crate::store::Append;
@@ -62,7 +62,7 @@ impl Inner {
             .field("repeats", before.to_string());
         self.store.append(Append { run: Some(call.run), events: vec![event], ..Append::default() }).await?;
         if outcome.kind == EventKind::ToolResult {
-            let value = self.whole(outcome.payload.get("output").cloned().unwrap_or_default()).await?;
+            let value = whole(outcome.payload.get("output").cloned().unwrap_or_default(), &*self.artifacts).await?;
             return Ok(Some(Ok(CheckedOutput { value, artifact: None })));
         }
         let fault = outcome.payload.get("error").and_then(Fault::from_json);

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::call::{ArtifactRef, Origin, ParsedCall, PreparedCall};
+use crate::call::{ArtifactRef, Origin, ParsedCall, PreparedCall, reference};
 use crate::domain::{Actor, CallId, Fault, RunId, StepId};
 use crate::policy::Decision;
 use crate::run::{EventDraft, EventKind};
@@ -16,6 +16,14 @@ pub(super) struct Recorded {
 }
 
 impl Inner {
+    /// An origin as the journal holds it: what a program saw may be large.
+    pub(super) async fn record_origin(&self, origin: Origin) -> Result<Origin, Fault> {
+        Ok(match origin {
+            Origin::Code { call, number, seen } => Origin::Code { call, number, seen: self.record_value(&seen).await?.value },
+            Origin::Client | Origin::Cli | Origin::Step { .. } => origin,
+        })
+    }
+
     /// The value itself where it is small, else a reference to its stored JSON.
     pub(super) async fn record_value(&self, value: &Value) -> Result<Recorded, Fault> {
         if !larger_than(value, self.inline.as_usize()) {
@@ -23,7 +31,7 @@ impl Inner {
         }
         let bytes = serde_json::to_vec(value).map_err(|error| Fault::internal(format!("a value has no JSON form: {error}")))?;
         let artifact = self.artifacts.put(bytes, "application/json").await?;
-        Ok(Recorded { value: json!({ "artifact": artifact.artifact, "size": artifact.size }), artifact: Some(artifact) })
+        Ok(Recorded { value: reference(&artifact), artifact: Some(artifact) })
     }
 }
 

@@ -67,6 +67,11 @@ impl Gateway {
 
     async fn walk(&self, id: CallId, raw: RawCall) -> Reply {
         let house = &*self.inner;
+        let run = raw.run;
+        let raw = match house.record_origin(raw.origin.clone()).await {
+            Ok(origin) => RawCall { origin, ..raw },
+            Err(fault) => return Reply { call: id, run, outcome: Err(fault) },
+        };
         let mut who = Identity {
             call: id,
             run: raw.run,

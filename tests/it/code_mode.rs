@@ -113,8 +113,10 @@ result = [
 
 /// Random, so that the first and a second run of it differ; removes a file, about which a human is asked.
 const PROGRAM: &str = "
-import random, toolgate
+import random, time, toolgate
 number = random.random()
+# More than is kept in the journal itself.
+readings = [time.monotonic() for _ in range(20_000)]
 toolgate.call('workspace.write', files=[{'path': 'a.txt', 'content': str(number)}])
 answer = toolgate.call('workspace.remove', paths=['a.txt'])
 result = [number, toolgate.call('workspace.list')['files']]
