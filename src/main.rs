@@ -1,11 +1,14 @@
-//! The program: one runtime, the command line, an exit code.
+//! The program: one runtime, the command line, an exit code. Started with the launcher's word, it is the process sandbox's launcher.
 
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use toolgate::app::{FrontDoor, SystemClock};
 
-#[tokio::main]
-async fn main() -> ExitCode {
-    toolgate::cli::main(&FrontDoor, Arc::new(SystemClock)).await
+fn main() -> ExitCode {
+    // Before any thread exists: the launcher forks.
+    if let Some(code) = toolgate::app::launcher() {
+        return code;
+    }
+    toolgate::app::on_runtime(toolgate::cli::main(&FrontDoor, Arc::new(SystemClock)))
 }

@@ -39,6 +39,7 @@ pub(super) async fn checks(config: &Config) -> Vec<Check> {
         Err(fault) => bad("log", &fault, "see whether the disk is full and the home is writable"),
     });
     checks.push(python(&app, config).await);
+    checks.extend(native(&app).await);
     app.close().await;
     checks
 }
@@ -64,6 +65,19 @@ async fn python(app: &App, config: &Config) -> Check {
             mend: Some("look at the load of the machine and try again".into()),
         },
     }
+}
+
+/// The process sandbox, layer by layer, and the Python in it. Without it everything else works, so its lack is told, with its mend.
+async fn native(app: &App) -> Vec<Check> {
+    let layers = match app.process.ready().await {
+        Ok(layers) => good("native programs", layers.join(", ")),
+        Err(fault) => bad("native programs", &fault, "the runtime `wasm` needs none of these layers"),
+    };
+    let python = match app.process.interpreter() {
+        Ok(python) => good("python (process)", python.exe.display().to_string()),
+        Err(fault) => bad("python (process)", &fault, "install Python 3.10 or newer"),
+    };
+    vec![layers, python]
 }
 
 fn good(name: &str, detail: String) -> Check {

@@ -79,6 +79,7 @@ impl App {
         // Serving sets standard output apart at its first poll; only then may anything else begin.
         let begin = async {
             self.sandbox.warm();
+            self.process.warm();
             self.drive();
         };
         let (served, ()) = tokio::join!(biased; serving, begin);

@@ -8,14 +8,16 @@ use crate::config::Config;
 use crate::domain::{Clock, Fault, ToolName};
 use crate::egress::Egress;
 use crate::manifest::{Executor, ToolDef};
-use crate::packages::{InstallerOptions, Packages, PackagesOptions};
+use crate::packages::{Packages, PackagesOptions};
 use crate::sandbox::Sandbox;
+use crate::sandbox::process::ProcessSandbox;
 use crate::tools::control::{self, RunControl};
 use crate::tools::drive::{DriveGet, DriveSearch, LocalDrive};
 use crate::tools::eval::EvalRun;
 use crate::tools::notify::{Notifier, NotifySend};
 use crate::tools::python::{CodeCalls, HttpEvents, PythonRun};
 use crate::tools::repo_git::{Author, GitAddAll, GitCommit, GitInit, GitLog, GitStatus};
+use crate::tools::sandbox_status::SandboxStatus;
 use crate::tools::script::Script;
 use crate::tools::transform::TransformJq;
 use crate::tools::workers::{WorkerCodegen, WorkerPlan, WorkerResearch};
@@ -23,12 +25,14 @@ use crate::tools::workspace::{WorkspaceList, WorkspaceRead, WorkspaceRemove, Wor
 use crate::tools::{Handler, handler};
 
 use super::bytecode::Bytecode;
+use super::native;
 
 /// What tools are given.
 pub(super) struct Ports<'a> {
     pub(super) artifacts: Arc<dyn Artifacts>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) sandbox: Arc<dyn Sandbox>,
+    pub(super) process: Arc<ProcessSandbox>,
     pub(super) spawner: Arc<dyn Spawner>,
     pub(super) egress: Egress,
     pub(super) http_events: Arc<dyn HttpEvents>,
@@ -43,9 +47,17 @@ pub(super) fn builtin(ports: &Ports<'_>) -> Result<BTreeMap<ToolName, Arc<dyn Ha
     let artifacts = || ports.artifacts.clone();
     let drive = LocalDrive::new(Some(&ports.config.drive_local_root.value), &ports.config.home.value);
     let author = Author { name: ports.config.git_author_name.value.clone(), email: ports.config.git_author_email.value.clone() };
+    let python = python(ports)?;
+    let has_uv = native::installer(ports.config).has_uv();
+    let eval = EvalRun {
+        sandbox: python.sandbox.clone(),
+        artifacts: artifacts(),
+        packages: python.packages.clone(),
+        native: python.native.clone(),
+    };
     let mut handlers: BTreeMap<&'static str, Arc<dyn Handler>> = BTreeMap::from([
-        ("python.run", handler(python(ports))),
-        ("eval.run", handler(EvalRun { sandbox: ports.sandbox.clone(), artifacts: artifacts() })),
+        ("python.run", handler(python)),
+        ("eval.run", handler(eval)),
         ("workspace.write", handler(WorkspaceWrite::new(artifacts()))),
         ("workspace.read", handler(WorkspaceRead)),
         ("workspace.list", handler(WorkspaceList)),
@@ -59,6 +71,7 @@ pub(super) fn builtin(ports: &Ports<'_>) -> Result<BTreeMap<ToolName, Arc<dyn Ha
         ("transform.jq", handler(TransformJq)),
         ("drive.search", handler(DriveSearch::new(drive.clone()))),
         ("drive.get", handler(DriveGet::new(drive, artifacts()))),
+        ("sandbox.status", handler(SandboxStatus { process: ports.process.clone(), has_uv })),
         ("worker.plan", handler(WorkerPlan)),
         ("worker.research", handler(WorkerResearch)),
         ("worker.codegen", handler(WorkerCodegen)),
@@ -73,15 +86,15 @@ pub(super) fn builtin(ports: &Ports<'_>) -> Result<BTreeMap<ToolName, Arc<dyn Ha
         .collect()
 }
 
-fn python(ports: &Ports<'_>) -> PythonRun {
-    let installer = &ports.config.installer;
+fn python(ports: &Ports<'_>) -> Result<PythonRun, Fault> {
     let packages = Packages::new(PackagesOptions {
         cache: ports.config.python_cache_dir.value.join("packages"),
-        installer: InstallerOptions { path: installer.path.clone(), environment: installer.environment.clone() },
+        installer: native::installer(ports.config),
         compiler: Arc::new(Bytecode { sandbox: ports.sandbox.clone() }),
         clock: ports.clock.clone(),
     });
-    PythonRun {
+    Ok(PythonRun {
+        native: native::native(ports)?,
         sandbox: ports.sandbox.clone(),
         artifacts: ports.artifacts.clone(),
         packages: Arc::new(packages),
@@ -89,7 +102,7 @@ fn python(ports: &Ports<'_>) -> PythonRun {
         http_events: ports.http_events.clone(),
         calls: ports.calls.clone(),
         spawner: ports.spawner.clone(),
-    }
+    })
 }
 
 /// The tools that are a Python script beside their manifest.

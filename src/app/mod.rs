@@ -2,6 +2,7 @@
 //!
 //! INVARIANT: nothing here decides; a file that is wrong stops the opening with every problem named.
 
+mod build_box;
 mod bytecode;
 mod clock;
 mod doctor;
@@ -10,15 +11,18 @@ mod gate;
 mod handlers;
 mod house;
 mod http_events;
+mod native;
 mod network;
 mod notes;
 mod schemas;
+mod start;
 mod tasks;
 mod views;
 
 pub use clock::SystemClock;
 pub use door::FrontDoor;
 pub use schemas::generated_schemas;
+pub use start::{launcher, on_runtime};
 pub use tasks::Tasks;
 
 use std::collections::BTreeMap;
@@ -35,6 +39,7 @@ use crate::gateway::{ApprovalSettings, CodeGate, Gateway, Parts};
 use crate::manifest::{self, ToolDef};
 use crate::policy::{self, PolicySet};
 use crate::registry::Registry;
+use crate::sandbox::process::ProcessSandbox;
 use crate::sandbox::wasm::{WasmOptions, WasmSandbox};
 use crate::store::{Durability, OpenOptions, Store};
 use crate::tools::Handler;
@@ -57,6 +62,7 @@ pub struct App {
     driver: Driver,
     workflows: Arc<Library>,
     sandbox: Arc<WasmSandbox>,
+    process: Arc<ProcessSandbox>,
     hub: Arc<NotifyHub>,
     notes: Arc<notes::StepNotesOf>,
     stop: CancellationToken,
@@ -79,6 +85,7 @@ impl App {
             threads: 0,
             kept_ready: KEPT_READY,
         })?);
+        let process = Arc::new(native::process_sandbox(config, Arc::new(tasks.clone())));
         let hub = Arc::new(NotifyHub::new());
         hub.attach("console", Arc::new(WriterSink::new(std::io::stderr())));
 
@@ -112,6 +119,7 @@ impl App {
             artifacts: store.artifacts(),
             clock: clock.clone(),
             sandbox: sandbox.clone(),
+            process: process.clone(),
             notifier: hub.clone(),
             control: control.clone() as Arc<dyn RunControl>,
             config,
@@ -144,7 +152,7 @@ impl App {
             tracing::warn!(calls = closed, "calls of processes that died were closed as interrupted");
         }
         let stop = CancellationToken::new();
-        Ok(Arc::new(Self { tasks, store, gateway, control, driver, workflows, sandbox, hub, notes, stop }))
+        Ok(Arc::new(Self { tasks, store, gateway, control, driver, workflows, sandbox, process, hub, notes, stop }))
     }
 
     /// Drives every open run of the home until [`App::close`].

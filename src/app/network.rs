@@ -1,5 +1,6 @@
 //! The house's HTTP client, from the operator's settings.
 
+use std::ffi::OsString;
 use std::sync::Arc;
 
 use crate::config::Config;
@@ -11,16 +12,28 @@ use crate::egress::{Egress, EgressOptions, NoCredentials, PrivateException, Syst
 /// # Errors
 /// `CONFIG_INVALID` for a setting that cannot be used.
 pub(super) fn egress(config: &Config) -> Result<Egress, Fault> {
-    let proxy = match config.egress_proxy.value.as_deref() {
-        None => None,
-        Some(text) => Some(url::Url::parse(text).map_err(|error| wrong("egress.proxy", &error.to_string()))?),
-    };
     let private = config.egress_private.value.iter().map(|entry| exception(entry)).collect::<Result<_, _>>()?;
+    Egress::new(options(config, private, &[])?)
+}
+
+/// The client's options with these private hosts. Where no proxy is set, one that the installers are set up for serves their own requests.
+///
+/// # Errors
+/// `CONFIG_INVALID` for a setting that cannot be used.
+pub(super) fn options(config: &Config, private: Vec<PrivateException>, installer: &[(OsString, OsString)]) -> Result<EgressOptions, Fault> {
+    let of_installer = || {
+        let is_proxy = |name: &OsString| name.to_str().is_some_and(|name| name.eq_ignore_ascii_case("https_proxy"));
+        installer.iter().find(|(name, _)| is_proxy(name)).and_then(|(_, value)| value.to_str())
+    };
+    let proxy = match config.egress_proxy.value.as_deref() {
+        Some(text) => Some(url::Url::parse(text).map_err(|error| wrong("egress.proxy", &error.to_string()))?),
+        None => of_installer().and_then(|text| url::Url::parse(text).ok()),
+    };
     let extra_roots_pem = match &config.egress_extra_roots.value {
         None => None,
         Some(path) => Some(std::fs::read(path).map_err(|error| wrong("egress.extra_roots", &format!("{}: {error}", path.display())))?),
     };
-    Egress::new(EgressOptions {
+    Ok(EgressOptions {
         proxy,
         private,
         extra_roots_pem,

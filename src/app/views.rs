@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::cli::ports::{PlannedStep, RunView, StepState, StepView, ToolView, WaitsFor, WorkflowView};
 use crate::domain::Timestamp;
 use crate::manifest::{Executor, ToolDef};
-use crate::run::{Event, EventKind, Phase, RunState, RunStatus, StepStatus};
+use crate::run::{Event, EventKind, Phase, Repairing, RunState, RunStatus, StepStatus};
 use crate::store::RunRow;
 use crate::workflow::Plan;
 
@@ -90,8 +90,9 @@ fn step(planned: &crate::workflow::Step, state: &RunState, events: &[Event]) -> 
             StepStatus::Cancelled => StepState::Cancelled,
         },
         attempt: known.map_or(0, |step| step.attempt),
+        repair: known.and_then(|step| step.repair.as_ref()).map(Repairing::words),
         started,
-        ended,
+        ended: ended.filter(|_| phase.is_some_and(Phase::has_ended)),
         waits_for: phase.and_then(waits_for),
         output: known.map(|step| step.output.clone()).filter(|output| !output.is_null()),
         error: known.and_then(|step| step.error.clone()),

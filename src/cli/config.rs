@@ -58,6 +58,14 @@ fn settings(config: &Config) -> Vec<(&'static str, Value, &Source)> {
                 let path = config.egress_extra_roots.value.as_ref().map(|path| path.display().to_string()).unwrap_or_default();
                 (json!(path), &config.egress_extra_roots.source)
             }
+            "sandbox.cgroup" => {
+                let path = config.sandbox_cgroup.value.as_ref().map(|path| path.display().to_string()).unwrap_or_default();
+                (json!(path), &config.sandbox_cgroup.source)
+            }
+            "sandbox.require_cgroup" => {
+                (json!(if config.sandbox_require_cgroup.value { "yes" } else { "no" }), &config.sandbox_require_cgroup.source)
+            }
+            "sandbox.jobs_at_once" => (json!(config.sandbox_jobs_at_once.value), &config.sandbox_jobs_at_once.source),
             "approvals.wait_sec" => (json!(config.approvals_wait.value.0 / 1000), &config.approvals_wait.source),
             "approvals.expire_sec" => (json!(config.approvals_expire.value.0 / 1000), &config.approvals_expire.source),
             "limits.inline_output_bytes" => (json!(config.inline_output.value), &config.inline_output.source),

@@ -82,6 +82,7 @@ impl Exit {
             | ErrorCode::GitRepository
             | ErrorCode::GitConfigUntrusted
             | ErrorCode::GitNothingToCommit
+            | ErrorCode::ProgramNotFound
             | ErrorCode::EgressDenied
             | ErrorCode::EgressFailed
             | ErrorCode::RequirementsUnresolved

@@ -21,7 +21,7 @@ use super::ports::{RunView, StepState, StepView, WaitsFor};
 use super::report::report;
 use super::start::Cx;
 use super::text::{self, printable, span};
-use super::tree::{LiveTree, Notes, detail, lines, mark};
+use super::tree::{LiveTree, Notes, again, detail, lines, mark};
 use super::{approvals, run};
 
 /// How often a run is looked at while nothing is heard; other processes' commits are only seen so.
@@ -278,14 +278,13 @@ fn changed_lines(view: &RunView, notes: &Notes, said: &mut BTreeMap<StepId, Stri
     let width = view.steps.iter().map(|step| step.id.as_str().len()).max().unwrap_or(0);
     for step in view.steps.iter().filter(|step| step.state != StepState::Pending) {
         let note = notes.of(&step.id).filter(|_| step.state == StepState::Running);
-        let now_said = format!("{:?} {} {note:?}", step.state, step.attempt);
+        let now_said = format!("{:?} {} {:?} {note:?}", step.state, step.attempt, step.repair);
         if said.get(&step.id) == Some(&now_said) {
             continue;
         }
         let detail = match (step.state, &note) {
             (StepState::Running, Some(note)) => note.clone(),
-            (StepState::Running, None) if step.attempt > 1 => format!("(attempt {})", step.attempt),
-            (StepState::Running, None) => String::new(),
+            (StepState::Running, None) => again(step),
             _ => detail(step, None, cx.desk.clock.now()),
         };
         let line = format!("{} {:width$}  {detail}", mark(step.state), step.id.as_str());

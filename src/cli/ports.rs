@@ -211,8 +211,11 @@ pub struct StepView {
     pub depends_on: Vec<StepId>,
     /// Where it stands.
     pub state: StepState,
-    /// How often it was started.
+    /// How often it was started; in a repair, how often in that.
     pub attempt: u32,
+    /// The repair it runs in, or ran in last, in words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub repair: Option<String>,
     /// When it was first started.
     pub started: Option<Timestamp>,
     /// When it ended.

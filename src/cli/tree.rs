@@ -76,10 +76,18 @@ pub(super) fn detail(step: &StepView, note: Option<&str>, now: Timestamp) -> Str
         StepState::Skipped => "skipped".to_owned(),
         StepState::Cancelled => "cancelled".to_owned(),
     };
-    if step.attempt > 1 {
-        said = format!("{said}  (attempt {})", step.attempt);
+    let again = again(step);
+    if !again.is_empty() {
+        said = format!("{said}  {again}");
     }
     said.trim().to_owned()
+}
+
+/// Whether a step does its work again, and which time it is.
+pub(super) fn again(step: &StepView) -> String {
+    let repair = step.repair.as_deref().map(|repair| format!("({})", printable(repair)));
+    let attempt = (step.attempt > 1).then(|| format!("(attempt {})", step.attempt));
+    repair.into_iter().chain(attempt).collect::<Vec<_>>().join("  ")
 }
 
 /// The tree, one line a step.

@@ -79,6 +79,27 @@ pub const KEYS: &[Key] = &[
         about: "PEM file of root certificates that are trusted besides the platform's",
     },
     Key {
+        path: "sandbox.cgroup",
+        env: "TOOLGATE_SANDBOX_CGROUP",
+        option: None,
+        default: "\"\"",
+        about: "control group folder (second hierarchy) delegated to toolgate, in which native programs get their memory limit",
+    },
+    Key {
+        path: "sandbox.require_cgroup",
+        env: "TOOLGATE_SANDBOX_REQUIRE_CGROUP",
+        option: None,
+        default: "\"no\"",
+        about: "yes: no native program runs without a control group; no: the launcher's own watch bounds memory where there is none",
+    },
+    Key {
+        path: "sandbox.jobs_at_once",
+        env: "TOOLGATE_SANDBOX_JOBS_AT_ONCE",
+        option: None,
+        default: "8",
+        about: "native programs at the same time; more wait",
+    },
+    Key {
         path: "approvals.wait_sec",
         env: "TOOLGATE_APPROVALS_WAIT_SEC",
         option: None,

@@ -67,6 +67,12 @@ pub struct Config {
     pub egress_private: Sourced<Vec<String>>,
     /// A file of root certificates, trusted besides the platform's.
     pub egress_extra_roots: Sourced<Option<PathBuf>>,
+    /// A control group folder that was delegated to this server.
+    pub sandbox_cgroup: Sourced<Option<PathBuf>>,
+    /// Whether no native program runs without a control group.
+    pub sandbox_require_cgroup: Sourced<bool>,
+    /// Native programs at the same time.
+    pub sandbox_jobs_at_once: Sourced<usize>,
     /// What installers of Python packages may see of the environment.
     pub installer: Installer,
     /// How long a call waits for a human before it answers `APPROVAL_REQUIRED`.

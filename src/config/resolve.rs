@@ -62,6 +62,9 @@ pub fn resolve(options: &Options, ambient: &Ambient, file: Option<&SettingsFile>
         egress_proxy: resolver.perhaps_text("egress.proxy"),
         egress_private: resolver.list("egress.private"),
         egress_extra_roots: resolver.perhaps_path("egress.extra_roots"),
+        sandbox_cgroup: resolver.perhaps_path("sandbox.cgroup"),
+        sandbox_require_cgroup: resolver.word("sandbox.require_cgroup", false, yes_or_no, &["yes", "no"]),
+        sandbox_jobs_at_once: resolver.number("sandbox.jobs_at_once", 8, 1..=256).map(|jobs| usize::try_from(jobs).unwrap_or(8)),
         installer: Installer::of(ambient),
         approvals_wait: resolver.number("approvals.wait_sec", 45, 0..=45).map(|sec| Millis(sec * 1000)),
         approvals_expire: resolver.number("approvals.expire_sec", 900, 10..=86_400).map(|sec| Millis(sec * 1000)),
@@ -74,6 +77,14 @@ pub fn resolve(options: &Options, ambient: &Ambient, file: Option<&SettingsFile>
     resolver.problems.sort_by_key(|problem| problem.line);
     Problems::check(resolver.problems)?;
     Ok(config)
+}
+
+fn yes_or_no(word: &str) -> Option<bool> {
+    match word {
+        "yes" => Some(true),
+        "no" => Some(false),
+        _ => None,
+    }
 }
 
 impl<T> Sourced<T> {

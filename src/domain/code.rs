@@ -97,6 +97,8 @@ codes! {
     SandboxFailed = "SANDBOX_FAILED", Internal;
     /// A host, address, scheme or redirect that the call may not reach.
     EgressDenied = "EGRESS_DENIED", Model;
+    /// A native program is neither on the machine nor in the packages of the call.
+    ProgramNotFound = "PROGRAM_NOT_FOUND", Model;
     /// A host that does not exist, does not answer, or answers wrongly.
     EgressFailed = "EGRESS_FAILED", Model;
     /// The packages asked for cannot be resolved.

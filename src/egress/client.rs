@@ -60,7 +60,7 @@ impl Resolve for Pinned {
 /// The operator's proxy.
 #[derive(Clone)]
 pub(super) struct ProxyHost {
-    url: Url,
+    pub(super) url: Url,
     host: Host,
     port: u16,
 }

@@ -30,15 +30,25 @@ pub(super) fn fault(error: &reqwest::Error, origin: &Origin, connect: Millis) ->
             .hint("check the host; the operator can add the root certificate of a private authority");
     }
     if error.is_timeout() {
-        return Fault::new(ErrorCode::Timeout, format!("`{origin}` could not be connected to within {} ms", connect.0))
-            .hint("check host and port, or try again later");
+        return slow_to_connect(origin, connect);
     }
     if error.is_connect() {
-        return Fault::new(ErrorCode::EgressFailed, format!("`{origin}` cannot be connected to: {}", io_words(cause.io)))
-            .hint("check host and port, or try again later");
+        return cannot_connect(origin, cause.io);
     }
     let why = if cause.incomplete || cause.io.is_some() { "the connection broke off" } else { "what it sent is not an HTTP answer" };
     Fault::new(ErrorCode::EgressFailed, format!("`{origin}` gave no whole answer: {why}")).hint("try again later, or try another address")
+}
+
+/// A connection that was not there in time.
+pub(super) fn slow_to_connect(origin: &Origin, connect: Millis) -> Fault {
+    Fault::new(ErrorCode::Timeout, format!("`{origin}` could not be connected to within {} ms", connect.0))
+        .hint("check host and port, or try again later")
+}
+
+/// A connection that could not be opened.
+pub(super) fn cannot_connect(origin: &Origin, kind: Option<ErrorKind>) -> Fault {
+    Fault::new(ErrorCode::EgressFailed, format!("`{origin}` cannot be connected to: {}", io_words(kind)))
+        .hint("check host and port, or try again later")
 }
 
 /// An answer whose head is over its cap.

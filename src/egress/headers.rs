@@ -137,13 +137,18 @@ impl fmt::Debug for HeaderList {
     }
 }
 
+/// Whether a header of a request, in lower case, is not the caller's to give.
+pub(super) fn is_ours_to_write(name: &str) -> bool {
+    OURS.contains(&name) || name.starts_with("proxy-")
+}
+
 /// Whether a header of an answer ends with this hop: the body is handed on whole, without the framing that they describe.
 pub(super) fn ends_here(name: &str) -> bool {
     matches!(name, "connection" | "keep-alive" | "te" | "trailer" | "transfer-encoding" | "upgrade") || name.starts_with("proxy-")
 }
 
 fn is_ours(name: &HeaderName) -> bool {
-    OURS.contains(&name.as_str()) || name.as_str().starts_with("proxy-")
+    is_ours_to_write(name.as_str())
 }
 
 fn checked(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), Fault> {

@@ -8,11 +8,13 @@
 pub mod address;
 pub mod headers;
 pub mod host;
+pub mod proxy;
 pub mod record;
 pub mod request;
 pub mod resolve;
 pub mod rules;
 pub mod target;
+pub mod tunnel;
 
 mod client;
 mod failure;
@@ -22,12 +24,14 @@ mod send;
 
 pub use headers::{Credentials, HeaderList, NoCredentials};
 pub use host::Host;
+pub use proxy::{ProxyTerms, serve};
 pub use record::{RequestLog, RequestRecord};
 pub use request::{Answer, Caps, Request, Terms};
 pub use resolve::{PrivateException, Resolve, SystemResolver};
 pub use rules::HostRules;
 pub use send::{Egress, EgressOptions};
 pub use target::{Origin, Scheme};
+pub use tunnel::Tunnel;
 
 #[cfg(test)]
 mod tests;

@@ -24,7 +24,7 @@ use super::target::Target;
 use super::{Answer, Caps, Credentials, Origin, PrivateException, Request, RequestLog, RequestRecord, Resolve, Terms, failure};
 
 /// Longest wall time; a larger one is taken for this.
-const MAX_WALL: Duration = Duration::from_secs(24 * 3600);
+pub(super) const MAX_WALL: Duration = Duration::from_secs(24 * 3600);
 
 /// What the operator decides, once.
 pub struct EgressOptions {
@@ -43,12 +43,12 @@ pub struct EgressOptions {
 /// The HTTP client. Clones share everything; nothing is set up before the first request.
 #[derive(Clone)]
 pub struct Egress {
-    inner: Arc<Inner>,
+    pub(super) inner: Arc<Inner>,
 }
 
-struct Inner {
+pub(super) struct Inner {
     guard: Guard,
-    clients: Clients,
+    pub(super) clients: Clients,
     resolver: Arc<dyn Resolve>,
     credentials: Arc<dyn Credentials>,
 }
@@ -145,7 +145,7 @@ impl Inner {
     }
 
     /// What this hop may dial, and whether through the proxy. Exceptions are near, so they are dialled directly.
-    async fn pin(&self, origin: &Origin, purpose: &str) -> Result<(Pin, bool), Fault> {
+    pub(super) async fn pin(&self, origin: &Origin, purpose: &str) -> Result<(Pin, bool), Fault> {
         match self.clients.proxy() {
             Some(proxy) if !self.guard.excepts(purpose, origin) => {
                 self.guard.check_literal(purpose, origin)?;
@@ -187,13 +187,13 @@ impl Inner {
 }
 
 /// The record of a hop while it runs.
-struct Note {
+pub(super) struct Note {
     begun: Instant,
-    record: RequestRecord,
+    pub(super) record: RequestRecord,
 }
 
 impl Note {
-    fn new(purpose: &str, method: &str, hop: u8) -> Self {
+    pub(super) fn new(purpose: &str, method: &str, hop: u8) -> Self {
         let record = RequestRecord {
             purpose: shown_word(purpose),
             method: method.to_owned(),
@@ -213,14 +213,19 @@ impl Note {
         Self { begun: Instant::now(), record }
     }
 
-    fn goes_to(&mut self, target: &Target) {
-        target.origin.scheme.as_str().clone_into(&mut self.record.scheme);
-        self.record.host = target.origin.host.to_string();
-        self.record.port = target.origin.port;
+    pub(super) fn goes_to(&mut self, target: &Target) {
+        self.goes_to_origin(&target.origin);
         self.record.path = shown_path(target.url.path());
     }
 
-    fn finish(mut self, fault: Option<&Fault>) -> RequestRecord {
+    /// A tunnel has no path.
+    pub(super) fn goes_to_origin(&mut self, origin: &Origin) {
+        origin.scheme.as_str().clone_into(&mut self.record.scheme);
+        self.record.host = origin.host.to_string();
+        self.record.port = origin.port;
+    }
+
+    pub(super) fn finish(mut self, fault: Option<&Fault>) -> RequestRecord {
         self.record.error = fault.map(|fault| fault.code);
         self.record.duration = Millis(u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX));
         self.record
@@ -261,11 +266,11 @@ fn answer_headers(headers: &HeaderMap, mask: &Mask) -> Vec<(String, String)> {
     headers.iter().filter(|(name, _)| !ends_here(name.as_str())).map(|(name, value)| (name.as_str().to_owned(), text(value))).collect()
 }
 
-fn len(bytes: usize) -> u64 {
+pub(super) fn len(bytes: usize) -> u64 {
     u64::try_from(bytes).unwrap_or(u64::MAX)
 }
 
-fn not_allowed(origin: &Origin, terms: &Terms) -> Fault {
+pub(super) fn not_allowed(origin: &Origin, terms: &Terms) -> Fault {
     let fault = Fault::new(ErrorCode::EgressDenied, format!("host `{}` on port {} is not allowed", origin.host, origin.port));
     if terms.rules.is_empty() {
         return fault.hint("no host is allowed here; name the hosts that the call needs");
@@ -283,7 +288,7 @@ fn body_too_large(origin: &Origin, cap: Bytes) -> Fault {
         .hint("fetch a smaller resource, a part of it, or allow more bytes")
 }
 
-fn cancelled(origin: &Origin) -> Fault {
+pub(super) fn cancelled(origin: &Origin) -> Fault {
     Fault::new(ErrorCode::Cancelled, format!("the request to `{origin}` was cancelled"))
 }
 

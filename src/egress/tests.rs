@@ -2,7 +2,9 @@
 
 mod guard;
 mod limits;
+mod proxy;
 mod redirects;
 mod requests;
 mod support;
 mod tls;
+mod tunnel;

@@ -12,7 +12,10 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::{Actor, ApprovalId, ErrorCode, Fault, Millis, StepId, Timestamp};
-use crate::run::{Action, Answer, EventDraft, Phase, RunEvent, RunState, RunStatus, View, WaitingFor, after_failure, fold, next};
+use crate::run::{
+    Action, Answer, EventDraft, Phase, RunEvent, RunState, RunStatus, View, WaitingFor, after_checks, after_failure, after_mending, fold,
+    next,
+};
 use crate::store::{Append, ApprovalStatus, Change, Guard, Lease};
 use crate::workflow::{Plan, read_stored};
 
@@ -232,10 +235,19 @@ impl Drive {
         if events.is_empty() { Ok(()) } else { self.append(events, Vec::new()).await }
     }
 
-    fn end_of(&self, ended: Ended) -> Option<EventDraft> {
+    /// What is written about an end. All of it belongs into one commit.
+    fn end_of(&self, ended: Ended) -> Vec<EventDraft> {
         let Ended { step, attempt, result } = ended;
+        let draft = |step: &StepId, event: &RunEvent| event.draft(Some(step), Actor::system());
         let event = match result {
-            Ok(output) => RunEvent::StepSucceeded { output },
+            Ok(output) => {
+                let stopped = after_mending(&self.state, &self.plan, &step, &output);
+                let mut drafts = vec![draft(&step, &RunEvent::StepSucceeded { output })];
+                if let Some((checks, events)) = stopped {
+                    drafts.extend(events.iter().map(|event| draft(&checks, event)));
+                }
+                return drafts;
+            }
             Err(Stop::Asks(approval_id)) => RunEvent::StepWaiting {
                 waiting_for: WaitingFor::Human,
                 prompt: format!("step `{step}` makes a call that a human must approve").into(),
@@ -246,11 +258,14 @@ impl Drive {
             },
             Err(Stop::Failed { fault, .. }) if self.state.cancel_requested && fault.code == ErrorCode::Cancelled => RunEvent::StepCancelled,
             Err(Stop::Failed { fault, output }) => {
-                let planned = self.plan.step(&step)?;
+                let Some(planned) = self.plan.step(&step) else { return Vec::new() };
+                if let Some(follows) = after_checks(&self.state, &self.plan, planned, &fault, &output) {
+                    return follows.iter().map(|event| draft(&step, event)).collect();
+                }
                 after_failure(planned, attempt, &fault, output, self.parts.clock.now(), rand::random::<f64>())
             }
         };
-        Some(event.draft(Some(&step), Actor::system()))
+        vec![draft(&step, &event)]
     }
 
     /// Cancels what is at work and waits for it. What ended by itself is still written down; what was cut off is left to the next driver.

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use crate::domain::{ArtifactId, Fault, RunId, StepId};
-use crate::run::{Event, EventKind, Phase, RunState, StepState};
+use crate::run::{Event, EventKind, Phase, Repairing, RunState, StepState};
 use crate::tools::control::types::{ArtifactLine, EventLine, RunView, StepLine, WaitingStep, WatchOutput};
 use crate::workflow::Plan;
 
@@ -45,6 +45,7 @@ fn step_line(id: &StepId, kind: &str, step: &StepState) -> StepLine {
         kind: kind.to_owned(),
         status: step.phase.status().as_str().to_owned(),
         attempt: step.attempt,
+        repair: step.repair.as_ref().map(Repairing::words),
         output: if is_shown { step.output.clone() } else { Value::Null },
         output_bytes: (!is_shown).then_some(size as u64),
         error: step.error.as_ref().map(Fault::to_json),
@@ -125,11 +126,26 @@ fn event_line(event: &Event) -> EventLine {
         (Some(tool), Some(error)) => format!("{tool}: {error}"),
         (Some(tool), None) => tool.to_owned(),
         (None, Some(error)) => error.to_owned(),
-        (None, None) => {
-            word("text").or_else(|| word("note")).or_else(|| word("prompt")).or_else(|| word("workflow")).unwrap_or_default().to_owned()
-        }
+        (None, None) => word("text")
+            .or_else(|| word("why"))
+            .or_else(|| word("note"))
+            .or_else(|| word("prompt"))
+            .or_else(|| word("workflow"))
+            .unwrap_or_default()
+            .to_owned(),
+    };
+    let text = match repair_of(event) {
+        Some(repair) => format!("{repair}: {text}"),
+        None => text,
     };
     EventLine { seq: event.seq, ts: event.ts.to_string(), step_id: event.step_id.clone(), event: name, text: cut(&text) }
+}
+
+/// Which repair by which step an event is about, in words.
+fn repair_of(event: &Event) -> Option<String> {
+    let number = |name: &str| event.payload.get(name).and_then(Value::as_u64);
+    let by = event.payload.get("repairs").and_then(Value::as_str)?;
+    Some(format!("repair {} of {} by step `{by}`", number("attempt")?, number("max")?))
 }
 
 fn cut(text: &str) -> String {

@@ -29,6 +29,13 @@ const KEY_SUFFIX: &str = ".key";
 #[derive(Clone)]
 pub(super) struct Cache {
     folder: PathBuf,
+    keys: Keys,
+}
+
+/// What lists of pins led to, one small file each.
+#[derive(Clone)]
+pub(super) struct Keys {
+    folder: PathBuf,
 }
 
 /// What is remembered of a list of pins.
@@ -49,23 +56,51 @@ impl Entry {
 
 /// What a list of pins, which is sorted, is known by: whichever installer resolves them.
 pub(super) fn key(roots: &[Requirement]) -> Digest {
+    key_of(PYTHON, roots)
+}
+
+/// The same for another Python, as its locks tell it.
+pub(super) fn key_of(python: &str, roots: &[Requirement]) -> Digest {
     let roots: Vec<String> = roots.iter().map(ToString::to_string).collect();
-    let parts: Vec<&[u8]> = [PYTHON.as_bytes()].into_iter().chain(roots.iter().map(String::as_bytes)).collect();
+    let parts: Vec<&[u8]> = [python.as_bytes()].into_iter().chain(roots.iter().map(String::as_bytes)).collect();
     Digest::of_parts("toolgate requirements 1", &parts)
+}
+
+impl Keys {
+    /// Those in `folder`, which is made when something is remembered.
+    pub(super) fn new(folder: &Path) -> Self {
+        Self { folder: folder.to_owned() }
+    }
+
+    /// What is remembered under a key.
+    pub(super) fn entry(&self, key: Digest) -> Option<Entry> {
+        let path = self.folder.join(format!("{key}{KEY_SUFFIX}"));
+        let found = fs::symlink_metadata(&path).ok().filter(|found| found.is_file() && found.len() <= MAX_ENTRY);
+        found.and_then(|_| serde_json::from_slice(&fs::read(&path).ok()?).ok())
+    }
+
+    /// Remembers what a key led to.
+    ///
+    /// # Errors
+    /// Where the disk does not take it.
+    pub(super) fn remember(&self, key: Digest, lock: Digest, at: Timestamp) -> io::Result<()> {
+        pack::make_private(&self.folder)?;
+        pack::write_whole(&self.folder, &format!("{key}{KEY_SUFFIX}"), &serde_json::to_vec(&Entry { lock, at })?)?;
+        thin(&self.folder, KEY_SUFFIX, MAX_KEYS);
+        Ok(())
+    }
 }
 
 impl Cache {
     /// A cache in `folder`, which is made when something is stored.
     pub(super) fn new(folder: &Path) -> Self {
-        Self { folder: folder.join("sets") }
+        let folder = folder.join("sets");
+        Self { keys: Keys::new(&folder), folder }
     }
 
     /// What is remembered under a key, if its pack is there as well.
     pub(super) fn entry(&self, key: Digest) -> Option<Entry> {
-        let path = self.folder.join(format!("{key}{KEY_SUFFIX}"));
-        let found = fs::symlink_metadata(&path).ok().filter(|found| found.is_file() && found.len() <= MAX_ENTRY);
-        let entry: Entry = found.and_then(|_| serde_json::from_slice(&fs::read(&path).ok()?).ok())?;
-        pack::is_there(&self.folder, entry.lock).then_some(entry)
+        self.keys.entry(key).filter(|entry| pack::is_there(&self.folder, entry.lock))
     }
 
     /// The set of a lock.
@@ -80,7 +115,7 @@ impl Cache {
     pub(super) fn store(&self, set: &PackageSet) -> io::Result<()> {
         pack::make_private(&self.folder)?;
         pack::store(&self.folder, set)?;
-        self.thin(".pack", MAX_PACKS);
+        thin(&self.folder, ".pack", MAX_PACKS);
         Ok(())
     }
 
@@ -89,23 +124,20 @@ impl Cache {
     /// # Errors
     /// Where the disk does not take it.
     pub(super) fn remember(&self, key: Digest, lock: Digest, at: Timestamp) -> io::Result<()> {
-        pack::make_private(&self.folder)?;
-        pack::write_whole(&self.folder, &format!("{key}{KEY_SUFFIX}"), &serde_json::to_vec(&Entry { lock, at })?)?;
-        self.thin(KEY_SUFFIX, MAX_KEYS);
-        Ok(())
+        self.keys.remember(key, lock, at)
     }
+}
 
-    /// Removes the oldest files of a kind beyond `keep`.
-    fn thin(&self, suffix: &str, keep: usize) {
-        let Ok(entries) = fs::read_dir(&self.folder) else { return };
-        let mut found: Vec<_> = entries
-            .filter_map(Result::ok)
-            .filter(|entry| entry.file_name().to_str().is_some_and(|name| name.ends_with(suffix)))
-            .filter_map(|entry| Some((entry.metadata().ok()?.modified().ok()?, entry.path())))
-            .collect();
-        found.sort();
-        for (_, path) in found.iter().take(found.len().saturating_sub(keep)) {
-            drop(fs::remove_file(path));
-        }
+/// Removes the oldest files of a kind beyond `keep`.
+fn thin(folder: &Path, suffix: &str, keep: usize) {
+    let Ok(entries) = fs::read_dir(folder) else { return };
+    let mut found: Vec<_> = entries
+        .filter_map(Result::ok)
+        .filter(|entry| entry.file_name().to_str().is_some_and(|name| name.ends_with(suffix)))
+        .filter_map(|entry| Some((entry.metadata().ok()?.modified().ok()?, entry.path())))
+        .collect();
+    found.sort();
+    for (_, path) in found.iter().take(found.len().saturating_sub(keep)) {
+        drop(fs::remove_file(path));
     }
 }

@@ -66,7 +66,7 @@ const MEANING: [&str; 29] = [
 ];
 
 /// Variables of our own: no questions, no colours, no Python fetched.
-const OURS: [(&str, &str); 9] = [
+pub(super) const OURS: [(&str, &str); 9] = [
     ("LC_ALL", "C.UTF-8"),
     ("NO_COLOR", "1"),
     ("PIP_DISABLE_PIP_VERSION_CHECK", "1"),
@@ -85,6 +85,13 @@ pub(super) struct Program {
     first: &'static [&'static str],
 }
 
+impl Program {
+    /// The program's file.
+    pub(super) fn file(&self) -> &Path {
+        &self.file
+    }
+}
+
 /// What a program left behind.
 #[derive(Debug)]
 pub(super) struct Finished {
@@ -97,6 +104,12 @@ pub(super) struct Finished {
 }
 
 impl InstallerOptions {
+    /// Whether the machine has `uv`.
+    #[must_use]
+    pub fn has_uv(&self) -> bool {
+        self.uv().is_some()
+    }
+
     /// `uv`, if the machine has it.
     pub(super) fn uv(&self) -> Option<Program> {
         self.which("uv").map(|file| Program { file, first: &[] })
@@ -105,6 +118,11 @@ impl InstallerOptions {
     /// The value of a variable that programs are given.
     pub(super) fn variable(&self, name: &str) -> Option<&OsStr> {
         self.environment.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_os_str())
+    }
+
+    /// The folders that a variable lists as `PATH` does, if it is set.
+    pub(super) fn folders(&self, name: &str) -> Option<Vec<PathBuf>> {
+        self.variable(name).filter(|value| !value.is_empty()).map(|value| std::env::split_paths(value).collect())
     }
 
     /// Ways to start `pip`, best first. A Python of the version that is resolved for evaluates conditions of requirements rightly.
@@ -154,7 +172,8 @@ impl InstallerOptions {
     }
 }
 
-fn changes_meaning(name: &OsStr) -> bool {
+/// Whether a variable is one of those that are kept from installers.
+pub(super) fn changes_meaning(name: &OsStr) -> bool {
     name.to_str().is_none_or(|name| MEANING.contains(&name.to_ascii_uppercase().as_str()))
 }
 

@@ -28,19 +28,28 @@ pub struct Locked {
     pub root: bool,
 }
 
-/// The wheels of a set, sorted by name.
+/// The wheels of a set, sorted by name, and the Python they are for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lock {
+    python: String,
     packages: Vec<Locked>,
 }
 
 impl Lock {
-    /// A lock of these wheels; `None` if a package is there twice.
+    /// A lock of these wheels for the sandbox's Python; `None` if a package is there twice.
     #[must_use]
-    pub fn new(mut packages: Vec<Locked>) -> Option<Self> {
+    pub fn new(packages: Vec<Locked>) -> Option<Self> {
+        Self::of(PYTHON, packages)
+    }
+
+    /// A lock of these wheels for another Python, which is told by its version and by whatever else wheels are chosen by; `None` if a package
+    /// is there twice, or that text is not one plain line.
+    #[must_use]
+    pub fn of(python: &str, mut packages: Vec<Locked>) -> Option<Self> {
         packages.sort_by(|a, b| a.name.cmp(&b.name));
         let twice = packages.iter().zip(packages.iter().skip(1)).any(|(a, b)| a.name == b.name);
-        (!twice).then_some(Self { packages })
+        let plain = !python.is_empty() && !python.chars().any(char::is_control);
+        (plain && !twice).then(|| Self { python: python.to_owned(), packages })
     }
 
     /// The wheels, sorted by name.
@@ -55,21 +64,27 @@ impl Lock {
         Digest::of_parts("toolgate requirements lock", &[self.to_string().as_bytes()])
     }
 
-    /// Reads back the text that [`Lock`] is written as; `None` if it is anything else.
+    /// Reads back the text that a [`Lock`] for the sandbox's Python is written as; `None` if it is anything else.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
+        Self::parse_of(PYTHON, text)
+    }
+
+    /// Reads back the text that a [`Lock`] for `python` is written as; `None` if it is anything else.
+    #[must_use]
+    pub fn parse_of(python: &str, text: &str) -> Option<Self> {
         let mut lines = text.lines();
-        if lines.next()?.strip_prefix(HEAD)? != PYTHON {
+        if lines.next()?.strip_prefix(HEAD)? != python {
             return None;
         }
-        let lock = Self::new(lines.map(Locked::parse).collect::<Option<Vec<Locked>>>()?)?;
+        let lock = Self::of(python, lines.map(Locked::parse).collect::<Option<Vec<Locked>>>()?)?;
         (lock.to_string() == text).then_some(lock)
     }
 }
 
 impl fmt::Display for Lock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{HEAD}{PYTHON}")?;
+        writeln!(f, "{HEAD}{}", self.python)?;
         for package in &self.packages {
             let Locked { name, version, wheel, sha256, root } = package;
             writeln!(f, "{name}=={version} {wheel} sha256:{sha256}{}", if *root { " root" } else { "" })?;

@@ -7,7 +7,10 @@
 
 mod cache;
 mod directory;
+#[cfg_attr(not(target_os = "linux"), path = "environment_absent.rs")]
+mod environment;
 mod files;
+mod flight;
 mod installer;
 mod job;
 mod lock;
@@ -24,6 +27,7 @@ mod uv;
 mod version;
 mod wheel;
 
+pub use environment::{BuildBox, BuildJob, BuildOutcome, Environment, Environments, EnvironmentsOptions, MOUNTED_AT, PythonAt};
 pub use installer::InstallerOptions;
 pub use lock::{Lock, Locked};
 pub use requirement::{MAX_REQUIREMENTS, Requirement};

@@ -86,10 +86,11 @@ struct Pip<'a> {
 
 /// A requirement that `pip` has found nothing for.
 #[derive(Debug, PartialEq, Eq)]
-struct Missing {
-    name: String,
+pub(super) struct Missing {
+    /// The package.
+    pub(super) name: String,
     /// What it asks of the version, perhaps nothing.
-    range: String,
+    pub(super) range: String,
 }
 
 impl std::fmt::Display for Missing {
@@ -196,14 +197,15 @@ fn collect(folder: &Path, roots: &[Requirement], rebuilt: &[Rebuilt]) -> Result<
     }
 }
 
-fn is_unreachable(err: &str) -> bool {
+/// Whether `pip` complains that nobody answers.
+pub(super) fn is_unreachable(err: &str) -> bool {
     ["Retrying (Retry(", "ConnectionError", "NewConnectionError", "Could not fetch URL", "connection broken"]
         .iter()
         .any(|sign| err.contains(sign))
 }
 
 /// What `pip` says that it has found nothing for.
-fn missing(err: &str) -> Vec<Missing> {
+pub(super) fn missing(err: &str) -> Vec<Missing> {
     let mut found = Vec::new();
     let mut lines = err.lines().map(str::trim);
     while let Some(line) = lines.next() {

@@ -1,29 +1,25 @@
 //! The room's front: a list of pins becomes a set of files, from memory, from disk, or through an installer.
 //!
-//! INVARIANT: calls that want the same set at the same time make it once; the others wait for it, and share its failure. A call that is
-//! cancelled or dropped ends the programs it started.
+//! INVARIANT: calls that want the same set at the same time make it once; the others wait for it, and share its failure. Programs that were
+//! started for calls end when the last of those is cancelled or dropped.
 
-use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use async_trait::async_trait;
-use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::{Clock, Digest, ErrorCode, Fault};
 
 use super::cache::{Cache, key};
 use super::files::{Files, Guard, MAX_TOTAL};
+use super::flight::{Flights, Notes};
 use super::installer::InstallerOptions;
 use super::job::Job;
 use super::lock::Lock;
 use super::memory::Memory;
 use super::requirement::Requirement;
 use super::resolve::resolve;
-
-/// How many notes may wait to be told; more are left out.
-const NOTES: usize = 64;
 
 /// Makes bytecode of packages, in the sandbox.
 #[async_trait]
@@ -58,16 +54,15 @@ pub struct PackageSet {
 
 /// The room.
 pub struct Packages {
+    making: Arc<Making>,
+    flights: Flights<PackageSet>,
+}
+
+/// What work on sets needs, apart from the calls that wait for it.
+struct Making {
     options: PackagesOptions,
     cache: Cache,
     memory: Memory,
-    flights: Mutex<HashMap<Digest, Arc<Flight>>>,
-}
-
-/// The making of one set; the gate is held while somebody is at it.
-#[derive(Default)]
-struct Flight {
-    gate: tokio::sync::Mutex<Option<Result<Arc<PackageSet>, Fault>>>,
 }
 
 impl Packages {
@@ -75,7 +70,7 @@ impl Packages {
     #[must_use]
     pub fn new(options: PackagesOptions) -> Self {
         let cache = Cache::new(&options.cache);
-        Self { options, cache, memory: Memory::default(), flights: Mutex::default() }
+        Self { making: Arc::new(Making { options, cache, memory: Memory::default() }), flights: Flights::default() }
     }
 
     /// The lock's digest of a set that needs no network and no installer: it is stored and not older than a day. Reads a folder's list
@@ -85,7 +80,7 @@ impl Packages {
         if requirements.is_empty() {
             return Lock::new(Vec::new()).map(|lock| lock.digest());
         }
-        self.cache.entry(key(requirements)).filter(|entry| entry.is_fresh(self.options.clock.now())).map(|entry| entry.lock)
+        self.making.fresh(key(requirements))
     }
 
     /// The set of these requirements if it needs neither installer nor network, as [`Packages::cached`] tells; `None` also where its pack
@@ -97,7 +92,7 @@ impl Packages {
         if requirements.is_empty() {
             return Ok(Lock::new(Vec::new()).map(|lock| Arc::new(PackageSet { lock, files: Vec::new() })));
         }
-        self.stored(self.cached(requirements)).await
+        self.making.stored(self.cached(requirements)).await
     }
 
     /// The set of these requirements, which are as [`Requirement::parse_all`] gives them. `note` is told what is being done.
@@ -114,25 +109,25 @@ impl Packages {
         if let Some(set) = self.kept(requirements).await? {
             return Ok(set);
         }
-        let key = key(requirements);
-        let flight = Arc::clone(self.flights.lock().unwrap_or_else(PoisonError::into_inner).entry(key).or_default());
-        let mut gate = tokio::select! {
-            gate = flight.gate.lock() => gate,
-            () = cancel.cancelled() => return Err(cancelled()),
-        };
-        if let Some(outcome) = &*gate {
-            return outcome.clone();
+        let (key, making, roots) = (key(requirements), Arc::clone(&self.making), requirements.to_vec());
+        self.flights.join(key, cancel, note, |notes| async move { making.get(&roots, key, &notes).await }).await
+    }
+}
+
+impl Making {
+    fn fresh(&self, key: Digest) -> Option<Digest> {
+        self.cache.entry(key).filter(|entry| entry.is_fresh(self.options.clock.now())).map(|entry| entry.lock)
+    }
+
+    async fn get(&self, roots: &[Requirement], key: Digest, notes: &Notes) -> Result<Arc<PackageSet>, Fault> {
+        // A flight that has just ended may have brought it.
+        if let Some(set) = self.stored(self.fresh(key)).await? {
+            return Ok(set);
         }
-        let outcome = match self.stored(self.cached(requirements)).await? {
-            Some(set) => Ok(set),
-            None => Box::pin(self.make(requirements, key, cancel, note)).await,
-        };
-        // Whoever waits here has the same wish; only that this caller gave up is not theirs.
-        if outcome.as_ref().err().is_none_or(|fault| fault.code != ErrorCode::Cancelled) {
-            *gate = Some(outcome.clone());
-            self.flights.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
-        }
-        outcome
+        let cancel = CancellationToken::new();
+        // Dropping this future must end the installer as well.
+        let _ends = cancel.clone().drop_guard();
+        self.make(roots, key, &cancel, notes).await
     }
 
     async fn stored(&self, lock: Option<Digest>) -> Result<Option<Arc<PackageSet>>, Fault> {
@@ -151,14 +146,14 @@ impl Packages {
         requirements: &[Requirement],
         key: Digest,
         cancel: &CancellationToken,
-        note: &(dyn Fn(&str) + Send + Sync),
+        notes: &Notes,
     ) -> Result<Arc<PackageSet>, Fault> {
-        let (lock, files) = match self.resolve(requirements, cancel, note).await {
+        let (lock, files) = match self.resolve(requirements, cancel, notes).await {
             Ok(found) => found,
             Err(fault) => {
                 let old = if may_use_old(fault.code) { self.cache.entry(key).map(|entry| entry.lock) } else { None };
                 let Some(set) = self.stored(old).await? else { return Err(fault) };
-                note("the packages cannot be looked up anew now; those of the last time are used");
+                notes.tell("the packages cannot be looked up anew now; those of the last time are used");
                 tracing::info!("old packages are used, as they cannot be looked up: {fault}");
                 return Ok(set);
             }
@@ -167,7 +162,7 @@ impl Packages {
         let set = match self.stored(Some(digest)).await? {
             Some(set) => set,
             None => {
-                note("compiling packages");
+                notes.tell("compiling packages");
                 let set = Arc::new(self.compile(lock, files, cancel).await?);
                 let (cache, stored) = (self.cache.clone(), Arc::clone(&set));
                 if let Err(error) = on_the_side(move || Ok(cache.store(&stored))).await? {
@@ -183,29 +178,14 @@ impl Packages {
         Ok(set)
     }
 
-    async fn resolve(
-        &self,
-        requirements: &[Requirement],
-        cancel: &CancellationToken,
-        note: &(dyn Fn(&str) + Send + Sync),
-    ) -> Result<(Lock, Files), Fault> {
-        let (notes, mut told) = mpsc::channel::<String>(NOTES);
-        let cancel = cancel.child_token();
-        // Dropping this future must end the installer as well.
-        let _ends = cancel.clone().drop_guard();
+    async fn resolve(&self, requirements: &[Requirement], cancel: &CancellationToken, notes: &Notes) -> Result<(Lock, Files), Fault> {
+        let (cancel, notes) = (cancel.clone(), notes.clone());
         let (options, jobs, roots) = (self.options.installer.clone(), self.options.cache.join("jobs"), requirements.to_vec());
-        let work = on_the_side(move || {
+        on_the_side(move || {
             let job = Job::start(&jobs, cancel)?;
-            resolve(&options, &roots, &job, &|text| drop(notes.try_send(text.to_owned())))
-        });
-        tokio::pin!(work);
-        loop {
-            tokio::select! {
-                biased;
-                Some(text) = told.recv() => note(&text),
-                done = &mut work => return done,
-            }
-        }
+            resolve(&options, &roots, &job, &|text| notes.tell(text))
+        })
+        .await
     }
 
     async fn compile(&self, lock: Lock, files: Files, cancel: &CancellationToken) -> Result<PackageSet, Fault> {
@@ -225,16 +205,12 @@ impl Packages {
 }
 
 /// Whether a failure means that nobody could be asked, rather than that the answer is no.
-fn may_use_old(code: ErrorCode) -> bool {
+pub(super) fn may_use_old(code: ErrorCode) -> bool {
     [ErrorCode::RequirementsUnresolved, ErrorCode::InstallerUnavailable, ErrorCode::Timeout].contains(&code)
 }
 
-fn cancelled() -> Fault {
-    Fault::new(ErrorCode::Cancelled, "the call was cancelled while it waited for its packages")
-}
-
 /// Runs `work` on a thread that may wait.
-async fn on_the_side<T: Send + 'static>(work: impl FnOnce() -> Result<T, Fault> + Send + 'static) -> Result<T, Fault> {
+pub(super) async fn on_the_side<T: Send + 'static>(work: impl FnOnce() -> Result<T, Fault> + Send + 'static) -> Result<T, Fault> {
     match tokio::task::spawn_blocking(work).await {
         Ok(answer) => answer,
         Err(error) => Err(Fault::internal(format!("work on packages ended early: {error}"))),

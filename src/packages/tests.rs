@@ -2,7 +2,7 @@
 
 mod cache;
 mod installers;
-mod making;
+pub(super) mod making;
 mod native;
 mod requirement;
 mod room;

@@ -91,11 +91,7 @@ impl Uv<'_> {
             return Err(Fault::new(ErrorCode::LimitExceeded, "the resolution is too large").hint("ask for fewer packages"));
         }
         let text = std::fs::read_to_string(&path).map_err(failed)?;
-        let strange =
-            |why: &dyn std::fmt::Display| Fault::new(ErrorCode::InstallerUnavailable, format!("`uv` wrote an unknown lock: {why}"));
-        let lock: LockFile = toml::from_str(&text).map_err(|error| strange(&error))?;
-        let packages: Option<Vec<Package>> = lock.packages.into_iter().map(Package::read).collect();
-        packages.map(Ok).ok_or_else(|| strange(&"a package without name or version"))
+        read_lock(&text).map(Ok)
     }
 
     /// Installs wheels by hash into a folder of the job.
@@ -189,16 +185,34 @@ struct Hashes {
     sha256: Option<String>,
 }
 
-struct Package {
-    name: String,
-    version: Version,
-    wheels: Vec<Wheel>,
+/// A package of a lock file.
+pub(super) struct Package {
+    /// Its normalised name.
+    pub(super) name: String,
+    /// Its version.
+    pub(super) version: Version,
+    /// The wheels that `uv` would take, best first.
+    pub(super) wheels: Vec<Wheel>,
 }
 
-struct Wheel {
-    file: String,
-    sha256: Digest,
+/// A wheel as it is published.
+pub(super) struct Wheel {
+    /// Its file name.
+    pub(super) file: String,
+    /// Its hash.
+    pub(super) sha256: Digest,
     pure: bool,
+}
+
+/// The packages of a lock file that `uv` wrote.
+///
+/// # Errors
+/// `INSTALLER_UNAVAILABLE` where it is not what a known `uv` writes.
+pub(super) fn read_lock(text: &str) -> Result<Vec<Package>, Fault> {
+    let strange = |why: &dyn std::fmt::Display| Fault::new(ErrorCode::InstallerUnavailable, format!("`uv` wrote an unknown lock: {why}"));
+    let lock: LockFile = toml::from_str(text).map_err(|error| strange(&error.message()))?;
+    let packages: Option<Vec<Package>> = lock.packages.into_iter().map(Package::read).collect();
+    packages.ok_or_else(|| strange(&"a package without name or version"))
 }
 
 impl Package {
@@ -232,7 +246,8 @@ fn words(list: &[&str]) -> Vec<OsString> {
     list.iter().map(OsString::from).collect()
 }
 
-fn is_unreachable(err: &str) -> bool {
+/// Whether `uv` complains that nobody answers.
+pub(super) fn is_unreachable(err: &str) -> bool {
     ["error sending request", "Failed to fetch", "Request failed", "Could not connect", "dns error", "Network connectivity is disabled"]
         .iter()
         .any(|sign| err.contains(sign))

@@ -5,6 +5,7 @@
 mod event;
 mod next;
 mod record;
+mod repair;
 mod retry;
 mod state;
 mod status;
@@ -14,6 +15,7 @@ mod tests;
 pub use event::{Event, EventDraft, EventKind};
 pub use next::{Action, Answer, View, next};
 pub use record::{RunCreated, RunEvent, SkipReason, StartedBy, WaitingFor, goal_draft, submission_draft};
+pub use repair::{Repairing, after_checks, after_mending};
 pub use retry::after_failure;
 pub use state::{Asked, CallRecord, Created, End, Phase, RunState, StepState, StepStatus, fold};
 pub use status::{RunKind, RunStatus};

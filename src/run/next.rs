@@ -1,7 +1,7 @@
 //! What is to be done next in a run. Pure: time, answers and who is at work are passed in.
 //!
-//! INVARIANT: a step that has ended is never started; at most `cap` steps are at work; no step's output chooses which step comes next:
-//! that is the plan's alone.
+//! INVARIANT: a step that has ended is never started, unless a repair made it pending again; at most `cap` steps are at work; no step's
+//! output chooses which step comes next: that is the plan's alone.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,6 +11,7 @@ use crate::domain::{ApprovalId, ErrorCode, Fault, Millis, StepId, Timestamp};
 use crate::workflow::{By, OnFailure, Plan, Scope, Step, StepKind, StepView};
 
 use super::record::{SkipReason, StartedBy};
+use super::repair;
 use super::state::{Created, Phase, RunState};
 use super::status::RunStatus;
 
@@ -221,7 +222,7 @@ impl<'a> Walk<'a> {
     fn begin(&mut self, step: &'a Step) {
         let scope = self.scope(step);
         let input = match step.input.render(&scope) {
-            Ok(input) => input,
+            Ok(input) => self.extended(step, input),
             Err(fault) => return self.fail(step, fault),
         };
         let id = step.id.clone();
@@ -251,10 +252,15 @@ impl<'a> Walk<'a> {
         match step.input.render(&self.scope(step)) {
             Ok(input) => {
                 self.busy += 1;
+                let input = self.extended(step, input);
                 self.actions.push(Action::Resume { step: step.id.clone(), input, submission });
             }
             Err(fault) => self.fail(step, fault),
         }
+    }
+
+    fn extended(&self, step: &Step, input: Value) -> Value {
+        repair::extended(input, self.state.steps.get(&step.id).and_then(|seen| seen.repair.as_ref()))
     }
 
     fn visit_answer(&mut self, step: &'a Step, approval: ApprovalId) {

@@ -72,6 +72,47 @@ pub enum RunEvent {
     },
     /// A step was stopped with its run.
     StepCancelled,
+    /// Checks did not pass: another step is to mend what they found, and runs again with all that leads from it to them.
+    RepairRequested {
+        /// The step of the checks.
+        step: StepId,
+        /// The step that is to mend.
+        repairs: StepId,
+        /// Which repair this is, from 1.
+        attempt: u32,
+        /// How many there may be.
+        max: u32,
+        /// The steps that run again.
+        again: Vec<StepId>,
+        /// Why the checks failed, as [`Fault::to_json`] writes it.
+        #[serde(default)]
+        error: Value,
+        /// What the checks gave.
+        #[serde(default)]
+        output: Value,
+        /// What they found.
+        #[serde(default)]
+        diagnostics: Value,
+        /// The commands that did not pass, with the end of what each said.
+        #[serde(default)]
+        failed_commands: Value,
+        /// Paths of the files that are to be mended.
+        #[serde(default)]
+        previous_files: Value,
+    },
+    /// No more repairs, though there might have been.
+    RepairStopped {
+        /// The step of the checks.
+        step: StepId,
+        /// The step that was to mend.
+        repairs: StepId,
+        /// Repairs made.
+        attempt: u32,
+        /// How many there might have been.
+        max: u32,
+        /// Why no more.
+        why: String,
+    },
     /// A human is asked.
     ApprovalRequested {
         /// The question.
@@ -169,7 +210,8 @@ pub struct RunCreated {
 }
 
 /// Fields that may have to be redacted later: the record only commits to them.
-const SEALED: &[&str] = &["output", "error", "prompt", "input", "inputs", "definition", "reason"];
+const SEALED: &[&str] =
+    &["output", "error", "prompt", "input", "inputs", "definition", "reason", "diagnostics", "failed_commands", "previous_files"];
 
 impl RunEvent {
     /// As an event of this step, or of the run as a whole.
@@ -184,8 +226,8 @@ impl RunEvent {
     /// Where a known word comes with fields that do not fit: the log is broken or newer than this version.
     pub fn read(event: &Event) -> Option<Result<Self, Fault>> {
         let word = event.payload.get("event").and_then(Value::as_str)?;
-        let is_ours =
-            event.kind == EventKind::SystemEvent && (word.starts_with("step_") || word.starts_with("approval_") || OURS.contains(&word));
+        let is_ours = event.kind == EventKind::SystemEvent
+            && (word.starts_with("step_") || word.starts_with("approval_") || word.starts_with("repair_") || OURS.contains(&word));
         is_ours.then(|| read_payload(event))
     }
 }

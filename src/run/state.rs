@@ -3,7 +3,7 @@
 //! INVARIANT: [`fold`] depends on nothing but the state and the event; folding the same events gives the same state. An event that does
 //! not fit the state (a step that ended twice) changes nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 use serde_json::Value;
@@ -12,6 +12,7 @@ use crate::domain::{Actor, ApprovalId, CallId, ErrorCode, Fault, RunId, StepId, 
 
 use super::event::{Event, EventKind};
 use super::record::{RunCreated, RunEvent, SkipReason, WaitingFor};
+use super::repair::{self, Repairing};
 use super::status::RunStatus;
 
 /// A run, as far as its events tell.
@@ -25,6 +26,8 @@ pub struct RunState {
     pub steps: BTreeMap<StepId, StepState>,
     /// Intents of calls its steps made.
     pub calls: u32,
+    /// Steps that repairs made run again, each as often as it was.
+    pub repeated: u32,
     /// Somebody wants it to stop.
     pub cancel_requested: bool,
     /// How it ended.
@@ -62,16 +65,22 @@ pub struct End {
 pub struct StepState {
     /// Where it stands.
     pub phase: Phase,
-    /// The attempt that runs or ran last, from 1; 0 before the first.
+    /// The attempt that runs or ran last, from 1; 0 before the first. A repair begins to count anew.
     pub attempt: u32,
-    /// What it gave; `null` before it ended and where it gave nothing.
+    /// What it gave; `null` before it ended and where it gave nothing. In a repair what it gave before, until it has ended again.
     pub output: Value,
     /// Why it failed last.
     pub error: Option<Fault>,
     /// The calls of this attempt, in order.
     pub calls: Vec<CallRecord>,
+    /// Calls of earlier attempts that had not ended with them: what becomes of those is nothing to this attempt.
+    pub left_open: BTreeSet<CallId>,
     /// When this attempt or this waiting began.
     pub since: Option<Timestamp>,
+    /// The repair it runs in, or ran in last.
+    pub repair: Option<Repairing>,
+    /// Repairs that its checks led to.
+    pub repairs: u32,
 }
 
 /// Where a step stands.
@@ -216,6 +225,14 @@ impl RunState {
     }
 }
 
+impl StepState {
+    /// What an attempt called is nothing to the next one, nor is what comes of it later.
+    pub(super) fn forget_calls(&mut self) {
+        let calls = std::mem::take(&mut self.calls);
+        self.left_open.extend(calls.into_iter().filter(|record| record.outcome.is_none()).map(|record| record.call));
+    }
+}
+
 /// Takes one more event into account. Events come in the order of `seq`; one that was seen before is passed over.
 ///
 /// # Errors
@@ -236,7 +253,7 @@ pub fn fold(state: &mut RunState, event: &Event) -> Result<(), Fault> {
                 && matches!(step.phase, Phase::WaitingForAgent(_))
             {
                 step.phase = Phase::Submitted(event.payload.get("output").cloned().unwrap_or_default());
-                step.calls.clear();
+                step.forget_calls();
             }
         }
         EventKind::ToolCall => {
@@ -271,6 +288,7 @@ fn apply(state: &mut RunState, event: &Event, record: RunEvent) {
         RunEvent::RunCancelled => end(state, RunStatus::Cancelled, None),
         // Answers are read from the approvals themselves; these tell the timeline.
         RunEvent::ApprovalRequested { .. } | RunEvent::ApprovalGranted { .. } | RunEvent::ApprovalDenied { .. } => {}
+        RunEvent::RepairRequested { .. } | RunEvent::RepairStopped { .. } => repair::apply(state, record),
         RunEvent::StepStarted { .. }
         | RunEvent::StepResumed
         | RunEvent::StepWaiting { .. }
@@ -291,7 +309,7 @@ fn apply_to_step(step: &mut StepState, now: Timestamp, record: RunEvent) {
         RunEvent::StepStarted { attempt } => {
             step.phase = Phase::Running;
             step.attempt = attempt;
-            step.calls.clear();
+            step.forget_calls();
             step.since = Some(now);
         }
         RunEvent::StepResumed => {
@@ -315,9 +333,11 @@ fn apply_to_step(step: &mut StepState, now: Timestamp, record: RunEvent) {
         RunEvent::StepRetry { at, error, .. } => {
             step.phase = Phase::Retrying(at);
             step.error = Some(fault_of(Some(&error)));
-            step.calls.clear();
+            step.forget_calls();
         }
-        RunEvent::ApprovalRequested { .. }
+        RunEvent::RepairRequested { .. }
+        | RunEvent::RepairStopped { .. }
+        | RunEvent::ApprovalRequested { .. }
         | RunEvent::ApprovalGranted { .. }
         | RunEvent::ApprovalDenied { .. }
         | RunEvent::RunCancelRequested { .. }
@@ -331,7 +351,7 @@ fn finish(step: &mut StepState, phase: Phase, output: Value, error: Option<Fault
     step.phase = phase;
     step.output = output;
     step.error = error;
-    step.calls = Vec::new();
+    step.forget_calls();
 }
 
 fn end(state: &mut RunState, status: RunStatus, error: Option<Fault>) {
@@ -357,6 +377,7 @@ fn note_outcome(state: &mut RunState, event: &Event, outcome: Result<Value, Faul
     let (Some(call), Some(step)) = (event.call_id, open_step(state, event)) else { return };
     match step.calls.iter_mut().find(|record| record.call == call) {
         Some(record) => record.outcome = Some(outcome),
+        None if step.left_open.remove(&call) => {}
         // A call that was turned away has no intent.
         None => step.calls.push(CallRecord { call, tool: tool_of(event), reached_out: false, outcome: Some(outcome) }),
     }
@@ -367,6 +388,6 @@ fn tool_of(event: &Event) -> String {
 }
 
 /// A fault as it was recorded; where its text was taken away, that it was.
-fn fault_of(json: Option<&Value>) -> Fault {
+pub(super) fn fault_of(json: Option<&Value>) -> Fault {
     json.and_then(Fault::from_json).unwrap_or_else(|| Fault::new(ErrorCode::Internal, "the reason is no longer recorded"))
 }

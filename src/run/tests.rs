@@ -10,6 +10,8 @@ use crate::workflow::{Plan, read_yaml};
 
 use super::*;
 
+mod repair;
+
 const T0: u64 = 1_700_000_000_000;
 
 fn at(millis: u64) -> Timestamp {
@@ -260,6 +262,8 @@ fn every_record_reads_back_and_sealed_fields_stay_out_of_the_open() {
         RunEvent::StepSkipped { reason: SkipReason::Dependency },
         RunEvent::StepRetry { attempt: 1, at: at(3), error: error.clone() },
         RunEvent::StepCancelled,
+        repair::requested("a", 1, 2, &["a"]),
+        RunEvent::RepairStopped { step: id("b"), repairs: id("a"), attempt: 1, max: 2, why: "enough".into() },
         RunEvent::ApprovalRequested { approval_id, tool: "a.b".into(), digest: Digest::ZERO, expires_at: at(9), reason: json!("secret") },
         RunEvent::ApprovalGranted { approval_id },
         RunEvent::ApprovalDenied { approval_id },

@@ -12,14 +12,17 @@ use crate::call::Progress;
 use crate::domain::Fault;
 
 mod host;
+mod kept;
 mod outcome;
+#[cfg_attr(not(target_os = "linux"), path = "process_absent.rs")]
+pub mod process;
 mod spec;
 mod tape;
 pub mod wasm;
 
 pub use host::{Answer, Asked, GuestHost, HttpAnswer, HttpRequest, Operation, Powers, Reply};
 pub use outcome::{Captured, LimitHit, Metrics, ProducedFile, SandboxOutcome};
-pub use spec::{Entry, GuestFile, SandboxLimits, SandboxSpec};
+pub use spec::{Door, Entry, GuestFile, SandboxLimits, SandboxSpec};
 pub use tape::{Recorded, Recording, Seen, SeenHttp, Tape};
 
 /// A runtime for untrusted code.

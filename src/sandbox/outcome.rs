@@ -104,5 +104,5 @@ pub struct SandboxOutcome {
     /// The limit that struck first in importance, if one did.
     pub limit: Option<LimitHit>,
     /// The layers between the guest and the machine.
-    pub layers: &'static [&'static str],
+    pub layers: Vec<String>,
 }

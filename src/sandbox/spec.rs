@@ -1,6 +1,10 @@
 //! What one guest is given. `SandboxSpec::new` grants nothing but the program itself.
 
+use std::net::TcpListener;
+use std::path::PathBuf;
 use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
 
 use crate::call::WallTime;
 use crate::domain::{Bytes, Millis};
@@ -16,6 +20,14 @@ pub enum Entry {
     File(String),
     /// A module, as `python -m module` would.
     Module(String),
+    /// A native program by its path inside or by its name; only the process sandbox has any.
+    Program(String),
+}
+
+/// Serves the proxy of one program.
+pub trait Door: Send + Sync {
+    /// Serves on the listener, which stands on the program's own loopback, until `over`. Returns at once.
+    fn open(&self, listener: TcpListener, over: CancellationToken);
 }
 
 /// A file that the guest can read.
@@ -50,6 +62,8 @@ pub struct SandboxLimits {
     pub operations: u32,
     /// How many of them may be under way at once; more wait.
     pub at_once: u32,
+    /// Processes and threads, where a guest can have more than one.
+    pub processes: u32,
 }
 
 impl Default for SandboxLimits {
@@ -65,6 +79,7 @@ impl Default for SandboxLimits {
             whole: Bytes(8 << 20),
             operations: 1_000,
             at_once: 16,
+            processes: 128,
         }
     }
 }
@@ -82,8 +97,14 @@ pub struct SandboxSpec {
     pub input: Option<serde_json::Value>,
     /// Files to read, in the guest's working folder.
     pub files: Vec<GuestFile>,
-    /// Packages to import from, mounted read-only.
+    /// Packages to import from, mounted read-only; for the runtime `wasm`.
     pub packages: Vec<GuestFile>,
+    /// A folder of the machine with a virtual environment, mounted read-only; for the runtime `process`.
+    pub environment: Option<PathBuf>,
+    /// Environment variables besides those that every program has; for the runtime `process`.
+    pub variables: Vec<(String, String)>,
+    /// Who serves the proxy through which the program reaches its hosts; for the runtime `process`.
+    pub door: Option<Arc<dyn Door>>,
     /// Who answers what the guest asks for; nobody, and all is refused.
     pub host: Option<Arc<dyn GuestHost>>,
     /// An earlier run of this very program, to be brought to the same point again.
@@ -107,6 +128,9 @@ impl SandboxSpec {
             input: None,
             files: Vec::new(),
             packages: Vec::new(),
+            environment: None,
+            variables: Vec::new(),
+            door: None,
             host: None,
             recording: None,
             wall: Arc::default(),

@@ -29,15 +29,15 @@ pub(crate) const PATH_PATTERN: &str = r"^[^/\\:]*[^/\\:. ](/[^/\\:]*[^/\\:. ])*$
 /// A file given to the program.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[schemars(description = "A file to read, with exactly one source.")]
+#[schemars(description = "Exactly one source.")]
 pub struct FileInput {
     #[schemars(regex(pattern = PATH_PATTERN), length(max = 512))]
     pub path: String,
     pub content: Option<String>,
     pub content_base64: Option<String>,
-    /// Stored artifact (SHA-256).
+    /// SHA-256.
     pub artifact: Option<String>,
-    /// Path in the run's workspace.
+    /// Workspace path.
     pub workspace: Option<String>,
 }
 

@@ -11,6 +11,15 @@ use crate::call::{ArtifactRef, Artifacts, NoProgress};
 use crate::confine::Folder;
 use crate::domain::{Actor, ArtifactId, Bytes, CallId, ErrorCode, Fault, Limits, Millis, Principal, RunId, Timestamp};
 
+use crate::call::Spawner;
+use crate::egress::{Egress, EgressOptions, NoCredentials, SystemResolver};
+use crate::packages::{
+    BuildBox, BuildJob, BuildOutcome, Compile, Environments, EnvironmentsOptions, InstallerOptions, Packages, PackagesOptions, PythonAt,
+};
+use crate::sandbox::process::{Launcher, ProcessOptions, ProcessSandbox};
+
+use super::native::Native;
+use super::testing::StillClock;
 use super::{CallContext, Handler};
 
 /// Artifacts in memory.
@@ -61,4 +70,67 @@ pub(crate) async fn call(handler: &dyn Handler, arguments: Value, context: &Call
     let output = handler.execute(&arguments, context).await?.0;
     jsonschema::validator_for(&handler.output_schema()).unwrap().validate(&output).unwrap();
     Ok(output)
+}
+
+/// Nothing is compiled, built or started.
+struct Nothing;
+
+#[async_trait]
+impl Compile for Nothing {
+    async fn compile(&self, _: &[(String, Arc<[u8]>)], _: &CancellationToken) -> Result<Vec<(String, Arc<[u8]>)>, Fault> {
+        unreachable!("no package was named")
+    }
+}
+
+#[async_trait]
+impl BuildBox for Nothing {
+    async fn run(&self, _: BuildJob, _: &CancellationToken) -> Result<BuildOutcome, Fault> {
+        unreachable!("no package was named")
+    }
+}
+
+impl Spawner for Nothing {
+    fn spawn(&self, _: &'static str, _: futures_util::future::BoxFuture<'static, ()>) {}
+}
+
+/// A way out that nobody takes.
+pub(crate) fn egress() -> Egress {
+    let options = EgressOptions {
+        proxy: None,
+        private: Vec::new(),
+        extra_roots_pem: None,
+        resolver: Arc::new(SystemResolver),
+        credentials: Arc::new(NoCredentials),
+    };
+    Egress::new(options).unwrap()
+}
+
+/// Packages on a machine without an installer.
+pub(crate) fn packages() -> Arc<Packages> {
+    Arc::new(Packages::new(PackagesOptions {
+        cache: "/nowhere/packages".into(),
+        installer: InstallerOptions::default(),
+        compiler: Arc::new(Nothing),
+        clock: Arc::new(StillClock),
+    }))
+}
+
+/// A process sandbox whose launcher is not there.
+pub(crate) fn native() -> Native {
+    let sandbox = ProcessSandbox::new(ProcessOptions {
+        launcher: Launcher { program: "/nowhere".into(), first: Vec::new() },
+        path: "/usr/bin".into(),
+        cgroup: None,
+        require_cgroup: false,
+        at_once: 1,
+        spawner: Arc::new(Nothing),
+    });
+    let environments = Environments::new(EnvironmentsOptions {
+        cache: "/nowhere/environments".into(),
+        installer: InstallerOptions::default(),
+        python: PythonAt { exe: std::path::PathBuf::new(), version: String::new(), tag: String::new() },
+        build_box: Arc::new(Nothing),
+        clock: Arc::new(StillClock),
+    });
+    Native { sandbox: Arc::new(sandbox), environments: Arc::new(environments), egress: egress(), spawner: Arc::new(Nothing) }
 }

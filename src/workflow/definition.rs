@@ -14,6 +14,7 @@ use super::inputs::Inputs;
 use super::node::Located;
 use super::plan::{Plan, RunLimits, Step};
 use super::reader::Reader;
+use super::repair;
 use super::step::{StepDraft, read_step};
 use super::template::Template;
 
@@ -119,7 +120,7 @@ fn read_steps(at: Option<&Located>, line: Option<u64>, reader: &mut Reader<'_>) 
 }
 
 /// Puts steps in order and checks what they name.
-fn arrange(drafts: Vec<StepDraft>, inputs: Option<&Inputs>, reader: &mut Reader<'_>) -> Option<(Vec<Step>, HashMap<StepId, usize>)> {
+fn arrange(mut drafts: Vec<StepDraft>, inputs: Option<&Inputs>, reader: &mut Reader<'_>) -> Option<(Vec<Step>, HashMap<StepId, usize>)> {
     let mut at: HashMap<StepId, usize> = HashMap::with_capacity(drafts.len());
     for (place, draft) in drafts.iter().enumerate() {
         if at.contains_key(&draft.step.id) {
@@ -176,6 +177,7 @@ fn arrange(drafts: Vec<StepDraft>, inputs: Option<&Inputs>, reader: &mut Reader<
             }
         }
     }
+    repair::settle(&mut drafts, &at, &graph, &order, reader);
     let mut slots: Vec<Option<StepDraft>> = drafts.into_iter().map(Some).collect();
     let steps: Vec<Step> = order.into_iter().filter_map(|place| slots.get_mut(place)?.take()).map(StepDraft::finish).collect();
     let places = steps.iter().enumerate().map(|(place, step)| (step.id.clone(), place)).collect();

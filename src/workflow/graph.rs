@@ -68,6 +68,31 @@ impl Graph {
         path
     }
 
+    /// Which steps wait for `earlier`, directly or through others; by position. `order` is that of [`Graph::order`].
+    pub(super) fn after(&self, earlier: usize, order: &[usize]) -> Vec<bool> {
+        let mut is_after = vec![false; self.before.len()];
+        for step in order {
+            let waits = self.before(*step).iter().any(|before| *before == earlier || is_after.get(*before).is_some_and(|known| *known));
+            if let Some(known) = is_after.get_mut(*step) {
+                *known = waits;
+            }
+        }
+        is_after
+    }
+
+    /// Which steps `later` waits for, directly or through others; by position.
+    pub(super) fn ahead_of(&self, later: usize) -> Vec<bool> {
+        let mut is_ahead = vec![false; self.before.len()];
+        let mut open = self.before(later).to_vec();
+        while let Some(at) = open.pop() {
+            if let Some(known) = is_ahead.get_mut(at).filter(|known| !**known) {
+                *known = true;
+                open.extend_from_slice(self.before(at));
+            }
+        }
+        is_ahead
+    }
+
     /// Whether `step` waits for `earlier`, directly or through others.
     pub(super) fn waits_for(&self, step: usize, earlier: usize) -> bool {
         let mut seen = HashSet::new();

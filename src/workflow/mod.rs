@@ -12,6 +12,7 @@ mod library;
 mod node;
 mod plan;
 mod reader;
+mod repair;
 mod step;
 mod template;
 #[cfg(test)]
@@ -23,5 +24,5 @@ pub use expression::{Expression, Scope, StepView, Uses};
 pub use inputs::{Input, Inputs};
 pub use kind::StepKind;
 pub use library::{Entry, Library};
-pub use plan::{By, OnFailure, Plan, Retry, RunLimits, Step};
+pub use plan::{By, OnFailure, Plan, Repair, Retry, RunLimits, Step};
 pub use template::Template;

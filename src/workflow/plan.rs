@@ -33,7 +33,7 @@ pub struct Plan {
 /// What a run may use up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RunLimits {
-    /// Steps that the definition may have.
+    /// Steps that a run may take: those of the definition, and those that a repair repeats.
     pub max_steps: u32,
     /// Calls that its steps may make, retries included.
     pub max_tool_calls: u32,
@@ -66,6 +66,8 @@ pub struct Step {
     pub output_schema: Option<Schema>,
     /// Whether its failure ends what depends on it.
     pub on_failure: OnFailure,
+    /// Who mends what its checks found.
+    pub repair: Option<Repair>,
     pub(super) uses: Uses,
 }
 
@@ -98,6 +100,17 @@ pub struct Retry {
     pub backoff: Millis,
     /// Only after these codes; where empty, after every one that another try can mend.
     pub on: Vec<ErrorCode>,
+}
+
+/// Who mends what the checks of a step found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Repair {
+    /// The step that is given the findings; it always ends before the checks begin.
+    pub step: StepId,
+    /// How often at most.
+    pub max: u32,
+    /// What runs again: that step, what leads from it to the checks, and the checks; in the order of the plan.
+    pub again: Vec<StepId>,
 }
 
 impl Plan {

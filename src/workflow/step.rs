@@ -8,9 +8,11 @@ use super::kind::{KINDS, REPO_ACTIONS, StepKind};
 use super::node::{Located, Node};
 use super::plan::{By, OnFailure, Retry, Step};
 use super::reader::{Fields, Reader};
+use super::repair::{self, RepairDraft};
 use super::template::Template;
 
-const FIELDS: &[&str] = &["id", "kind", "depends_on", "input", "when", "retry", "timeout", "by", "prompt", "output_schema", "on_failure"];
+const FIELDS: &[&str] =
+    &["id", "kind", "depends_on", "input", "when", "retry", "timeout", "by", "prompt", "output_schema", "on_failure", "repair"];
 
 /// A step before its neighbours are known.
 pub(super) struct StepDraft {
@@ -18,6 +20,7 @@ pub(super) struct StepDraft {
     pub(super) line: Option<u64>,
     pub(super) depends_on: Vec<(StepId, Option<u64>)>,
     pub(super) uses: Vec<(Uses, Option<u64>)>,
+    pub(super) repair: Option<RepairDraft>,
 }
 
 impl StepDraft {
@@ -59,6 +62,7 @@ pub(super) fn read_step(at: &Located, reader: &mut Reader<'_>) -> Option<StepDra
     let timeout = reader.span(&fields, "timeout");
     let on_failure = reader.word(&fields, "on_failure", &[("fail", OnFailure::Fail), ("continue", OnFailure::Continue)]);
     let kind = kind?;
+    let repair = repair::read(kind, &fields, reader);
     check_input(kind, &fields, reader);
     for name in ["by", "prompt"] {
         if !kind.is_agents_work() && fields.get(name).is_some() {
@@ -70,6 +74,7 @@ pub(super) fn read_step(at: &Located, reader: &mut Reader<'_>) -> Option<StepDra
         line: fields.line,
         depends_on,
         uses,
+        repair,
         step: Step {
             id,
             kind,
@@ -82,6 +87,7 @@ pub(super) fn read_step(at: &Located, reader: &mut Reader<'_>) -> Option<StepDra
             prompt: written_prompt.unwrap_or_else(|| Template::Literal(kind.default_prompt().into())),
             output_schema,
             on_failure: on_failure.unwrap_or(OnFailure::Fail),
+            repair: None,
             uses: Uses::default(),
         },
     })

@@ -8,6 +8,8 @@ use crate::domain::{ErrorCode, RunId, StepId, Timestamp};
 
 use super::*;
 
+mod repair;
+
 fn run() -> RunId {
     RunId::mint(Timestamp::from_unix_millis(0))
 }

@@ -93,7 +93,7 @@ async def scenario(session: Session):
     error = await session.refusal("run_start", {"workflow": "build_service", "inputs": {"resource": "not a name"}})
     check(error["code"] == "INVALID_INPUT" and "resource" in error["message"], "a wrong input is refused and named", error)
 
-    started = await session.use("run_start", {"workflow": "build_service", "inputs": {"resource": RESOURCE}})
+    started = await session.use("run_start", {"workflow": "build_service", "inputs": {"resource": RESOURCE, "stack": "stdlib"}})
     run = started["run_id"]
     check(run.startswith("run_"), "the run is started", started)
 

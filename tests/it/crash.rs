@@ -11,7 +11,7 @@ use crate::support::Toolgate;
 /// Kills `run build_service` once its log has `after` events; whether it was still going.
 fn start_and_kill(toolgate: &Toolgate, after: usize) -> bool {
     let mut child = toolgate
-        .command(&["run", "build_service", "-i", "resource=Listing", "--json"])
+        .command(&["run", "build_service", "-i", "resource=Listing", "-i", "stack=stdlib", "--json"])
         .stdout(std::process::Stdio::piped())
         .stderr(std::process::Stdio::null())
         .spawn()

@@ -11,6 +11,7 @@
 
 mod audit;
 mod bad_input;
+mod both_runtimes;
 mod clients;
 mod code_mode;
 mod cpython;
@@ -19,8 +20,15 @@ mod escape;
 mod layering;
 mod main_job;
 mod mcp_stdio;
+mod native_eval;
+mod native_network;
+mod native_service;
 mod omissions;
 mod path;
+#[cfg(target_os = "linux")]
+mod process_layers;
+#[cfg(target_os = "linux")]
+mod process_probes;
 mod python_http;
 mod python_packages;
 mod schemas;

@@ -423,6 +423,7 @@ pub(super) fn fresh_run() -> RunView {
         depends_on: step.depends_on,
         state: StepState::Pending,
         attempt: 0,
+        repair: None,
         started: None,
         ended: None,
         waits_for: None,

@@ -222,11 +222,14 @@ fn the_tree_holds_parallel_steps_together() {
     view.steps[0].ended = at(60_000);
     (view.steps[1].ended, view.steps[1].attempt) = (at(1_000), 3);
     view.steps[1].error = Some(Fault::new(ErrorCode::Timeout, "took too long\nsecond line"));
+    for again in [1, 2, 4] {
+        view.steps[again].repair = Some("repair 1 of 2".into());
+    }
     insta::assert_snapshot!(lines(&view, &notes, Timestamp::from_unix_millis(NOW)).join("\n"), @r"
       ✓ plan  1.0 s
-    ┌ ✗ docs  1 min 0 s  TIMEOUT: took too long  (attempt 3)
-    └ ▸ web   1 min 1 s  page\u{1b}[2J 75%
+    ┌ ✗ docs  1 min 0 s  TIMEOUT: took too long  (repair 1 of 2)  (attempt 3)
+    └ ▸ web   1 min 1 s  page\u{1b}[2J 75%  (repair 1 of 2)
       - ask   skipped
-      · repo
+      · repo  (repair 1 of 2)
     ");
 }

@@ -403,6 +403,9 @@ async fn config() {
     egress.proxy default
     egress.private [] default
     egress.extra_roots default
+    sandbox.cgroup default
+    sandbox.require_cgroup no default
+    sandbox.jobs_at_once 8 default
     approvals.wait_sec 45 default
     approvals.expire_sec 900 default
     limits.inline_output_bytes 16384 default

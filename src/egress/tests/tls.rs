@@ -11,7 +11,7 @@ use crate::domain::ErrorCode;
 use crate::egress::*;
 
 /// A root and a server that shows a certificate for `name`; it tells the name it was asked for.
-fn serve(name: &str, connections: usize) -> (String, u16, std::thread::JoinHandle<Vec<Option<String>>>) {
+pub(super) fn serve(name: &str, connections: usize) -> (String, u16, std::thread::JoinHandle<Vec<Option<String>>>) {
     let mut params = CertificateParams::new(Vec::new()).unwrap();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let root = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
@@ -47,7 +47,7 @@ fn serve(name: &str, connections: usize) -> (String, u16, std::thread::JoinHandl
 }
 
 /// What a thread gives; the runtime goes on meanwhile, as closing a connection is its work.
-async fn joined<T: Send + 'static>(thread: std::thread::JoinHandle<T>) -> T {
+pub(super) async fn joined<T: Send + 'static>(thread: std::thread::JoinHandle<T>) -> T {
     tokio::task::spawn_blocking(move || thread.join().unwrap()).await.unwrap()
 }
 
@@ -72,7 +72,7 @@ async fn an_extra_root_is_trusted_and_only_for_its_names() {
 }
 
 /// A proxy that opens one tunnel to this port, and gives the head it was sent.
-fn tunnel(to: u16) -> (u16, std::thread::JoinHandle<String>) {
+pub(super) fn tunnel(to: u16) -> (u16, std::thread::JoinHandle<String>) {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     let thread = std::thread::spawn(move || {

@@ -5,4 +5,5 @@ mod control;
 mod crash;
 mod drive;
 mod log;
+mod repair;
 mod world;

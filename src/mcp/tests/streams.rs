@@ -172,8 +172,14 @@ async fn a_client_that_does_not_read_cannot_keep_the_server() {
     }
     client.shutdown.cancel();
     assert!(!client.is_over(), "it should still try to write");
-    tokio::time::sleep(Duration::from_secs(1)).await;
-    assert!(client.is_over());
+    // How long that takes depends on the machine's load; that it ends does not.
+    for _ in 0..600 {
+        if client.is_over() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    panic!("a client that does not read keeps the server");
 }
 
 #[tokio::test]

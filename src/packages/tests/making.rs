@@ -9,7 +9,7 @@ use crate::packages::files::Files;
 use crate::packages::record;
 
 /// A pure package's files, without RECORD.
-pub(super) fn files(name: &str, version: &str) -> Files {
+pub(in crate::packages) fn files(name: &str, version: &str) -> Files {
     let info = format!("{name}-{version}.dist-info");
     let metadata = format!("Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n\nName: not this one\n");
     [
@@ -21,7 +21,7 @@ pub(super) fn files(name: &str, version: &str) -> Files {
 }
 
 /// The files as a wheel, RECORD and all.
-pub(super) fn wheel(info: &str, mut files: Files) -> Vec<u8> {
+pub(in crate::packages) fn wheel(info: &str, mut files: Files) -> Vec<u8> {
     let paths: BTreeSet<String> = files.keys().cloned().collect();
     record::write(&mut files, info, &paths);
     let entries: Vec<(String, Vec<u8>)> = files.into_iter().collect();
@@ -29,7 +29,7 @@ pub(super) fn wheel(info: &str, mut files: Files) -> Vec<u8> {
 }
 
 /// Entries as an archive, in that order and whatever their paths.
-pub(super) fn zipped(entries: &[(String, Vec<u8>)]) -> Vec<u8> {
+pub(in crate::packages) fn zipped(entries: &[(String, Vec<u8>)]) -> Vec<u8> {
     let mut writer = zip::ZipWriter::new(Cursor::new(Vec::new()));
     let options = zip::write::SimpleFileOptions::default().compression_method(zip::CompressionMethod::Deflated);
     for (path, bytes) in entries {

@@ -174,6 +174,10 @@ fn request(
         Entry::Code(code) => bindings::Entry::Code(code),
         Entry::File(path) => bindings::Entry::File(path),
         Entry::Module(name) => bindings::Entry::Module(name),
+        Entry::Program(program) => {
+            let message = format!("the program `{program}` is native, and the WebAssembly sandbox runs Python alone");
+            return Err(Fault::new(ErrorCode::SandboxUnavailable, message).hint("use the runtime `process`"));
+        }
     };
     let result_limit = u32::try_from(limits.result.0).unwrap_or(u32::MAX).min(4 << 20);
     Ok(bindings::Request { entry, args, input: input.map(serde_json::Value::to_string), packages, result_limit })
@@ -227,7 +231,16 @@ fn outcome(end: End, remains: &Remains, wall: Duration, start: Duration) -> Resu
         .or_else(|| (stdout.truncated || stderr.truncated).then_some(LimitHit::Output));
     let operations = remains.desk.asked.load(Ordering::Relaxed);
     let metrics = Metrics { wall, start, cpu: remains.spent.so_far(), peak_memory: remains.meter.peak(), operations };
-    Ok(SandboxOutcome { return_code, stdout, stderr, result, files: remains.disk.produced(), metrics, limit, layers: remains.layers })
+    Ok(SandboxOutcome {
+        return_code,
+        stdout,
+        stderr,
+        result,
+        files: remains.disk.produced(),
+        metrics,
+        limit,
+        layers: remains.layers.iter().map(|layer| (*layer).to_owned()).collect(),
+    })
 }
 
 /// The limit behind a trap: of the stack, or of what a guest may hold at its host, which has no error code inside.

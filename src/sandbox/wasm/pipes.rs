@@ -2,7 +2,6 @@
 //!
 //! INVARIANT: a [`Capture`] never holds more than its limit, however much the guest writes.
 
-use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
@@ -13,36 +12,19 @@ use wasmtime_wasi::p2::{InputStream, OutputStream, Pollable, StreamError, Stream
 
 use crate::call::{OutStream, Progress};
 use crate::sandbox::Captured;
+use crate::sandbox::kept::Kept;
 
 /// How much one write may carry; wider than most buffers inside, so that a flood crosses over in few calls.
 const PERMIT: usize = 64 << 10;
 
-/// Collects one output stream: its beginning, and of what goes over half the limit only the end. What is kept whole beside it, and what is
-/// told while the program runs, is settled when the guest gets its call.
+/// Collects one output stream; how much of it, and who is told, is settled when the guest gets its call.
 #[derive(Clone, Default)]
 pub(super) struct Capture(Arc<Mutex<Kept>>);
-
-#[derive(Default)]
-struct Kept {
-    head: Vec<u8>,
-    head_limit: usize,
-    tail: VecDeque<u8>,
-    tail_limit: usize,
-    total: u64,
-    /// Everything, as long as it fits.
-    whole: Option<Vec<u8>>,
-    whole_limit: usize,
-    listener: Option<(OutStream, Arc<dyn Progress>)>,
-    /// The beginning of a character whose end has not come yet.
-    partial: Vec<u8>,
-}
 
 impl Capture {
     /// Sets the limits of what is kept cut and whole, and who hears what is written.
     pub(super) fn open(&self, limit: usize, whole: usize, listener: Option<(OutStream, Arc<dyn Progress>)>) {
-        let tail_limit = limit / 2;
-        *self.kept() =
-            Kept { head_limit: limit - tail_limit, tail_limit, whole: Some(Vec::new()), whole_limit: whole, listener, ..Kept::default() };
+        *self.kept() = Kept::new(limit, whole, listener);
     }
 
     fn kept(&self) -> MutexGuard<'_, Kept> {
@@ -50,69 +32,12 @@ impl Capture {
     }
 
     fn push(&self, bytes: &[u8]) {
-        let mut kept = self.kept();
-        kept.total = kept.total.saturating_add(bytes.len() as u64);
-        let room = kept.head_limit.saturating_sub(kept.head.len());
-        let (first, rest) = bytes.split_at_checked(room).unwrap_or((bytes, &[]));
-        // What fits into the beginning is not kept twice.
-        if !rest.is_empty() {
-            kept.keep_whole(rest);
-        }
-        kept.head.extend_from_slice(first);
-        let start = rest.len().saturating_sub(kept.tail_limit);
-        let rest = rest.get(start..).unwrap_or(&[]);
-        let over = (kept.tail.len() + rest.len()).saturating_sub(kept.tail_limit);
-        kept.tail.drain(..over);
-        kept.tail.extend(rest);
-        kept.tell(bytes);
+        self.kept().push(bytes);
     }
 
     /// What was kept so far.
     pub(super) fn take(&self) -> Captured {
-        let mut kept = self.kept();
-        let mut bytes = std::mem::take(&mut kept.head);
-        let left_out = kept.total.saturating_sub((bytes.len() + kept.tail.len()) as u64);
-        let mut whole = None;
-        if left_out > 0 {
-            whole = kept.whole.take().map(|rest| [bytes.as_slice(), &rest].concat());
-            bytes.extend_from_slice(format!("\n… {left_out} bytes left out …\n").as_bytes());
-        }
-        bytes.extend(kept.tail.drain(..));
-        kept.tell_rest();
-        Captured { bytes, total: kept.total, truncated: left_out > 0, whole }
-    }
-}
-
-impl Kept {
-    /// Everything after the beginning.
-    fn keep_whole(&mut self, bytes: &[u8]) {
-        let fits = self.whole.as_ref().is_some_and(|whole| self.head_limit + whole.len() + bytes.len() <= self.whole_limit);
-        match &mut self.whole {
-            Some(whole) if fits => whole.extend_from_slice(bytes),
-            _ => self.whole = None,
-        }
-    }
-
-    /// Tells whole characters; what is not UTF-8 is told as replacement characters.
-    fn tell(&mut self, bytes: &[u8]) {
-        let Some((stream, progress)) = &self.listener else { return };
-        self.partial.extend_from_slice(bytes);
-        let whole = match std::str::from_utf8(&self.partial) {
-            Err(error) if error.error_len().is_none() => error.valid_up_to(),
-            _ => self.partial.len(),
-        };
-        let rest = self.partial.split_off(whole);
-        let text = std::mem::replace(&mut self.partial, rest);
-        if !text.is_empty() {
-            progress.output(*stream, &String::from_utf8_lossy(&text));
-        }
-    }
-
-    fn tell_rest(&mut self) {
-        let rest = std::mem::take(&mut self.partial);
-        if let (Some((stream, progress)), false) = (&self.listener, rest.is_empty()) {
-            progress.output(*stream, &String::from_utf8_lossy(&rest));
-        }
+        self.kept().take()
     }
 }
 

@@ -128,6 +128,9 @@ pub struct StepLine {
     pub status: String,
     /// The attempt that runs or ran last.
     pub attempt: u32,
+    /// The repair it runs in, or ran in last: `repair 1 of 2`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub repair: Option<String>,
     /// What it gave; left out where it is large, see `output_bytes`.
     #[serde(skip_serializing_if = "Value::is_null")]
     pub output: Value,

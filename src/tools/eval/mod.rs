@@ -1,38 +1,46 @@
-//! `eval.run`: checks of a project (its tests, its linters) as commands in the sandbox, with what they found as data.
+//! `eval.run`: checks of a project (its tests, its linters) as commands in a sandbox, with what they found as data.
 //!
-//! INVARIANT: a command is an argument vector, never given to a shell, and its program is one that the sandbox has. A check that fails is
-//! an answer, not a fault.
+//! INVARIANT: a command is an argument vector, never given to a shell. What it may do is bounded by the sandbox alone, whatever its
+//! arguments say. A check that fails is an answer; a program that is not there is a fault.
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tokio_util::sync::CancellationToken;
 
 use crate::call::{Artifacts, Preparation};
 use crate::confine::RelPath;
 use crate::domain::{Bytes, Effect, Effects, ErrorCode, Fault, Millis};
-use crate::sandbox::{GuestFile, Sandbox, SandboxSpec};
+use crate::packages::{Packages, Requirement};
+use crate::sandbox::{GuestFile, Sandbox, SandboxOutcome};
 
 use super::guest_files::{self, FileInput, PATH_PATTERN};
+use super::native::Native;
+use super::python::{Layers, Runtime};
 use super::{CallContext, Tool};
 
+mod checker;
 mod command;
 mod diagnostics;
+mod place;
 
+use checker::with_report;
 use command::Invocation;
 pub use diagnostics::Diagnostic;
-
-/// Memory of a command.
-const MEMORY: Bytes = Bytes(512 << 20);
+use diagnostics::Ended;
+use place::Place;
 
 /// The tool, with what it needs of the house.
 pub struct EvalRun {
-    /// Where commands run.
+    /// Where Python runs in WebAssembly.
     pub sandbox: Arc<dyn Sandbox>,
     /// Where files may come from.
     pub artifacts: Arc<dyn Artifacts>,
+    /// Packages for it.
+    pub packages: Arc<Packages>,
+    /// Native programs.
+    pub native: Native,
 }
 
 /// The arguments.
@@ -40,16 +48,25 @@ pub struct EvalRun {
 #[serde(deny_unknown_fields)]
 pub struct Input {
     /// Run one after the other.
-    #[schemars(length(min = 1, max = 20))]
+    #[schemars(length(min = 1, max = 20), description = "")]
     pub commands: Vec<Command>,
     /// The project: true for the run's workspace, or a folder in it.
     #[serde(default)]
+    #[schemars(description = "The project: true for the run's workspace, or a folder in it.")]
     pub workspace: Option<Project>,
-    /// The project as files, or files added to it.
+    /// Files added to it.
     #[serde(default)]
     #[schemars(length(max = 1000))]
     pub files: Vec<FileInput>,
-    /// Wall time of each command in seconds.
+    /// Default: `process` for other programs than python and for `requirements`.
+    #[serde(default)]
+    #[schemars(description = "Default: process for requirements and other programs than python.")]
+    pub python: Option<Runtime>,
+    /// `name==version`.
+    #[serde(default)]
+    #[schemars(length(max = 50))]
+    pub requirements: Vec<String>,
+    /// Of each command.
     #[serde(default = "timeout_sec")]
     #[schemars(range(min = 1, max = 300))]
     pub timeout_sec: u32,
@@ -70,6 +87,7 @@ pub enum Command {
     /// Split like a shell would.
     Line(#[schemars(length(min = 1, max = 4096))] String),
     /// Run as it is.
+    #[schemars(description = "")]
     Argv(#[schemars(length(min = 1, max = 1000))] Vec<String>),
 }
 
@@ -79,8 +97,10 @@ pub enum Command {
 #[schemars(inline)]
 pub enum Project {
     /// All of it, or nothing.
+    #[schemars(description = "")]
     Whole(bool),
     /// This folder of it.
+    #[schemars(description = "")]
     Folder(#[schemars(regex(pattern = PATH_PATTERN))] String),
 }
 
@@ -91,6 +111,8 @@ pub struct Output {
     pub passed: bool,
     /// In the order given.
     pub commands: Vec<CommandResult>,
+    /// What stood between them and the machine.
+    pub sandbox: Layers,
 }
 
 /// What came of one command.
@@ -119,7 +141,21 @@ impl Input {
         if self.commands.is_empty() {
             return Err(Fault::new(ErrorCode::InvalidInput, "`commands` is empty"));
         }
-        self.commands.iter().map(Invocation::read).collect()
+        let invocations: Vec<Invocation> = self.commands.iter().map(Invocation::read).collect::<Result<_, _>>()?;
+        if self.runtime(&invocations) == Runtime::Wasm {
+            invocations.iter().try_for_each(|invocation| invocation.for_wasm().map(drop))?;
+        }
+        Ok(invocations)
+    }
+
+    /// The runtime: the one asked for, else the one that has all that is named.
+    fn runtime(&self, invocations: &[Invocation]) -> Runtime {
+        let is_native = !self.requirements.is_empty() || !invocations.iter().all(Invocation::is_python);
+        self.python.unwrap_or(if is_native { Runtime::Process } else { Runtime::Wasm })
+    }
+
+    fn pins(&self) -> Result<Vec<Requirement>, Fault> {
+        Requirement::parse_all(&self.requirements)
     }
 
     /// The folder of the workspace that is the project: `None` for no workspace, `Some(None)` for all of it.
@@ -138,10 +174,17 @@ impl Tool for EvalRun {
     type Output = Output;
 
     async fn prepare(&self, input: &Input, _context: &CallContext) -> Result<Preparation, Fault> {
-        input.invocations()?;
+        let invocations = input.invocations()?;
         guest_files::check(&input.files)?;
+        let pins = input.pins()?;
+        let cached = match input.runtime(&invocations) {
+            Runtime::Wasm => self.packages.cached(&pins),
+            Runtime::Process => self.native.environments.cached(&pins),
+        };
+        let fetches = !pins.is_empty() && cached.is_none();
         let reads = input.project()?.is_some() || guest_files::from_workspace(&input.files);
-        Ok(Preparation::of(Effects::only(if reads { Effect::Read } else { Effect::Pure })))
+        let effects = reads.then_some(Effect::Read).into_iter().chain(fetches.then_some(Effect::Egress));
+        Ok(Preparation::of(Effects::of(effects)))
     }
 
     async fn execute(&self, input: &Input, context: &CallContext) -> Result<Output, Fault> {
@@ -149,27 +192,32 @@ impl Tool for EvalRun {
         let project = input.project()?;
         let files = self.files(input, project.clone(), context).await?;
         let folder = project.flatten().map(|path| format!("{}/", path.as_str())).unwrap_or_default();
+        let runtime = input.runtime(&invocations);
+        let place = Place::of(self, runtime, &input.pins()?, files, context).await?;
         let total = invocations.len();
-        let mut commands = Vec::with_capacity(total);
+        let wall = Millis(u64::from(input.timeout_sec.max(1)) * 1000).min(context.limits.wall);
+        let output = Bytes(context.limits.output.0 / total.max(1) as u64);
+        let (mut commands, mut layers) = (Vec::with_capacity(total), Vec::new());
         for (n, invocation) in invocations.into_iter().enumerate() {
             let line = invocation.argv.join(" ");
             context.progress.note(&line, Some(n as f64), Some(total as f64));
-            let limits = super::guest_limits(
-                Millis(u64::from(input.timeout_sec.max(1)) * 1000).min(context.limits.wall),
-                MEMORY,
-                Bytes(context.limits.output.0 / total.max(1) as u64),
-            );
-            let spec = SandboxSpec {
-                args: invocation.args,
-                files: files.clone(),
-                limits,
-                nested: context.from_code,
-                ..SandboxSpec::new(invocation.entry)
+            let (checker, report) = with_report(&invocation.argv, "/out");
+            let spec = place.spec(&invocation, &report, super::guest_limits(wall, place.memory(), output))?;
+            let mut outcome = place.sandbox().run(spec, context.cancel.clone(), context.progress.clone()).await?;
+            layers = std::mem::take(&mut outcome.layers);
+            let (stdout, stderr) = (outcome.stdout.text(), outcome.stderr.text());
+            let written = report.file.and_then(|name| outcome.files.iter().find(|file| file.path == name));
+            let ended = Ended {
+                stdout: &stdout,
+                stderr: &stderr,
+                report: written.map(|file| file.bytes.as_slice()),
+                return_code: outcome.return_code,
             };
-            commands.push(self.run_one(invocation.argv, spec, &folder, context.cancel.clone(), context).await?);
+            let diagnostics = diagnostics::read(checker, &ended, &folder);
+            commands.push(CommandResult::of(invocation.argv, &outcome, (stdout, stderr), diagnostics));
         }
         let passed = commands.iter().all(|command| command.return_code == 0);
-        Ok(Output { passed, commands })
+        Ok(Output { passed, commands, sandbox: Layers { runtime, layers } })
     }
 }
 
@@ -183,19 +231,11 @@ impl EvalRun {
         files.extend(added);
         Ok(files)
     }
+}
 
-    async fn run_one(
-        &self,
-        argv: Vec<String>,
-        spec: SandboxSpec,
-        folder: &str,
-        cancel: CancellationToken,
-        context: &CallContext,
-    ) -> Result<CommandResult, Fault> {
-        let outcome = self.sandbox.run(spec, cancel, context.progress.clone()).await?;
-        let (stdout, stderr) = (outcome.stdout.text(), outcome.stderr.text());
-        let diagnostics = if outcome.return_code == 0 { Vec::new() } else { diagnostics::read(&stdout, &stderr, folder) };
-        Ok(CommandResult {
+impl CommandResult {
+    fn of(argv: Vec<String>, outcome: &SandboxOutcome, (stdout, stderr): (String, String), diagnostics: Vec<Diagnostic>) -> Self {
+        Self {
             argv,
             return_code: outcome.return_code,
             stdout,
@@ -203,7 +243,7 @@ impl EvalRun {
             diagnostics,
             duration_ms: super::millis(outcome.metrics.wall),
             limit: outcome.limit.map(|limit| limit.as_str()),
-        })
+        }
     }
 }
 

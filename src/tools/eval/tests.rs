@@ -5,11 +5,16 @@ use serde_json::{Value, json};
 use super::EvalRun;
 use crate::domain::{ErrorCode, Fault};
 use crate::sandbox::wasm;
-use crate::tools::guest_testing::{MemArtifacts, call, context};
+use crate::tools::guest_testing::{MemArtifacts, call, context, native, packages};
 use crate::tools::handler;
 
 async fn run_in(folder: &std::path::Path, arguments: Value) -> Result<Value, Fault> {
-    let tool = handler(EvalRun { sandbox: wasm::tests::shared(), artifacts: Arc::new(MemArtifacts::default()) });
+    let tool = handler(EvalRun {
+        sandbox: wasm::tests::shared(),
+        artifacts: Arc::new(MemArtifacts::default()),
+        packages: packages(),
+        native: native(),
+    });
     call(&*tool, arguments, &context(folder)).await
 }
 
@@ -65,9 +70,12 @@ async fn a_command_out_of_time_is_told() {
 
 #[tokio::test]
 async fn programs_the_sandbox_does_not_have_are_refused_before_any_command_runs() {
-    let fault = run(json!({"commands": ["python -c 'pass'", "ruff check ."]})).await.unwrap_err();
+    let fault = run(json!({"commands": ["python -c 'pass'", "ruff check ."], "python": "wasm"})).await.unwrap_err();
     assert_eq!(fault.code, ErrorCode::SandboxUnavailable);
-    assert!(fault.message.contains("`ruff`") && fault.message.contains("process sandbox"), "{fault}");
+    assert!(fault.message.contains("`ruff`") && fault.details.unwrap()["layer"] == "process", "{}", fault.message);
+    // Without a word about the runtime the native one is meant, which this house has not.
+    let fault = run(json!({"commands": ["ruff check ."]})).await.unwrap_err();
+    assert_eq!(fault.code, ErrorCode::SandboxFailed, "{fault}");
     for arguments in [
         json!({"commands": []}),
         json!({"commands": [""]}),

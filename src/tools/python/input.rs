@@ -31,6 +31,7 @@ pub struct Input {
     pub args: Vec<String>,
     /// Standard input.
     #[serde(default)]
+    #[schemars(description = "")]
     pub stdin: Option<String>,
     /// Files in the working folder, read-only.
     #[serde(default)]
@@ -51,7 +52,7 @@ pub struct Input {
     #[serde(default)]
     #[schemars(length(max = 50))]
     pub allowed_hosts: Vec<String>,
-    /// Pure-Python packages, `name==version`.
+    /// Packages, `name==version`; native ones with `process`.
     #[serde(default)]
     #[schemars(length(max = 50))]
     pub requirements: Vec<String>,
@@ -59,7 +60,7 @@ pub struct Input {
     #[serde(default)]
     #[schemars(length(max = 50))]
     pub tools: Vec<String>,
-    /// Sandbox.
+    /// Process: the machine's Python.
     #[serde(default)]
     pub runtime: Runtime,
     /// Default: the current run.
@@ -118,19 +119,18 @@ impl Input {
     /// Refuses what contradicts itself or is not here.
     ///
     /// # Errors
-    /// `INVALID_INPUT`, `SANDBOX_UNAVAILABLE`.
+    /// `INVALID_INPUT`.
     pub(super) fn check(&self) -> Result<(), Fault> {
         self.entry()?;
         if !self.allow_network && !self.allowed_hosts.is_empty() {
             return Err(Fault::new(ErrorCode::InvalidInput, "`allowed_hosts` without `allow_network`")
                 .hint("set allow_network to true, or leave allowed_hosts out"));
         }
-        match self.runtime {
-            Runtime::Wasm => Ok(()),
-            Runtime::Process => Err(Fault::new(ErrorCode::SandboxUnavailable, "the runtime `process` is not part of this version")
-                .hint("use the runtime `wasm`: the standard library and pure-Python packages")
-                .details(serde_json::json!({ "layer": "process" }))),
+        if self.runtime == Runtime::Process && !self.tools.is_empty() {
+            return Err(Fault::new(ErrorCode::InvalidInput, "a program in the runtime `process` cannot call tools")
+                .hint("leave `tools` out, or use the runtime `wasm`"));
         }
+        Ok(())
     }
 }
 

@@ -25,6 +25,7 @@ use crate::packages::{Packages, Requirement};
 use crate::sandbox::{GuestFile, GuestHost, Sandbox, SandboxLimits, SandboxSpec};
 
 use super::guest_files;
+use super::native::Native;
 use super::{CallContext, Tool};
 
 use host::{Network, ProgramHost};
@@ -45,6 +46,8 @@ pub struct PythonRun {
     pub calls: Arc<dyn CodeCalls>,
     /// Where what programs ask for is done.
     pub spawner: Arc<dyn Spawner>,
+    /// The runtime `process`.
+    pub native: Native,
 }
 
 impl Input {
@@ -79,7 +82,11 @@ impl Tool for PythonRun {
                 .hint("call the tools from the outer program"));
         }
         // What is not in the cache yet is fetched from the package index.
-        let fetches = !pins.is_empty() && self.packages.cached(&pins).is_none();
+        let cached = match input.runtime {
+            Runtime::Wasm => self.packages.cached(&pins),
+            Runtime::Process => self.native.environments.cached(&pins),
+        };
+        let fetches = !pins.is_empty() && cached.is_none();
         let reads = guest_files::from_workspace(&input.files);
         let tools = self.calls.describe(&input.tools)?;
         let effects = reads.then_some(Effect::Read).into_iter();
@@ -90,6 +97,15 @@ impl Tool for PythonRun {
 
     async fn execute(&self, input: &Input, context: &CallContext) -> Result<Output, Fault> {
         let files = guest_files::load(&input.files, &*self.artifacts, &context.workspace).await?;
+        match input.runtime {
+            Runtime::Wasm => self.in_wasm(input, files, context).await,
+            Runtime::Process => self.natively(input, files, context).await,
+        }
+    }
+}
+
+impl PythonRun {
+    async fn in_wasm(&self, input: &Input, files: Vec<GuestFile>, context: &CallContext) -> Result<Output, Fault> {
         let (packages, lock) = self.packages(input, context).await?;
         let tools = self.calls.describe(&input.tools)?;
         let resumed = if tools.is_empty() { None } else { self.calls.resume(context).await? };
@@ -115,11 +131,31 @@ impl Tool for PythonRun {
             ..SandboxSpec::new(input.entry()?)
         };
         let outcome = self.sandbox.run(spec, context.cancel.clone(), context.progress.clone()).await?;
-        output::answer(outcome, lock, &*self.artifacts).await
+        output::answer(outcome, input.runtime, lock, &*self.artifacts).await
     }
-}
 
-impl PythonRun {
+    /// The same contract on the machine's own CPython, confined.
+    async fn natively(&self, input: &Input, files: Vec<GuestFile>, context: &CallContext) -> Result<Output, Fault> {
+        let environment = self.native.environment(&input.pins()?, context).await?;
+        let door = match input.has_network() {
+            true => Some(self.native.door(input.rules()?, context.limits.wall, self.http_events.of(context))),
+            false => None,
+        };
+        let spec = SandboxSpec {
+            args: input.args.clone(),
+            stdin: input.stdin.clone().unwrap_or_default().into_bytes(),
+            files,
+            environment: environment.as_ref().map(|environment| environment.folder.clone()),
+            door,
+            wall: context.wall.clone(),
+            limits: input.limits(context),
+            ..SandboxSpec::new(input.entry()?)
+        };
+        let outcome = self.native.sandbox.run(spec, context.cancel.clone(), context.progress.clone()).await?;
+        let lock = environment.map(|environment| environment.lock.clone());
+        output::answer(outcome, input.runtime, lock, &*self.artifacts).await
+    }
+
     /// The packages the call asks for, and their lock.
     async fn packages(&self, input: &Input, context: &CallContext) -> Result<(Vec<GuestFile>, Option<String>), Fault> {
         let pins = input.pins()?;

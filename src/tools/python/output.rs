@@ -84,14 +84,19 @@ pub struct Layers {
     /// Kind.
     pub runtime: Runtime,
     /// Layers.
-    pub layers: Vec<&'static str>,
+    pub layers: Vec<String>,
 }
 
 /// Makes the answer: stores what the program left behind.
 ///
 /// # Errors
 /// Where an artifact cannot be stored.
-pub(super) async fn answer(outcome: SandboxOutcome, lock: Option<String>, artifacts: &dyn Artifacts) -> Result<Output, Fault> {
+pub(super) async fn answer(
+    outcome: SandboxOutcome,
+    runtime: Runtime,
+    lock: Option<String>,
+    artifacts: &dyn Artifacts,
+) -> Result<Output, Fault> {
     let mut produced_files = Vec::with_capacity(outcome.files.len());
     for file in outcome.files {
         let stored = artifacts.put(file.bytes, media_type(&file.path)).await?;
@@ -127,7 +132,7 @@ pub(super) async fn answer(outcome: SandboxOutcome, lock: Option<String>, artifa
             peak_memory_bytes: used.peak_memory,
             tool_calls: used.operations,
         },
-        sandbox: Layers { runtime: Runtime::Wasm, layers: outcome.layers.to_vec() },
+        sandbox: Layers { runtime, layers: outcome.layers },
     })
 }
 

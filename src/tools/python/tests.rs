@@ -2,15 +2,12 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use tokio_util::sync::CancellationToken;
-
 use super::{CodeCall, CodeCalls, CodeTool, HttpEvents, PythonRun, Resumed};
 use crate::call::Artifacts as _;
 use crate::domain::{ArtifactId, Effect, ErrorCode, Fault};
-use crate::egress::{Egress, EgressOptions, NoCredentials, RequestLog, RequestRecord, SystemResolver};
-use crate::packages::{Compile, InstallerOptions, Packages, PackagesOptions};
+use crate::egress::{RequestLog, RequestRecord};
 use crate::sandbox::wasm;
-use crate::tools::guest_testing::{MemArtifacts, call, context};
+use crate::tools::guest_testing::{MemArtifacts, call, context, egress, native, packages};
 use crate::tools::{CallContext, Handler, handler};
 
 /// A call without tools never asks for them.
@@ -46,35 +43,14 @@ impl RequestLog for NoEvents {
     }
 }
 
-struct NoPackages;
-
-#[async_trait::async_trait]
-impl Compile for NoPackages {
-    async fn compile(&self, _: &[(String, Arc<[u8]>)], _: &CancellationToken) -> Result<Vec<(String, Arc<[u8]>)>, Fault> {
-        unreachable!("no package was named")
-    }
-}
-
 fn tool() -> (Arc<dyn Handler>, Arc<MemArtifacts>) {
     let artifacts = Arc::new(MemArtifacts::default());
-    let egress = EgressOptions {
-        proxy: None,
-        private: Vec::new(),
-        extra_roots_pem: None,
-        resolver: Arc::new(SystemResolver),
-        credentials: Arc::new(NoCredentials),
-    };
-    let packages = PackagesOptions {
-        cache: std::env::temp_dir().join("toolgate-tests-packages"),
-        installer: InstallerOptions::default(),
-        compiler: Arc::new(NoPackages),
-        clock: Arc::new(crate::tools::testing::StillClock),
-    };
     let python = PythonRun {
         sandbox: wasm::tests::shared(),
         artifacts: artifacts.clone(),
-        packages: Arc::new(Packages::new(packages)),
-        egress: Egress::new(egress).unwrap(),
+        packages: packages(),
+        egress: egress(),
+        native: native(),
         http_events: Arc::new(NoEvents),
         calls: Arc::new(NoCalls),
         spawner: Arc::new(crate::app::Tasks::default()),
@@ -148,7 +124,9 @@ async fn arguments_that_do_not_fit_are_refused_before_anything_runs() {
         (json!({"code": "", "allow_network": true, "allowed_hosts": ["https://example.com"]}), ErrorCode::InvalidInput),
         (json!({"entrypoint": "-m json.tool; x"}), ErrorCode::InvalidInput),
         (json!({"entrypoint": "-m json", "code": ""}), ErrorCode::InvalidInput),
-        (json!({"code": "", "runtime": "process"}), ErrorCode::SandboxUnavailable),
+        (json!({"code": "", "runtime": "process"}), ErrorCode::SandboxFailed),
+        (json!({"code": "", "runtime": "native"}), ErrorCode::InvalidInput),
+        (json!({"code": "", "runtime": "process", "tools": ["workspace.read"]}), ErrorCode::InvalidInput),
         (json!({"code": "", "timeout_sec": 0}), ErrorCode::InvalidInput),
         (json!({"code": "", "timeout_sec": 100_000}), ErrorCode::InvalidInput),
         (json!({"code": "", "memory_mb": 100_000}), ErrorCode::InvalidInput),

@@ -13,7 +13,7 @@ use crate::tools::{CallContext, Tool};
 
 use super::line;
 use super::names::{Names, Resource};
-use super::pack::{self, Rendered, Values};
+use super::pack::{self, Rendered, Template, Values};
 
 /// Sources that the README names.
 const MOST_SOURCES: usize = 20;
@@ -36,20 +36,15 @@ pub struct CodegenInput {
     /// What worker.research answered.
     #[serde(default)]
     research: Option<Value>,
-}
-
-/// The packs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-#[schemars(inline)]
-pub enum Template {
-    /// A service on Python's standard library.
-    StdlibService,
+    /// What checks found in the files given before. Templates give the same files all the same.
+    #[serde(default)]
+    #[expect(dead_code, reason = "checked, then not needed: a template knows no other files")]
+    repair: Option<Value>,
 }
 
 /// The words alone, without a sentence for each.
-fn templates(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-    schemars::json_schema!({ "type": "string", "enum": ["stdlib_service"] })
+pub(super) fn templates(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    schemars::json_schema!({ "type": "string", "enum": ["stdlib_service", "fastapi_service"] })
 }
 
 /// The files.
@@ -57,6 +52,8 @@ fn templates(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
 #[schemars(inline)]
 pub struct CodegenOutput {
     files: Vec<Rendered>,
+    /// Packages that the checks need.
+    requirements: Vec<String>,
     summary: String,
 }
 
@@ -70,7 +67,6 @@ impl Tool for WorkerCodegen {
     }
 
     async fn execute(&self, input: &Self::Input, _context: &CallContext) -> Result<Self::Output, Fault> {
-        let Template::StdlibService = input.template;
         let names = Names::of(&input.resource);
         let said = |value: &Option<Value>, field: &str| {
             value.as_ref().and_then(|value| value.get(field)).and_then(Value::as_str).map_or_else(String::new, |text| line(text, 1_000))
@@ -81,14 +77,15 @@ impl Tool for WorkerCodegen {
             citations: citations(input.research.as_ref()),
             names,
         };
-        let files = pack::render(&values)?;
+        let files = pack::render(input.template, &values)?;
         let summary = format!(
-            "{} files: the package `{}` with models, migrations, storage and an HTTP interface for {}, and its tests",
+            "{} files on {}: the package `{}` with models, migrations, storage and an HTTP interface for {}, and its tests",
             files.len(),
+            input.template.ground(),
             values.names.package,
             values.names.human_plural
         );
-        Ok(CodegenOutput { files, summary })
+        Ok(CodegenOutput { files, requirements: input.template.requirements(), summary })
     }
 }
 

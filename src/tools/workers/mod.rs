@@ -7,12 +7,14 @@ mod codegen;
 mod names;
 mod pack;
 mod plan;
+mod purposes;
 mod research;
 
 #[cfg(test)]
 mod tests;
 
 pub use codegen::WorkerCodegen;
+pub use pack::Template;
 pub use plan::WorkerPlan;
 pub use research::WorkerResearch;
 

@@ -16,11 +16,13 @@ const TAKEN: &[&str] = &[
     "Mapping",
     "None",
     "NotFoundError",
+    "OrmBase",
     "Page",
     "Status",
     "StrEnum",
     "True",
     "UTC",
+    "UtcDateTime",
     "ValidationError",
     "ValueError",
 ];

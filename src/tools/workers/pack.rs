@@ -5,34 +5,70 @@
 use include_dir::{Dir, File, include_dir};
 use minijinja::syntax::SyntaxConfig;
 use minijinja::{AutoEscape, Environment, UndefinedBehavior, context};
-use serde::Serialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use crate::confine::RelPath;
 use crate::domain::Fault;
 
 use super::names::Names;
+use super::purposes;
 
 static STDLIB_SERVICE: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/src/tools/workers/templates/stdlib_service");
+static FASTAPI_SERVICE: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/src/tools/workers/templates/fastapi_service");
 
-/// What each file of a service is for; `{package}` stands for the package's folder.
-pub(super) const PURPOSES: &[(&str, &str)] = &[
-    ("README.md", "how to run, use and test the service"),
-    (".gitignore", "what is not kept in the repository"),
-    ("pyproject.toml", "the package's data and the settings of its checkers"),
-    ("{package}/__init__.py", "the package"),
-    ("{package}/__main__.py", "the command line: open the database and serve"),
-    ("{package}/models.py", "the fields, their rules and their JSON form"),
-    ("{package}/migrations/__init__.py", "apply numbered SQL files once and in order"),
-    ("{package}/migrations/0001_create.sql", "the table"),
-    ("{package}/migrations/0002_index_status.sql", "the index for filtered lists"),
-    ("{package}/storage.py", "read and write the database"),
-    ("{package}/api.py", "the HTTP interface: list, create, read, replace, change, delete"),
-    ("tests/__init__.py", "the test package"),
-    ("tests/support.py", "a service in memory and a client without a socket"),
-    ("tests/test_models.py", "the rules of the fields"),
-    ("tests/test_storage.py", "storage and migrations"),
-    ("tests/test_api.py", "the HTTP interface, with all its errors"),
-];
+/// The packs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(inline)]
+pub enum Template {
+    /// A service on Python's standard library.
+    #[default]
+    StdlibService,
+    /// A service on FastAPI and SQLAlchemy.
+    FastapiService,
+}
+
+impl Template {
+    /// All of them.
+    #[cfg(test)]
+    pub(super) const ALL: [Self; 2] = [Self::StdlibService, Self::FastapiService];
+
+    /// What each file is for, in a sensible order; `{package}` stands for the package's folder.
+    pub(super) fn purposes(self) -> &'static [(&'static str, &'static str)] {
+        match self {
+            Self::StdlibService => purposes::STDLIB,
+            Self::FastapiService => purposes::FASTAPI,
+        }
+    }
+
+    /// What it is built on, in words.
+    pub(super) fn ground(self) -> &'static str {
+        match self {
+            Self::StdlibService => "the standard library of Python",
+            Self::FastapiService => "FastAPI and SQLAlchemy",
+        }
+    }
+
+    fn folder(self) -> &'static Dir<'static> {
+        match self {
+            Self::StdlibService => &STDLIB_SERVICE,
+            Self::FastapiService => &FASTAPI_SERVICE,
+        }
+    }
+
+    /// A template is stored under its path, but for names that would act on this repository itself.
+    fn source(self, pattern: &str) -> Option<&'static str> {
+        let stored = if pattern == ".gitignore" { "gitignore".to_owned() } else { pattern.replace("{package}", "service") };
+        self.folder().get_file(stored).and_then(File::contents_utf8)
+    }
+
+    /// The packages that the checks of a rendered service need, as exact pins; none where it needs none.
+    pub(super) fn requirements(self) -> Vec<String> {
+        let pins = self.source("requirements.pins").unwrap_or_default();
+        pins.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')).map(str::to_owned).collect()
+    }
+}
 
 /// What the templates know.
 #[derive(Debug)]
@@ -75,30 +111,24 @@ pub(super) fn path(pattern: &str, names: &Names) -> String {
     pattern.replace("{package}", &names.package)
 }
 
-/// Renders the pack, in the order of [`PURPOSES`].
-pub(super) fn render(values: &Values) -> Result<Vec<Rendered>, Fault> {
+/// Renders a pack, in the order of its purposes.
+pub(super) fn render(pack: Template, values: &Values) -> Result<Vec<Rendered>, Fault> {
     let mut environment = Environment::new();
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
     environment.set_auto_escape_callback(|_| AutoEscape::None);
     let syntax = SyntaxConfig::builder().trim_blocks(true).keep_trailing_newline(true).build();
     environment.set_syntax(syntax.map_err(|error| Fault::internal(format!("the templates' syntax is wrong: {error}")))?);
     let known = values.known();
-    PURPOSES
+    pack.purposes()
         .iter()
         .map(|(pattern, _)| {
-            let template = template(pattern).ok_or_else(|| Fault::internal(format!("the template of `{pattern}` is missing")))?;
+            let template = pack.source(pattern).ok_or_else(|| Fault::internal(format!("the template of `{pattern}` is missing")))?;
             let content = environment
                 .render_str(template, known.clone())
                 .map_err(|error| Fault::internal(format!("the template of `{pattern}` cannot be rendered: {error}")))?;
             Ok(Rendered { path: RelPath::parse(&path(pattern, &values.names))?, content })
         })
         .collect()
-}
-
-/// A template is stored under its path, but for names that would act on this repository itself.
-fn template(pattern: &str) -> Option<&'static str> {
-    let stored = if pattern == ".gitignore" { "gitignore".to_owned() } else { pattern.replace("{package}", "service") };
-    STDLIB_SERVICE.get_file(stored).and_then(File::contents_utf8)
 }
 
 #[cfg(test)]
@@ -111,7 +141,19 @@ mod tests {
 
     #[test]
     fn every_stored_template_is_used() {
-        assert_eq!(count(&STDLIB_SERVICE), PURPOSES.len());
-        assert!(PURPOSES.iter().all(|(pattern, _)| template(pattern).is_some()));
+        for pack in Template::ALL {
+            assert_eq!(count(pack.folder()), pack.purposes().len(), "{pack:?}");
+            assert!(pack.purposes().iter().all(|(pattern, _)| pack.source(pattern).is_some()), "{pack:?}");
+        }
+    }
+
+    #[test]
+    fn only_what_needs_packages_asks_for_some() {
+        assert_eq!(Template::StdlibService.requirements(), Vec::<String>::new());
+        let pins = Template::FastapiService.requirements();
+        assert!(crate::packages::Requirement::parse_all(&pins).is_ok_and(|read| read.len() == pins.len()), "{pins:?}");
+        for checker in ["ruff", "mypy", "pytest", "pytest-cov"] {
+            assert!(pins.iter().any(|pin| pin.starts_with(&format!("{checker}=="))), "{checker} is not in {pins:?}");
+        }
     }
 }

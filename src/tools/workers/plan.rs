@@ -1,6 +1,6 @@
 //! `worker.plan`: a goal and its constraints as one task for each file.
 //!
-//! INVARIANT: every constraint is in exactly one task, in the caller's words. Chooses no other stack than the standard library's.
+//! INVARIANT: every constraint is in exactly one task, in the caller's words. Plans for the pack it is given.
 
 use async_trait::async_trait;
 use schemars::JsonSchema;
@@ -10,17 +10,18 @@ use crate::call::Preparation;
 use crate::domain::{Effect, Effects, Fault};
 use crate::tools::{CallContext, Tool};
 
+use super::line;
 use super::names::{Names, Resource};
-use super::{line, pack};
+use super::pack::{self, Template};
 
-/// Which file a constraint belongs to, by the words in it; the first that fits.
-const PLACES: &[(&[&str], &str)] = &[
-    (&["test", "coverage"], "tests/test_api.py"),
-    (&["readme", "document", "docs"], "README.md"),
-    (&["migration", "schema", "table", "index"], "{package}/migrations/0001_create.sql"),
-    (&["database", "sqlite", "store", "storage", "persist", "transaction"], "{package}/storage.py"),
-    (&["field", "valid", "model", "price", "required", "length", "unique"], "{package}/models.py"),
-    (&["port", "host", "command", "start"], "{package}/__main__.py"),
+/// Which file a constraint belongs to, by the words in it: on the standard library, and on FastAPI. The first that fits.
+const PLACES: &[(&[&str], &str, &str)] = &[
+    (&["test", "coverage"], "tests/test_api.py", "tests/test_api.py"),
+    (&["readme", "document", "docs"], "README.md", "README.md"),
+    (&["migration", "schema", "table", "index"], "{package}/migrations/0001_create.sql", "migrations/versions/0001_create_table.py"),
+    (&["database", "sqlite", "postgres", "store", "storage", "persist", "transaction"], "{package}/storage.py", "{package}/database.py"),
+    (&["field", "valid", "model", "price", "required", "length", "unique"], "{package}/models.py", "{package}/schemas.py"),
+    (&["port", "host", "command", "start"], "{package}/__main__.py", "{package}/__main__.py"),
 ];
 
 /// Where a constraint goes that names nothing.
@@ -41,6 +42,10 @@ pub struct PlanInput {
     constraints: Vec<String>,
     /// CamelCase name, such as LineItem.
     resource: Resource,
+    /// The pack it is planned for; default stdlib_service.
+    #[serde(default)]
+    #[schemars(schema_with = "super::codegen::templates")]
+    template: Template,
 }
 
 /// What is to be done.
@@ -71,18 +76,22 @@ impl Tool for WorkerPlan {
     async fn execute(&self, input: &Self::Input, _context: &CallContext) -> Result<Self::Output, Fault> {
         let names = Names::of(&input.resource);
         let constraints: Vec<String> = input.constraints.iter().map(|text| line(text, 500)).filter(|text| !text.is_empty()).collect();
-        let tasks: Vec<Task> = pack::PURPOSES
+        let tasks: Vec<Task> = input
+            .template
+            .purposes()
             .iter()
             .map(|(pattern, purpose)| {
-                let own: Vec<&str> = constraints.iter().filter(|text| place(text) == *pattern).map(String::as_str).collect();
+                let own: Vec<&str> =
+                    constraints.iter().filter(|text| place(text, input.template) == *pattern).map(String::as_str).collect();
                 let purpose = if own.is_empty() { (*purpose).to_owned() } else { format!("{purpose}; must hold: {}", own.join("; ")) };
                 Task { path: pack::path(pattern, &names), purpose }
             })
             .collect();
         let summary = format!(
-            "{}: a service for {} on the standard library of Python, in {} files, under {} constraints",
+            "{}: a service for {} on {}, in {} files, under {} constraints",
             line(&input.goal, 400).trim_end_matches('.'),
             names.human_plural,
+            input.template.ground(),
             tasks.len(),
             constraints.len()
         );
@@ -90,7 +99,8 @@ impl Tool for WorkerPlan {
     }
 }
 
-fn place(constraint: &str) -> &'static str {
+fn place(constraint: &str, template: Template) -> &'static str {
     let lower = constraint.to_lowercase();
-    PLACES.iter().find(|(words, _)| words.iter().any(|word| lower.contains(word))).map_or(ELSEWHERE, |(_, place)| place)
+    let found = PLACES.iter().find(|(words, ..)| words.iter().any(|word| lower.contains(word)));
+    found.map_or(ELSEWHERE, |(_, stdlib, fastapi)| if template == Template::FastapiService { fastapi } else { stdlib })
 }

@@ -14,12 +14,16 @@ use toolgate::domain::{Actor, Bytes, Clock, Effect, Effects, Fault, Millis, Owne
 use toolgate::egress::{Egress, EgressOptions, NoCredentials, RequestLog, RequestRecord, SystemResolver};
 use toolgate::gateway::{ApprovalSettings, CodeGate, Gateway, Parts};
 use toolgate::manifest::{self, ManifestFile};
-use toolgate::packages::{Compile, InstallerOptions, Packages, PackagesOptions};
+use toolgate::packages::{
+    BuildBox, BuildJob, BuildOutcome, Compile, Environments, EnvironmentsOptions, InstallerOptions, Packages, PackagesOptions, PythonAt,
+};
 use toolgate::policy::{self, PolicySet, PolicySource};
 use toolgate::registry::Registry;
 use toolgate::run::Event;
 use toolgate::sandbox::Sandbox;
+use toolgate::sandbox::process::{Launcher, ProcessOptions, ProcessSandbox};
 use toolgate::store::{Durability, OpenOptions, Store};
+use toolgate::tools::native::Native;
 use toolgate::tools::python::{HttpEvents, PythonRun};
 use toolgate::tools::{CallContext, Handler, Tool, handler};
 
@@ -222,11 +226,40 @@ fn python(sandbox: Arc<dyn Sandbox>, code: Arc<CodeGate>, store: &Store) -> Pyth
         resolver: Arc::new(SystemResolver),
         credentials: Arc::new(NoCredentials),
     };
+    #[async_trait]
+    impl BuildBox for Nothing {
+        async fn run(&self, _: BuildJob, _: &CancellationToken) -> Result<BuildOutcome, Fault> {
+            unreachable!("no package was named")
+        }
+    }
+    let egress = Egress::new(egress).unwrap();
+    let environments = Environments::new(EnvironmentsOptions {
+        cache: std::env::temp_dir().join("toolgate-tests-environments"),
+        installer: InstallerOptions::default(),
+        python: PythonAt { exe: std::path::PathBuf::new(), version: String::new(), tag: String::new() },
+        build_box: Arc::new(Nothing),
+        clock: Arc::new(SystemClock),
+    });
+    let process = ProcessSandbox::new(ProcessOptions {
+        launcher: Launcher { program: env!("CARGO_BIN_EXE_toolgate").into(), first: Vec::new() },
+        path: "/usr/local/bin:/usr/bin:/bin".into(),
+        cgroup: None,
+        require_cgroup: false,
+        at_once: 8,
+        spawner: Arc::new(Tasks::default()),
+    });
+    let native = Native {
+        sandbox: Arc::new(process),
+        environments: Arc::new(environments),
+        egress: egress.clone(),
+        spawner: Arc::new(Tasks::default()),
+    };
     PythonRun {
+        native,
         sandbox,
         artifacts: store.artifacts(),
         packages: Arc::new(Packages::new(packages)),
-        egress: Egress::new(egress).unwrap(),
+        egress,
         http_events: Arc::new(Nothing),
         calls: code,
         spawner: Arc::new(Tasks::default()),

@@ -2,6 +2,7 @@
 
 pub mod house;
 pub mod http_server;
+pub mod native;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -44,6 +45,7 @@ pub struct Toolgate {
 }
 
 /// What a run of the binary left behind.
+#[derive(Debug)]
 pub struct Ran {
     pub code: i32,
     pub stdout: String,

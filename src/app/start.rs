@@ -1,0 +1,23 @@
+//! How the process begins: as a launcher of the process sandbox where it was started as one, else with a runtime.
+
+use std::future::Future;
+use std::process::ExitCode;
+
+use crate::sandbox::process::init;
+
+/// Runs the launcher, if this process was started as one. To be asked before any thread exists.
+#[must_use]
+pub fn launcher() -> Option<ExitCode> {
+    let is_launcher = crate::config::process_args().first().is_some_and(|word| word == init::VERB);
+    is_launcher.then(|| init::main().into())
+}
+
+/// Runs the program's one future to its end.
+#[must_use]
+pub fn on_runtime(program: impl Future<Output = ExitCode>) -> ExitCode {
+    match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime.block_on(program),
+        // A system that gives no threads: nothing else would run either.
+        Err(_) => ExitCode::from(1),
+    }
+}

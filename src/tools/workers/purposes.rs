@@ -1,0 +1,56 @@
+//! What each file of a rendered service is for; `{package}` stands for the package's folder. Plans are made of these, and packs are rendered
+//! in this order.
+
+/// The service on Python's standard library.
+pub(super) const STDLIB: &[(&str, &str)] = &[
+    ("README.md", "how to run, use and test the service"),
+    (".gitignore", "what is not kept in the repository"),
+    ("pyproject.toml", "the package's data and the settings of its checkers"),
+    ("{package}/__init__.py", "the package"),
+    ("{package}/__main__.py", "the command line: open the database and serve"),
+    ("{package}/models.py", "the fields, their rules and their JSON form"),
+    ("{package}/migrations/__init__.py", "apply numbered SQL files once and in order"),
+    ("{package}/migrations/0001_create.sql", "the table"),
+    ("{package}/migrations/0002_index_status.sql", "the index for filtered lists"),
+    ("{package}/storage.py", "read and write the database"),
+    ("{package}/api.py", "the HTTP interface: list, create, read, replace, change, delete"),
+    ("tests/__init__.py", "the test package"),
+    ("tests/support.py", "a service in memory and a client without a socket"),
+    ("tests/test_models.py", "the rules of the fields"),
+    ("tests/test_storage.py", "storage and migrations"),
+    ("tests/test_api.py", "the HTTP interface, with all its errors"),
+];
+
+/// The service on FastAPI and SQLAlchemy.
+pub(super) const FASTAPI: &[(&str, &str)] = &[
+    ("README.md", "how to run, configure, test and change the service"),
+    (".gitignore", "what is not kept in the repository"),
+    ("pyproject.toml", "the package's data, its dependencies and the settings of its checkers"),
+    ("requirements.lock", "every package with its hashes, for all platforms"),
+    ("requirements.pins", "the packages that the checks need on Linux"),
+    ("{package}/__init__.py", "the package"),
+    ("{package}/py.typed", "tells checkers that the package has types"),
+    ("{package}/__main__.py", "the command line: read the options and serve"),
+    ("{package}/settings.py", "settings, from options and environment"),
+    ("{package}/database.py", "the engine, and one transaction for each request"),
+    ("{package}/models.py", "the tables"),
+    ("{package}/schemas.py", "what clients send and get, and the rules of the fields"),
+    ("{package}/repository.py", "read and write the database"),
+    ("{package}/errors.py", "the form of every error"),
+    ("{package}/middleware.py", "the limit on bodies"),
+    ("{package}/api.py", "the HTTP interface: list, create, read, replace, change, delete, health"),
+    ("{package}/app.py", "the application, put together"),
+    ("alembic.ini", "the settings of the migrations"),
+    ("migrations/env.py", "run migrations on the database of the settings"),
+    ("migrations/script.py.mako", "the form of a new migration"),
+    ("migrations/versions/0001_create_table.py", "the table"),
+    ("migrations/versions/0002_index_status.py", "the index for filtered lists"),
+    ("tests/__init__.py", "the test package"),
+    ("tests/conftest.py", "a fresh, empty service for each test"),
+    ("tests/test_settings.py", "the settings and the command line"),
+    ("tests/test_schemas.py", "the rules of the fields"),
+    ("tests/test_database.py", "engines, files and requests at the same time"),
+    ("tests/test_repository.py", "the repository"),
+    ("tests/test_migrations.py", "migrations up and down, equal to the models"),
+    ("tests/test_api.py", "the HTTP interface, with all its errors"),
+];
