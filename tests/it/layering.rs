@@ -61,7 +61,7 @@ const CRATES: &[(&str, &[&str])] = &[
 
 /// Text that only these files may hold.
 const WORDS: &[(&str, &[&str])] = &[
-    ("std::process::Command", &["packages/installer.rs", "sandbox/process/launch.rs"]),
+    ("std::process::Command", &["packages/installer.rs", "sandbox/process/launcher.rs"]),
     (
         "std::env::",
         &[

@@ -5,14 +5,11 @@
 
 use std::io;
 use std::net::TcpListener;
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
-use std::process::{Child, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::Interest;
-use tokio::net::UnixDatagram;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
@@ -22,103 +19,14 @@ use crate::sandbox::{LimitHit, Metrics};
 
 use super::cgroup::Cgroup;
 use super::folders::Folders;
-use super::init::VERB;
 use super::job::{Job, JobOutcome};
+use super::launcher::{Gift, Launchers, PATIENCE, Running};
 use super::layers::missing;
-use super::options::Launcher;
-use super::protocol::{Go, Order, Report, memory_file, pair, receive, send};
+use super::protocol::{Order, Report};
 use super::streams::Stream;
 
 /// How long a launcher may take before the job runs.
 const SETUP: Duration = Duration::from_secs(10);
-/// How long a launcher that was told to end may take before it is killed.
-const PATIENCE: Duration = Duration::from_millis(500);
-
-/// A launcher that runs; its end is the end of the job.
-struct Running {
-    /// A socket of packets; the type here only tells the runtime to wait for it.
-    socket: UnixDatagram,
-    child: Option<Child>,
-    cgroup: Option<Cgroup>,
-}
-
-impl Running {
-    fn start(
-        launcher: &Launcher,
-        order: &Order,
-        stdin: &[u8],
-        ends: (OwnedFd, OwnedFd),
-        cgroup: Option<Cgroup>,
-    ) -> io::Result<(OwnedFd, Child, Option<Cgroup>)> {
-        let (ours, theirs) = pair()?;
-        #[expect(clippy::disallowed_methods, reason = "the one place where jobs are started")]
-        let mut command = std::process::Command::new(&launcher.program);
-        command
-            .args(&launcher.first)
-            .arg(VERB)
-            .env_clear()
-            .current_dir("/")
-            .stdin(Stdio::from(theirs))
-            .stdout(Stdio::from(ends.0))
-            .stderr(Stdio::from(ends.1));
-        let child = command.spawn()?;
-        // The command holds the job's ends of the streams; while it does, they never end.
-        drop(command);
-        let cgroup = cgroup.filter(|cgroup| cgroup.add(child.id()).is_ok());
-        let text = serde_json::to_vec(order).map_err(io::Error::other)?;
-        let (text, stdin) = (memory_file("order", &text)?, memory_file("stdin", stdin)?);
-        send(ours.as_fd(), &Go, &[text.as_fd(), stdin.as_fd()])?;
-        rustix::io::ioctl_fionbio(&ours, true)?;
-        Ok((ours, child, cgroup))
-    }
-
-    async fn hear(&self) -> io::Result<Option<(Report, Vec<OwnedFd>)>> {
-        self.socket.async_io(Interest::READABLE, || receive(self.socket.as_fd())).await
-    }
-
-    fn go(&self) -> io::Result<()> {
-        send(self.socket.as_fd(), &Go, &[])
-    }
-
-    /// Tells the launcher to end everything.
-    fn stop(&self) {
-        // It fails where the launcher is gone already.
-        let _gone = rustix::net::shutdown(&self.socket, rustix::net::Shutdown::Write);
-    }
-
-    fn kill(&mut self) {
-        if let Some(child) = &mut self.child {
-            drop(child.kill());
-        }
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.stop();
-        let (child, cgroup) = (self.child.take(), self.cgroup.take());
-        let Some(child) = child else { return };
-        match tokio::runtime::Handle::try_current() {
-            Ok(runtime) => drop(runtime.spawn_blocking(move || reap(child, cgroup))),
-            Err(_) => reap(child, cgroup),
-        }
-    }
-}
-
-/// Waits for a launcher that was told to end; kills it where it does not.
-fn reap(mut child: Child, cgroup: Option<Cgroup>) {
-    let deadline = std::time::Instant::now() + PATIENCE;
-    while matches!(child.try_wait(), Ok(None)) {
-        if std::time::Instant::now() > deadline {
-            drop(child.kill());
-            drop(child.wait());
-            break;
-        }
-        std::thread::sleep(Duration::from_millis(1));
-    }
-    drop(cgroup);
-}
-
 /// What the launcher told.
 #[derive(Default)]
 struct Told {
@@ -132,7 +40,7 @@ struct Told {
 
 /// What a job is run with, besides itself.
 pub(super) struct Means<'m> {
-    pub(super) launcher: &'m Launcher,
+    pub(super) launchers: &'m Launchers,
     pub(super) order: Order,
     pub(super) cgroup: Option<Cgroup>,
     pub(super) progress: Arc<dyn Progress>,
@@ -142,8 +50,8 @@ pub(super) struct Means<'m> {
 ///
 /// # Errors
 /// `SANDBOX_UNAVAILABLE` with the layer that is missing.
-pub(super) async fn canary(launcher: &Launcher, order: Order) -> Result<(Vec<String>, Vec<String>), Fault> {
-    let means = Means { launcher, order, cgroup: None, progress: Arc::new(crate::call::NoProgress) };
+pub(super) async fn canary(launchers: &Launchers, order: Order) -> Result<(Vec<String>, Vec<String>), Fault> {
+    let means = Means { launchers, order, cgroup: None, progress: Arc::new(crate::call::NoProgress) };
     let (told, ..) = Box::pin(perform(Job::new(Vec::new()), means, CancellationToken::new())).await?;
     told.canary.ok_or_else(|| missing("launcher", "the canary did not answer"))
 }
@@ -194,13 +102,13 @@ async fn perform(job: Job, means: Means<'_>, cancel: CancellationToken) -> Resul
     let limits = job.limits;
     let (mut out, out_end) = Stream::new(limits.stdout.0, limits.whole.0, OutStream::Stdout, &means.progress).map_err(unavailable)?;
     let (mut err, err_end) = Stream::new(limits.stderr.0, limits.whole.0, OutStream::Stderr, &means.progress).map_err(unavailable)?;
-    let (launcher, order, cgroup, stdin) = (means.launcher.clone(), means.order, means.cgroup, job.stdin.clone());
-    let had_cgroup = cgroup.is_some();
+    let (launchers, order, cgroup, stdin) = (means.launchers.clone(), means.order, means.cgroup, job.stdin.clone());
     // A dropped call leaves this to its end, where the socket's end ends the launcher.
-    let started = tokio::task::spawn_blocking(move || Running::start(&launcher, &order, &stdin, (out_end, err_end), cgroup));
-    let (socket, child, cgroup) = started.await.map_err(|_| Fault::internal("starting a job was broken off"))?.map_err(unavailable)?;
-    let socket = UnixDatagram::from_std(std::os::unix::net::UnixDatagram::from(socket)).map_err(unavailable)?;
-    let mut running = Running { socket, child: Some(child), cgroup };
+    let given = tokio::task::spawn_blocking(move || {
+        let running = launchers.give(&Gift { order: &order, stdin: &stdin, ends: (out_end, err_end), cgroup: cgroup.as_ref() })?;
+        Ok(running.with(cgroup))
+    });
+    let mut running = given.await.map_err(|_| Fault::internal("starting a job was broken off"))?.map_err(unavailable)?;
     // Cancelled by its drop, with the job.
     let over = CancellationToken::new();
     let _ends_with_this = over.clone().drop_guard();
@@ -208,9 +116,9 @@ async fn perform(job: Job, means: Means<'_>, cancel: CancellationToken) -> Resul
     let (told, out_read, err_read) = tokio::join!(talk, out.drain(), err.drain());
     let mut told = told?;
     out_read.and(err_read).map_err(|error| failed(&format!("a job's output cannot be read: {error}")))?;
-    let ran_out = running.cgroup.as_ref().is_some_and(Cgroup::ran_out);
+    let ran_out = running.cgroup().is_some_and(Cgroup::ran_out);
     if !told.layers.is_empty() {
-        told.layers.push(if had_cgroup && running.cgroup.is_some() { super::MEMORY_GROUP } else { super::MEMORY_WATCH }.into());
+        told.layers.push(if running.cgroup().is_some() { super::MEMORY_GROUP } else { super::MEMORY_WATCH }.into());
     }
     Ok((told, out, err, ran_out))
 }

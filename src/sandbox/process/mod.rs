@@ -18,6 +18,7 @@ mod folders;
 pub mod init;
 mod job;
 mod launch;
+mod launcher;
 pub mod layers;
 mod options;
 mod protocol;
@@ -32,6 +33,7 @@ pub use python::ENVIRONMENT;
 pub use system::{Interpreter, System};
 
 use cgroup::Cgroup;
+use launcher::Launchers;
 use protocol::{Caps, Order, PROXY};
 
 /// The layers that bound memory.
@@ -56,6 +58,7 @@ pub struct ProcessSandbox {
 
 struct Inner {
     options: ProcessOptions,
+    launchers: Launchers,
     system: System,
     interpreter: Option<Interpreter>,
     /// Held while the canary runs.
@@ -82,7 +85,17 @@ impl ProcessSandbox {
     fn made_of(options: ProcessOptions, die_at: Option<Stage>) -> Self {
         let (system, interpreter) = (System::of_machine(), Interpreter::find(&options.path));
         let places = Semaphore::new(options.at_once.max(1));
-        let inner = Inner { options, system, interpreter, trying: tokio::sync::Mutex::default(), tried: Mutex::default(), places, die_at };
+        let launchers = Launchers::new(options.launcher.clone());
+        let inner = Inner {
+            options,
+            launchers,
+            system,
+            interpreter,
+            trying: tokio::sync::Mutex::default(),
+            tried: Mutex::default(),
+            places,
+            die_at,
+        };
         Self { inner: Arc::new(inner) }
     }
 
@@ -118,7 +131,7 @@ impl ProcessSandbox {
         }
         let order = self.order(&Job::new(Vec::new()));
         let memory = if self.cgroup(64 << 20)?.is_some() { MEMORY_GROUP } else { MEMORY_WATCH };
-        let (got_through, mut layers) = launch::canary(&self.inner.options.launcher, order).await?;
+        let (got_through, mut layers) = launch::canary(&self.inner.launchers, order).await?;
         layers.push(memory.to_owned());
         match got_through.as_slice() {
             [] => Ok(layers.into()),
@@ -151,8 +164,12 @@ impl ProcessSandbox {
         let order = self.order(&job);
         let all = order.caps.memory.saturating_add(order.caps.disk).saturating_add(16 << 20);
         let cgroup = self.cgroup(all)?;
-        let means = launch::Means { launcher: &self.inner.options.launcher, order, cgroup, progress };
-        launch::run(job, means, cancel).await
+        let means = launch::Means { launchers: &self.inner.launchers, order, cgroup, progress };
+        let ended = launch::run(job, means, cancel).await;
+        // While nobody waits for an answer, the next job's launcher is made ready.
+        let launchers = self.inner.launchers.clone();
+        drop(tokio::task::spawn_blocking(move || launchers.prepare()));
+        ended
     }
 
     /// A control group for this much memory, where one is delegated. Where it cannot be made, that is a layer missing only if the operator

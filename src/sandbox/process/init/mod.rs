@@ -110,7 +110,11 @@ fn launch() -> Result<(), Lack> {
 fn orders() -> io::Result<Option<Orders>> {
     let Some((_, fds)) = receive::<super::protocol::Go>(launcher_side())? else { return Ok(None) };
     let mut fds = fds.into_iter();
-    let (Some(order), Some(stdin)) = (fds.next(), fds.next()) else { return Err(io::Error::other("an order without its descriptors")) };
+    let (Some(order), Some(stdin), Some(stdout), Some(stderr)) = (fds.next(), fds.next(), fds.next(), fds.next()) else {
+        return Err(io::Error::other("an order without its descriptors"));
+    };
+    rustix::stdio::dup2_stdout(&stdout)?;
+    rustix::stdio::dup2_stderr(&stderr)?;
     let mut text = Vec::new();
     std::fs::File::from(order).read_to_end(&mut text)?;
     Ok(Some(Orders { order: serde_json::from_slice(&text).map_err(io::Error::other)?, stdin }))
