@@ -99,6 +99,8 @@ pub struct SandboxSpec {
     pub files: Vec<GuestFile>,
     /// Packages to import from, mounted read-only; for the runtime `wasm`.
     pub packages: Vec<GuestFile>,
+    /// Whether it may write in the folder of its files; for the runtime `process`, and for nobody but itself.
+    pub may_write_work: bool,
     /// A folder of the machine with a virtual environment, mounted read-only; for the runtime `process`.
     pub environment: Option<PathBuf>,
     /// Environment variables besides those that every program has; for the runtime `process`.
@@ -128,6 +130,7 @@ impl SandboxSpec {
             input: None,
             files: Vec::new(),
             packages: Vec::new(),
+            may_write_work: false,
             environment: None,
             variables: Vec::new(),
             door: None,

@@ -103,6 +103,15 @@ fn jobs() -> Vec<(&'static str, SandboxSpec, Wanted)> {
             code("import os; print([n for n in os.environ if n.startswith(('CARGO', 'TOOLGATE', 'RUST'))])"),
             out("[]\n"),
         ),
+        (
+            "the files of the call are read-only",
+            with_file(
+                Entry::Code("for name in 'x', 'y':\n    try:\n        open(name, 'a')\n    except OSError:\n        print('no')".into()),
+                "x",
+                "1",
+            ),
+            out("no\nno\n"),
+        ),
         ("nothing outside is written", code("open('/usr/x', 'w')"), Wanted { code: 1, stderr: "Error", ..Wanted::default() }),
         (
             "no network",

@@ -116,6 +116,40 @@ async fn a_launcher_that_dies_leaves_nothing() {
     assert_eq!(in_tmp(), before_in_tmp);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_waiting_launcher_that_dies_is_replaced() {
+    if !is_possible() {
+        return;
+    }
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let copy = folder.path().join("launcher-that-waits");
+    std::fs::copy(binary(), &copy).unwrap();
+    let sandbox = sandbox(toolgate::sandbox::process::Launcher { program: copy.clone(), first: Vec::new() });
+    for round in 0..3 {
+        let outcome = run(&sandbox, job(&["-c", "print('ran')"])).await.unwrap_or_else(|fault| panic!("{round}: {fault:?}"));
+        assert_eq!(outcome.stdout.text(), "ran\n");
+        let mut waits = running(&copy);
+        for _ in 0..200 {
+            if waits.len() == 1 {
+                break;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+            waits = running(&copy);
+        }
+        assert_eq!(waits.len(), 1, "one waits for the next job: {waits:?}");
+        let number = rustix::process::Pid::from_raw(waits[0].parse().unwrap()).unwrap();
+        rustix::process::kill_process(number, rustix::process::Signal::KILL).unwrap();
+    }
+    drop(sandbox);
+    for _ in 0..200 {
+        if running(&copy).is_empty() {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    panic!("a launcher waits for nobody");
+}
+
 /// Entries of the folder where the new root is built, that are ours.
 fn in_tmp() -> usize {
     std::fs::read_dir("/tmp")

@@ -35,6 +35,8 @@ pub struct Job {
     pub fixed: Vec<(String, Vec<u8>)>,
     /// What of the machine is shown besides the system.
     pub mounts: Vec<Mount>,
+    /// Whether it may write in `/work`; in `/out`, `/tmp`, `/run` and `/dev/shm` it always may.
+    pub may_write_work: bool,
     /// Who serves its proxy; nobody, and there is no network.
     pub door: Option<Arc<dyn Door>>,
     /// What it may use up.
@@ -54,6 +56,7 @@ impl Job {
             files: Vec::new(),
             fixed: Vec::new(),
             mounts: Vec::new(),
+            may_write_work: true,
             door: None,
             limits: SandboxLimits::default(),
             wall: Arc::default(),

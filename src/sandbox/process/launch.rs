@@ -56,17 +56,17 @@ pub(super) async fn canary(launchers: &Launchers, order: Order) -> Result<(Vec<S
     told.canary.ok_or_else(|| missing("launcher", "the canary did not answer"))
 }
 
-/// Runs a job to its end.
+/// Runs a job to its end; nothing comes of a launcher that ended before the job began, without a word.
 ///
 /// # Errors
 /// `SANDBOX_UNAVAILABLE` for a missing layer, `PROGRAM_NOT_FOUND`, `LIMIT_EXCEEDED` where its files do not fit, `CANCELLED`, `SANDBOX_FAILED`.
-pub(super) async fn run(job: Job, means: Means<'_>, cancel: CancellationToken) -> Result<JobOutcome, Fault> {
+pub(super) async fn run(job: Job, means: Means<'_>, cancel: CancellationToken) -> Result<Option<JobOutcome>, Fault> {
     let begun = Instant::now();
     let (limits, most_output) = (job.limits, job.limits.disk.0);
     let (told, mut out, mut err, ran_out) = Box::pin(perform(job, means, cancel)).await?;
     let wall = begun.elapsed();
     let (Some(folders), Some(started)) = (told.folders, told.started) else {
-        return Err(missing("launcher", "it ended before the job began, without a word"));
+        return Ok(None);
     };
     let most_left = limits.result.0;
     let (files, left, is_full, cut) = tokio::task::spawn_blocking(move || {
@@ -94,7 +94,7 @@ pub(super) async fn run(job: Job, means: Means<'_>, cancel: CancellationToken) -
     };
     let metrics =
         Metrics { wall, start: started.duration_since(begun), cpu: Duration::from_micros(cpu_us), peak_memory: peak, operations: 0 };
-    Ok(JobOutcome { return_code, stdout, stderr, files, left, metrics, limit, layers: told.layers })
+    Ok(Some(JobOutcome { return_code, stdout, stderr, files, left, metrics, limit, layers: told.layers }))
 }
 
 async fn perform(job: Job, means: Means<'_>, cancel: CancellationToken) -> Result<(Told, Stream, Stream, bool), Fault> {

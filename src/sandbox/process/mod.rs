@@ -161,15 +161,24 @@ impl ProcessSandbox {
             place = waiting => place.map_err(|_| Fault::internal("the places of jobs are closed"))?,
             () = cancel.cancelled() => return Err(Fault::new(ErrorCode::Cancelled, "the call was cancelled before its program ran")),
         };
+        // A launcher that waited may have died with the order in its hands; the job did not begin, so another one may have it.
+        let first = self.launch(job.clone(), &cancel, progress.clone()).await?;
+        let ended = match first {
+            Some(outcome) => Some(outcome),
+            None => self.launch(job, &cancel, progress).await?,
+        };
+        // While nobody waits for an answer, the next job's launcher is made ready.
+        let launchers = self.inner.launchers.clone();
+        drop(tokio::task::spawn_blocking(move || launchers.prepare()));
+        ended.ok_or_else(|| layers::missing("launcher", "it ended before the job began, without a word"))
+    }
+
+    async fn launch(&self, job: Job, cancel: &CancellationToken, progress: Arc<dyn Progress>) -> Result<Option<JobOutcome>, Fault> {
         let order = self.order(&job);
         let all = order.caps.memory.saturating_add(order.caps.disk).saturating_add(16 << 20);
         let cgroup = self.cgroup(all)?;
         let means = launch::Means { launchers: &self.inner.launchers, order, cgroup, progress };
-        let ended = launch::run(job, means, cancel).await;
-        // While nobody waits for an answer, the next job's launcher is made ready.
-        let launchers = self.inner.launchers.clone();
-        drop(tokio::task::spawn_blocking(move || launchers.prepare()));
-        ended
+        Box::pin(launch::run(job, means, cancel.clone())).await
     }
 
     /// A control group for this much memory, where one is delegated. Where it cannot be made, that is a layer missing only if the operator
@@ -205,7 +214,8 @@ impl ProcessSandbox {
         Order {
             argv: job.argv.clone(),
             environment,
-            mounts: self.inner.system.mounts.iter().chain(&job.mounts).cloned().collect(),
+            mounts: self.inner.system.mounts.iter().cloned().chain(job.mounts.iter().map(real)).collect(),
+            may_write_work: job.may_write_work,
             links: self.inner.system.links.clone(),
             caps: Caps {
                 memory: limits.memory.0,
@@ -222,4 +232,10 @@ impl ProcessSandbox {
             die_at: self.inner.die_at,
         }
     }
+}
+
+/// A mount by its real path: the launcher follows no link, not even one that the machine's own folders have.
+fn real(mount: &Mount) -> Mount {
+    let host = std::fs::canonicalize(&mount.host).unwrap_or_else(|_| mount.host.clone());
+    Mount { host, ..mount.clone() }
 }

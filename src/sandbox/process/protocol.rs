@@ -55,6 +55,8 @@ pub struct Order {
     pub mounts: Vec<Mount>,
     /// Links at the top, such as `bin`, with where they lead.
     pub links: Vec<(String, PathBuf)>,
+    /// Whether the job may write in `/work`.
+    pub may_write_work: bool,
     /// Kernel-held limits.
     pub caps: Caps,
     /// Whether a listener for the proxy is opened and handed out.

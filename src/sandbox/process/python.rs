@@ -94,6 +94,7 @@ fn job(spec: SandboxSpec, interpreter: &Interpreter) -> Result<Job, Fault> {
         files,
         fixed: vec![("run.py".into(), RUNNER.as_bytes().to_vec())],
         mounts: mounts.collect(),
+        may_write_work: spec.may_write_work,
         door: spec.door,
         limits,
         wall: spec.wall,

@@ -91,3 +91,49 @@ fn version(name: &str) -> Option<(u32, u32)> {
 fn shown(path: &Path) -> Mount {
     Mount { host: path.to_owned(), inside: path.to_owned(), writable: false }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An installation below `at`, whole or without its library; gives its program.
+    fn installation(at: &Path, whole: bool) -> PathBuf {
+        std::fs::create_dir_all(at.join("bin")).unwrap();
+        if whole {
+            std::fs::create_dir_all(at.join("lib/python3.12")).unwrap();
+            std::fs::write(at.join("lib/python3.12/os.py"), "").unwrap();
+        }
+        let exe = at.join("bin/python3.12");
+        std::fs::write(&exe, "").unwrap();
+        exe
+    }
+
+    #[test]
+    fn only_an_installation_is_shown_never_the_folder_around_a_program() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path().canonicalize().unwrap();
+        let exe = installation(&folder.join("pythons/3.12"), true);
+        let found = Interpreter::at(&exe).unwrap();
+        assert_eq!((found.prefix.as_deref(), found.version), (Some(&*folder.join("pythons/3.12")), Some((3, 12))));
+        // A home folder with a program in its `bin` is no installation.
+        let stray = installation(&folder.join("home/me"), false);
+        assert_eq!(Interpreter::at(&stray), None);
+        // Links lead to what they name, and that is what is judged.
+        let link = folder.join("python3");
+        std::os::unix::fs::symlink(&exe, &link).unwrap();
+        assert_eq!(Interpreter::at(&link).unwrap().exe, exe);
+        std::fs::remove_file(&link).unwrap();
+        std::os::unix::fs::symlink(&stray, &link).unwrap();
+        assert_eq!(Interpreter::at(&link), None);
+        assert_eq!(Interpreter::at(&folder.join("nothing")), None);
+    }
+
+    #[test]
+    fn the_system_is_shown_read_only_and_nothing_of_people_is() {
+        let system = System::of_machine();
+        assert!(system.mounts.iter().any(|mount| mount.inside == Path::new("/usr")) && system.mounts.iter().all(|mount| !mount.writable));
+        for private in ["/", "/home", "/root", "/etc", "/var", "/srv", "/tmp", "/proc", "/sys", "/dev", "/run"] {
+            assert!(system.mounts.iter().all(|mount| mount.host != Path::new(private)), "{private} is shown");
+        }
+    }
+}

@@ -100,6 +100,8 @@ impl Place {
                     args: args.to_vec(),
                     files: files.clone(),
                     environment: environment.as_ref().map(|environment| environment.folder.clone()),
+                    // Checkers write beside what they check; the project is a copy.
+                    may_write_work: true,
                     variables: own.chain(asked).collect(),
                     limits: SandboxLimits { disk: NATIVE_DISK, files: NATIVE_FILES, ..limits },
                     ..SandboxSpec::new(Entry::Program(program.to_owned()))

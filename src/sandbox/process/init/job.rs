@@ -120,14 +120,14 @@ fn confine(order: &Order, stdin: OwnedFd) -> Result<i32, Lack> {
         .iter()
         .filter(|mount| !mount.writable)
         .filter_map(|mount| mount.inside.to_str())
-        .chain(["/etc", "/proc", "/toolgate"])
+        .chain(["/etc", "/proc", "/toolgate", "/work"])
         .collect();
     let writable: Vec<&str> = order
         .mounts
         .iter()
         .filter(|mount| mount.writable)
         .filter_map(|mount| mount.inside.to_str())
-        .chain(mounts::WRITABLE.iter().copied())
+        .chain(mounts::writable(order).map(|path| -> &str { path }))
         .collect();
     rights::limit(&order.caps).map_err(Lack::of("rlimits"))?;
     rights::drop_all().map_err(Lack::of("capabilities"))?;

@@ -1,7 +1,7 @@
 //! The launcher: the same program, started anew as `sandbox-init`, which builds the walls around itself and becomes the job.
 //!
-//! Its first stage takes the order, lets go of the user it came as and of all namespaces, and waits. Its second stage ([`first`]) is the
-//! first process of the new ones: it builds the file tree, starts the job ([`job`]) and stays to watch it. When it ends the kernel ends all
+//! Its first stage takes the order, lets go of the user it came as and of all namespaces, and waits. Its second stage (`first`) is the
+//! first process of the new ones: it builds the file tree, starts the job (`job`) and stays to watch it. When it ends the kernel ends all
 //! that is left.
 //!
 //! INVARIANT: a layer that cannot be put up ends everything before the job exists; the launcher never goes on with less than was ordered.

@@ -22,7 +22,9 @@ use super::sys::{MountChange, mount_setattr};
 pub(super) const FOLDERS: &[(&str, &str)] =
     &[("work", "work"), ("out", "out"), ("tmp", "tmp"), ("shm", "dev/shm"), ("run", "run"), ("toolgate", "toolgate")];
 /// Those of them that a job writes to.
-pub(super) const WRITABLE: &[&str] = &["/work", "/out", "/tmp", "/dev/shm", "/run"];
+pub(super) fn writable(order: &Order) -> impl Iterator<Item = &'static str> + use<> {
+    order.may_write_work.then_some("/work").into_iter().chain(["/out", "/tmp", "/dev/shm", "/run"])
+}
 /// Devices that do nothing but give and take bytes.
 pub(super) const DEVICES: &[&str] = &["/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom"];
 
@@ -201,11 +203,11 @@ fn job_folders(order: &Order, root: BorrowedFd<'_>) -> rustix::io::Result<OwnedF
     for (name, _) in FOLDERS {
         mkdirat(&folders, *name, Mode::from_raw_mode(0o755))?;
     }
-    match attach_folders(&folders, root) {
+    match attach_folders(order, &folders, root) {
         // Before Linux 6.15 a tree can be taken only from what is attached.
         Err(rustix::io::Errno::INVAL) => {
             move_mount(&folders, "", root, BOX, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?;
-            attach_folders(&folders, root)?;
+            attach_folders(order, &folders, root)?;
             unmount(format!("{STAGING}/{BOX}"), UnmountFlags::DETACH)?;
         }
         other => other?,
@@ -213,10 +215,10 @@ fn job_folders(order: &Order, root: BorrowedFd<'_>) -> rustix::io::Result<OwnedF
     Ok(folders)
 }
 
-fn attach_folders(folders: &OwnedFd, root: BorrowedFd<'_>) -> rustix::io::Result<()> {
+fn attach_folders(order: &Order, folders: &OwnedFd, root: BorrowedFd<'_>) -> rustix::io::Result<()> {
     for (name, inside) in FOLDERS {
         let tree = open_tree(folders, *name, OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC)?;
-        if !WRITABLE.iter().any(|path| path.trim_start_matches('/') == *inside) {
+        if !writable(order).any(|path| path.trim_start_matches('/') == *inside) {
             let change = MountChange { set: u64::from(MountAttrFlags::MOUNT_ATTR_RDONLY.bits()), ..MountChange::default() };
             mount_setattr(tree.as_fd(), change)
                 .map_err(|error| rustix::io::Errno::from_io_error(&error).unwrap_or(rustix::io::Errno::PERM))?;
