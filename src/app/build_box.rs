@@ -3,6 +3,7 @@
 use std::net::{IpAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::FutureExt as _;
@@ -15,12 +16,14 @@ use crate::egress::{
     Caps, Egress, EgressOptions, Host, HostRules, PrivateException, ProxyTerms, RequestLog, RequestRecord, Resolve, SystemResolver, Terms,
     proxy,
 };
-use crate::packages::{BuildBox, BuildJob, BuildOutcome};
+use crate::packages::{BuildBox, BuildJob, BuildOutcome, folder_size};
 use crate::sandbox::process::{Job, Mount, ProcessSandbox};
 use crate::sandbox::{Door, GuestFile, SandboxLimits};
 
 /// What egress calls the requests of builds.
 const PURPOSE: &str = "packages";
+/// How often a build's folder is looked at.
+const LOOK: Duration = Duration::from_millis(500);
 /// Bytes that one build may fetch.
 const MOST_FETCHED: Bytes = Bytes(4 << 30);
 
@@ -56,11 +59,23 @@ impl BuildBox for ConfinedBuild {
             },
             ..Job::new(job.argv)
         };
-        let ended = self.sandbox.run_job(native, cancel.clone(), Arc::new(NoProgress)).await;
-        if let Some((folder, _)) = job.writable {
+        let stop = cancel.child_token();
+        let mut running = Box::pin(self.sandbox.run_job(native, stop.clone(), Arc::new(NoProgress)));
+        let folder = job.writable.map(|(folder, _)| folder);
+        let (ended, too_large) = tokio::select! {
+            ended = &mut running => (ended, false),
+            () = grown_beyond(folder.clone(), job.disk) => {
+                stop.cancel();
+                (running.await, true)
+            }
+        };
+        if let Some(folder) = folder {
             // What is kept belongs to the server, not to the user that a job ran as.
             let taken = tokio::task::spawn_blocking(move || take_over(&folder)).await;
             taken.map_err(|_| Fault::internal("taking an environment over was broken off"))??;
+        }
+        if too_large {
+            return Ok(BuildOutcome { code: -1, stdout: String::new(), stderr: String::new(), limit: Some("disk") });
         }
         let ended = ended?;
         Ok(BuildOutcome {
@@ -149,6 +164,18 @@ impl RequestLog for Traced {
     }
 }
 
+/// Ends when the files below a folder take more than that. The machine's disk knows no limit for one job, so it is watched.
+async fn grown_beyond(folder: Option<PathBuf>, most: Bytes) {
+    let Some(folder) = folder else { return std::future::pending().await };
+    loop {
+        tokio::time::sleep(LOOK).await;
+        let (folder, most) = (folder.clone(), most.0);
+        if tokio::task::spawn_blocking(move || folder_size(&folder) > most).await.unwrap_or(true) {
+            return;
+        }
+    }
+}
+
 /// Makes everything below a folder the server's own. Links are changed themselves, never followed.
 #[cfg(unix)]
 fn take_over(folder: &Path) -> Result<(), Fault> {
@@ -178,6 +205,18 @@ fn take_over(_folder: &Path) -> Result<(), Fault> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_folder_that_grows_too_large_is_noticed() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("a")).unwrap();
+        std::fs::write(folder.path().join("a/b"), [0; 600]).unwrap();
+        assert_eq!(folder_size(folder.path()), 600);
+        let soon = Duration::from_secs(30);
+        assert!(tokio::time::timeout(soon, grown_beyond(Some(folder.path().to_owned()), Bytes(500))).await.is_ok());
+        let watch = grown_beyond(Some(folder.path().to_owned()), Bytes(1_000));
+        assert!(tokio::time::timeout(Duration::from_millis(1_200), watch).await.is_err());
+    }
 
     #[test]
     fn a_linked_name_leads_to_public_addresses_and_to_the_index_itself() {

@@ -83,7 +83,7 @@ impl Job {
 
     /// How many bytes lie in the folder. What cannot be read, or is too deep, is not counted.
     pub(super) fn size(&self) -> u64 {
-        size_below(&self.folder, 0)
+        folder_size(&self.folder)
     }
 }
 
@@ -98,6 +98,12 @@ impl Drop for Job {
 /// The fault of a disk that does not do what it should.
 pub(super) fn failed(error: io::Error) -> Fault {
     Fault::internal(format!("the folder of packages cannot be used: {error}"))
+}
+
+/// Bytes of the files below a folder, not following links. What cannot be read, or is too deep, is not counted.
+#[must_use]
+pub fn folder_size(folder: &Path) -> u64 {
+    size_below(folder, 0)
 }
 
 fn size_below(folder: &Path, depth: usize) -> u64 {

@@ -29,6 +29,7 @@ mod wheel;
 
 pub use environment::{BuildBox, BuildJob, BuildOutcome, Environment, Environments, EnvironmentsOptions, MOUNTED_AT, PythonAt};
 pub use installer::InstallerOptions;
+pub use job::folder_size;
 pub use lock::{Lock, Locked};
 pub use requirement::{MAX_REQUIREMENTS, Requirement};
 pub use room::{Compile, PackageSet, Packages, PackagesOptions};
