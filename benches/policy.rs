@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use toolgate::call::{NoProgress, Origin, ParsedArgs, ParsedCall, Preparation, PreparedCall, ToolRef};
 use toolgate::domain::{Actor, CallId, Effect, Effects, Principal, RunId, Timestamp};
 use toolgate::manifest::{ManifestFile, ToolDef, load};
-use toolgate::policy::{PolicySet, PolicySource, shipped};
+use toolgate::policy::{Facts, PolicySet, PolicySource, shipped};
 
 const TOOLS: usize = 20;
 
@@ -96,7 +96,7 @@ fn decide(bencher: Bencher<'_, '_>, rules: usize) {
     let tools = tools();
     let set = PolicySet::load(&policies(rules), &tools).expect("the policies load");
     let call = call(&tools[7], arguments(), &set);
-    bencher.bench_local(|| black_box(set.decide(black_box(&call))));
+    bencher.bench_local(|| black_box(set.decide(black_box(&call), &Facts::default())));
 }
 
 /// A file of 1 MiB among the arguments: rules look at the input, so it is put before them.
@@ -105,7 +105,7 @@ fn decide_with_a_large_input(bencher: Bencher<'_, '_>) {
     let tools = tools();
     let set = PolicySet::load(&policies(100), &tools).expect("the policies load");
     let call = call(&tools[7], json!({ "files": [{ "path": "a", "content": "x".repeat(1 << 20) }] }), &set);
-    bencher.bench_local(|| black_box(set.decide(black_box(&call))));
+    bencher.bench_local(|| black_box(set.decide(black_box(&call), &Facts::default())));
 }
 
 #[divan::bench(args = [0, 100, 1_000], sample_count = 10)]

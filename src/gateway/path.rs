@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::call::{CheckedOutput, Origin, ParsedCall, PreparedCall, RawCall, RawOutput, Reply, WallTime};
 use crate::domain::{CallId, Digest, ErrorCode, Fault, Role, RunId};
-use crate::policy::{Decision, Grant, Verdict};
+use crate::policy::{Decision, Facts, Grant, Verdict};
 use crate::run::EventDraft;
 use crate::store::{Append, Change};
 use crate::tools::CallContext;
@@ -124,7 +124,8 @@ impl Inner {
             Err(fault) => return Err(self.refuse(who, "prepare", fault, written).await),
         };
         let prepared = PreparedCall::new(parsed, preparation, self.policy.digest())?;
-        let decision = self.policy.decide(&prepared);
+        let facts = Facts::default();
+        let decision = self.policy.decide(&prepared, &facts);
         let leave = match decision.verdict {
             Verdict::Deny => return Err(self.refuse(who, "policy", decision.refusal(), written).await),
             Verdict::Ask => match self.ask(&prepared, &decision).await {

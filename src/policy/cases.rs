@@ -13,7 +13,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::context::{ORIGINS, Question};
-use super::{PolicySet, PolicySource, Verdict};
+use super::{Facts, PolicySet, PolicySource, Verdict};
 use crate::domain::{Effects, Problem, Problems, Role};
 use crate::manifest::ToolDef;
 use crate::manifest::fields::Fields;
@@ -116,6 +116,7 @@ impl<'a> Reader<'a> {
             origin: call.origin,
             run: "run_test",
             step: (call.origin == "step").then_some("test"),
+            facts: &Facts::default(),
             effects: &call.effects,
             arguments: &call.arguments,
         });

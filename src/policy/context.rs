@@ -5,6 +5,7 @@
 use cedar_policy::{Context, EntityId, EntityUid, Request, RestrictedExpression};
 use serde_json::Value;
 
+use super::Facts;
 use super::lint::Reads;
 use super::shape::{Shape, Slot};
 use super::vocabulary::{NAMESPACE, Vocabulary, Word};
@@ -26,6 +27,8 @@ pub struct Question<'a> {
     pub run: &'a str,
     /// The step, where one asks.
     pub step: Option<&'a str>,
+    /// What is known of its surroundings.
+    pub facts: &'a Facts,
     /// The effects of this very call.
     pub effects: &'a Effects,
     /// The arguments; they fit the tool's input schema.
@@ -36,7 +39,7 @@ pub struct Question<'a> {
 pub(super) const ORIGINS: [&str; 4] = ["client", "cli", "step", "code"];
 
 /// Asks `ask` the question that a call is.
-pub(super) fn with_question<T>(call: &PreparedCall, ask: impl FnOnce(&Question<'_>) -> T) -> T {
+pub(super) fn with_question<T>(call: &PreparedCall, facts: &Facts, ask: impl FnOnce(&Question<'_>) -> T) -> T {
     let parsed = call.parsed();
     let (origin, step) = match &parsed.origin {
         Origin::Client => ("client", None),
@@ -51,6 +54,7 @@ pub(super) fn with_question<T>(call: &PreparedCall, ask: impl FnOnce(&Question<'
         origin,
         run: &parsed.run.to_string(),
         step,
+        facts,
         effects: call.effects(),
         arguments: parsed.args.value(),
     })

@@ -7,6 +7,7 @@
 mod cases;
 mod context;
 mod decision;
+mod facts;
 mod grant;
 mod lint;
 mod load;
@@ -18,6 +19,7 @@ mod vocabulary;
 pub use cases::{CaseOutcome, tests_of};
 pub use context::Question;
 pub use decision::{Decision, Explanation, MatchedRule, Reason, Verdict};
+pub use facts::Facts;
 pub use grant::{Grant, UsedApproval};
 pub use set::PolicySet;
 pub use source::{PolicySource, read_folder, read_test_folder, shipped, shipped_tests};

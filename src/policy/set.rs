@@ -9,7 +9,7 @@ use super::decision::{Explanation, MatchedRule};
 use super::lint::Reads;
 use super::load::{self, Rule};
 use super::vocabulary::{Vocabulary, Word};
-use super::{Decision, PolicySource, Reason, Verdict};
+use super::{Decision, Facts, PolicySource, Reason, Verdict};
 use crate::call::PreparedCall;
 use crate::domain::{Digest, Problem, Problems, Role, ToolName};
 use crate::manifest::ToolDef;
@@ -98,8 +98,8 @@ impl PolicySet {
     }
 
     /// Decides on a call.
-    pub fn decide(&self, call: &PreparedCall) -> Decision {
-        let asked = with_question(call, |question| self.ask(question));
+    pub fn decide(&self, call: &PreparedCall, facts: &Facts) -> Decision {
+        let asked = with_question(call, facts, |question| self.ask(question));
         for failure in &asked.failures {
             tracing::error!(call_id = %call.parsed().id, tool = %call.parsed().tool.name, rule = %failure.rule, "a rule could not be evaluated: {}", failure.text);
         }
@@ -114,8 +114,8 @@ impl PolicySet {
 
     /// Why a call would be decided so: each rule is asked alone.
     #[must_use]
-    pub fn explain(&self, call: &PreparedCall) -> Explanation {
-        with_question(call, |question| self.explain_question(question))
+    pub fn explain(&self, call: &PreparedCall, facts: &Facts) -> Explanation {
+        with_question(call, facts, |question| self.explain_question(question))
     }
 
     /// The same for a question.

@@ -190,10 +190,10 @@ async fn only_a_grant_for_the_very_call_runs_it() {
     let policy = open(&registry);
     let wanted = prepared(&registry, json!({"word": "a", "times": 2}), policy.digest());
     let other = prepared(&registry, json!({"word": "b", "times": 2}), policy.digest());
-    let grant = policy.decide(&other).grant(&other).unwrap();
+    let grant = policy.decide(&other, &crate::policy::Facts::default()).grant(&other).unwrap();
     let fault = registry.execute(&wanted, grant, &context(folder.path())).await.unwrap_err();
     assert_eq!(fault.code, ErrorCode::Internal);
-    let grant = policy.decide(&wanted).grant(&wanted).unwrap();
+    let grant = policy.decide(&wanted, &crate::policy::Facts::default()).grant(&wanted).unwrap();
     let output = registry.execute(&wanted, grant, &context(folder.path())).await.unwrap();
     assert_eq!(registry.check(&wanted, output).unwrap(), json!({"text": "aa"}));
 }

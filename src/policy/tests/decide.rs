@@ -94,14 +94,14 @@ fn a_grant_comes_once_and_for_the_call_that_was_decided_on() {
     let set = policies(ALLOW);
     let read = tools().into_iter().find(|tool| tool.name.as_str() == "workspace.read").unwrap();
     let (one, other) = (call_of(&read, json!({"path": "a"}), set.digest()), call_of(&read, json!({"path": "b"}), set.digest()));
-    let decision = set.decide(&one);
+    let decision = set.decide(&one, &Facts::default());
     assert!(decision.grant(&other).is_none());
     let grant = decision.grant(&one).unwrap();
     assert!(grant.covers(&one) && !grant.covers(&other));
     assert!(decision.grant(&one).is_none(), "a second run needs a second decision");
-    let denied = policies("").decide(&one);
+    let denied = policies("").decide(&one, &Facts::default());
     assert!(denied.grant(&one).is_none());
-    let mut forged = policies("").decide(&one);
+    let mut forged = policies("").decide(&one, &Facts::default());
     forged.verdict = Verdict::Allow;
     assert!(forged.grant(&one).is_none());
 }
@@ -110,7 +110,7 @@ fn a_grant_comes_once_and_for_the_call_that_was_decided_on() {
 fn an_unknown_tool_is_refused() {
     let set = policies(ALLOW);
     let stranger = tool("never.seen", &[Pure], &json!({ "type": "object" }));
-    assert_eq!(set.decide(&call_of(&stranger, json!({}), set.digest())).verdict, Verdict::Deny);
+    assert_eq!(set.decide(&call_of(&stranger, json!({}), set.digest()), &Facts::default()).verdict, Verdict::Deny);
 }
 
 #[test]
@@ -119,7 +119,7 @@ fn explain_names_every_rule_that_matched() {
         "{ALLOW}\n@id(\"ask\") @ask(\"look\")\npermit (principal, action, resource);\n@id(\"no\") @reason(\"closed\")\nforbid (principal, action, resource);\n@id(\"other\")\nforbid (principal, action == toolgate::Action::\"web.fetch\", resource);"
     ));
     let read = tools().into_iter().find(|tool| tool.name.as_str() == "workspace.read").unwrap();
-    let told = set.explain(&call_of(&read, json!({}), set.digest()));
+    let told = set.explain(&call_of(&read, json!({}), set.digest()), &Facts::default());
     assert_eq!(told.verdict, Verdict::Deny);
     let rules: Vec<(&str, u64, Verdict)> = told.matching.iter().map(|rule| (rule.rule.as_str(), rule.line, rule.verdict)).collect();
     assert_eq!(rules, [("p.cedar:1", 1, Verdict::Allow), ("ask", 2, Verdict::Ask), ("no", 4, Verdict::Deny)]);

@@ -97,7 +97,7 @@ pub(crate) fn call_of(tool: &ToolDef, arguments: Value, policy: &Digest) -> Prep
 
 fn decide(set: &PolicySet, tool: &str, arguments: Value) -> Decision {
     let tool = tools().into_iter().find(|def| def.name.as_str() == tool).unwrap();
-    set.decide(&call_of(&tool, arguments, set.digest()))
+    set.decide(&call_of(&tool, arguments, set.digest()), &crate::policy::Facts::default())
 }
 
 fn verdict(set: &PolicySet, tool: &str, effects: &[Effect]) -> Verdict {
@@ -107,5 +107,8 @@ fn verdict(set: &PolicySet, tool: &str, effects: &[Effect]) -> Verdict {
 }
 
 fn question<'a>(tool: &'a crate::domain::ToolName, effects: &'a Effects, arguments: &'a Value) -> Question<'a> {
-    Question { tool, role: crate::domain::Role::Agent, principal: "local", origin: "client", run: "run_x", step: None, effects, arguments }
+    static NOTHING: crate::policy::Facts =
+        crate::policy::Facts { labels: crate::domain::Labels { untrusted: false, private: false }, workflow: None };
+    let (role, facts) = (crate::domain::Role::Agent, &NOTHING);
+    Question { tool, role, principal: "local", origin: "client", run: "run_x", step: None, facts, effects, arguments }
 }

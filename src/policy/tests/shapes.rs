@@ -61,7 +61,7 @@ fn names_that_cedar_keeps_are_not_seen_and_do_no_harm() {
         when { context.input has ok && context.input.ok == \"x\" && context.input has Input && context.input.Input has Input };";
     let set = PolicySet::load(&[source("p.cedar", text)], std::slice::from_ref(&strange)).unwrap_or_else(|problems| panic!("{problems}"));
     let arguments = json!({"in": "x", "content-type": "y", "ok": "x", "String": {"a": "b"}, "Input": {"Input": {"b": 1}}, "Agent": [{"c": 1}, {"c": 2}]});
-    assert_eq!(set.decide(&call_of(&strange, arguments, set.digest())).verdict, Verdict::Allow);
+    assert_eq!(set.decide(&call_of(&strange, arguments, set.digest()), &crate::policy::Facts::default()).verdict, Verdict::Allow);
 }
 
 fn plain_schema() -> impl Strategy<Value = Value> {

@@ -1,0 +1,4 @@
+//! What proves toolgate's log to somebody who has no toolgate: a Merkle tree over the records, signed checkpoints, and bundles that carry
+//! one run with all that is needed to check it.
+//!
+//! INVARIANT: pure: no clock, no files, no network. Does not know what an event means.

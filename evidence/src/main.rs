@@ -1,0 +1,3 @@
+//! `toolgate-verify FILE`: checks an evidence bundle without toolgate.
+
+fn main() {}
