@@ -2,3 +2,6 @@
 //! one run with all that is needed to check it.
 //!
 //! INVARIANT: pure: no clock, no files, no network. Does not know what an event means.
+
+pub mod checkpoint;
+pub mod tree;
