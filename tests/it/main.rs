@@ -33,3 +33,4 @@ mod python_http;
 mod python_packages;
 mod schemas;
 mod support;
+mod threat_model;
