@@ -102,13 +102,13 @@ impl App {
         })
         .await?;
         let workflows = Arc::new(files.workflows);
-        let policy_digest = Arc::new(std::sync::OnceLock::new());
-        let pinned = policy_digest.clone();
+        let rules: Arc<std::sync::OnceLock<Arc<policy::Current>>> = Arc::default();
+        let pinned = rules.clone();
         let control = Arc::new(Control::new(
             Arc::new(store.clone()),
             workflows.clone(),
             clock.clone(),
-            Arc::new(move || pinned.get().copied().unwrap_or(crate::domain::Digest::ZERO)),
+            Arc::new(move || pinned.get().map_or(crate::domain::Digest::ZERO, |rules| *rules.get().digest())),
         ));
         let code = Arc::new(CodeGate::default());
         let ports = handlers::Ports {
@@ -127,7 +127,7 @@ impl App {
         let registry = join(files.tools, &ports)?;
         let defs: Vec<ToolDef> = registry.iter().map(|entry| entry.def.clone()).collect();
         let policy = PolicySet::load(&files.policies, &defs).map_err(|problems| problems.into_fault(ErrorCode::PolicyInvalid))?;
-        let _first = policy_digest.set(*policy.digest());
+        let policy = rules.get_or_init(|| Arc::new(policy::Current::new(policy))).clone();
         let gateway = Gateway::new(Parts {
             registry,
             policy,

@@ -41,7 +41,7 @@ impl Gateway {
         let run = RunId::mint(now);
         let created = EventDraft::new(EventKind::RunCreated, actor.clone())
             .field("kind", "adhoc")
-            .field("policy", self.inner.policy.digest().to_string())
+            .field("policy", self.inner.policy.get().digest().to_string())
             .field("version", env!("CARGO_PKG_VERSION"));
         self.inner
             .store

@@ -21,7 +21,7 @@ use std::sync::atomic::AtomicBool;
 
 use crate::call::{Artifacts, Spawner};
 use crate::domain::{Bytes, Clock};
-use crate::policy::PolicySet;
+use crate::policy::{Current, PolicySet};
 use crate::registry::Registry;
 use crate::store::Store;
 
@@ -29,8 +29,8 @@ use crate::store::Store;
 pub struct Parts {
     /// The tools.
     pub registry: Registry,
-    /// The rules.
-    pub policy: PolicySet,
+    /// The rules in force; whoever holds it too may replace them.
+    pub policy: Arc<Current>,
     /// The log.
     pub store: Store,
     /// The time.
@@ -53,7 +53,7 @@ pub struct Gateway {
 
 struct Inner {
     registry: Registry,
-    policy: PolicySet,
+    policy: Arc<Current>,
     store: Store,
     artifacts: Arc<dyn Artifacts>,
     clock: Arc<dyn Clock>,
@@ -93,10 +93,10 @@ impl Gateway {
         &self.inner.registry
     }
 
-    /// The rules.
+    /// The rules in force now.
     #[must_use]
-    pub fn policy(&self) -> &PolicySet {
-        &self.inner.policy
+    pub fn policy(&self) -> Arc<PolicySet> {
+        self.inner.policy.get()
     }
 
     /// Where a run's workspace is, whether it exists or not.

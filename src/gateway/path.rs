@@ -123,9 +123,11 @@ impl Inner {
             Ok(preparation) => preparation,
             Err(fault) => return Err(self.refuse(who, "prepare", fault, written).await),
         };
-        let prepared = PreparedCall::new(parsed, preparation, self.policy.digest())?;
+        // One set for the digest and the decision: rules may be replaced at any time.
+        let policy = self.policy.get();
+        let prepared = PreparedCall::new(parsed, preparation, policy.digest())?;
         let facts = Facts::default();
-        let decision = self.policy.decide(&prepared, &facts);
+        let decision = policy.decide(&prepared, &facts);
         let leave = match decision.verdict {
             Verdict::Deny => return Err(self.refuse(who, "policy", decision.refusal(), written).await),
             Verdict::Ask => match self.ask(&prepared, &decision).await {

@@ -6,6 +6,7 @@
 
 mod cases;
 mod context;
+mod current;
 mod decision;
 mod facts;
 mod grant;
@@ -18,6 +19,7 @@ mod vocabulary;
 
 pub use cases::{CaseOutcome, tests_of};
 pub use context::Question;
+pub use current::Current;
 pub use decision::{Decision, Explanation, MatchedRule, Reason, Verdict};
 pub use facts::Facts;
 pub use grant::{Grant, UsedApproval};

@@ -90,6 +90,10 @@ impl Tool for Probe {
 pub struct TestHouse {
     pub gateway: Gateway,
     pub store: Store,
+    /// The rules, which a test may replace.
+    pub rules: Arc<policy::Current>,
+    /// What rules are loaded for.
+    pub defs: Vec<manifest::ToolDef>,
     /// Holds the workspaces; gone with the house.
     _runs: tempfile::TempDir,
     pub ran: Arc<AtomicU32>,
@@ -150,11 +154,11 @@ impl TestHouse {
         let registry = Registry::build(defs.clone(), handlers).unwrap_or_else(|p| panic!("{p}"));
         let mut sources = policy::shipped();
         sources.push(PolicySource { name: "test.cedar".into(), text: more_policy.into() });
-        let policy = PolicySet::load(&sources, &defs).unwrap_or_else(|p| panic!("{p}"));
+        let rules = Arc::new(policy::Current::new(PolicySet::load(&sources, &defs).unwrap_or_else(|p| panic!("{p}"))));
         let runs = tempfile::tempdir().unwrap();
         let gateway = Gateway::new(Parts {
             registry,
-            policy,
+            policy: rules.clone(),
             store: store.clone(),
             clock,
             spawner: Arc::new(Tasks::default()),
@@ -165,7 +169,7 @@ impl TestHouse {
         code.lead_to(&gateway);
         let me = Actor::agent(Principal::local());
         let run = gateway.adhoc_run(&me).await.unwrap();
-        Self { gateway, store, _runs: runs, ran, me, run }
+        Self { gateway, store, rules, defs, _runs: runs, ran, me, run }
     }
 
     pub fn raw(&self, tool: &str, arguments: Value) -> RawCall {
