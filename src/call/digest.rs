@@ -6,7 +6,7 @@ use crate::domain::{Digest, Fault};
 
 use super::{ParsedCall, Preparation};
 
-/// The digest over tool, version, manifest, arguments, principal, target state and policy. Two calls with the same digest are the
+/// The digest over tool, version, manifest, arguments, principal, target state, reachable hosts and policy. Two calls with the same digest are the
 /// same deed under the same rules; an approval of one is an approval of the other.
 ///
 /// # Errors
@@ -20,6 +20,7 @@ pub fn call_digest(call: &ParsedCall, preparation: &Preparation, policy: &Digest
         "principal": call.actor.principal,
         "role": call.actor.role,
         "target": preparation.target,
+        "hosts": preparation.hosts,
         "policy": policy,
     });
     let bytes = serde_json_canonicalizer::to_vec(&covered).map_err(|error| {

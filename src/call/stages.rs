@@ -1,6 +1,7 @@
 //! The stage types up to the point of decision.
 
 use std::any::Any;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -131,6 +132,8 @@ pub struct Preparation {
     pub effects: Effects,
     /// The state of the world the effect depends on: for a push the URL, ref and object id. `null` where there is none.
     pub target: Value,
+    /// The hosts it may reach: names or addresses, with a port where it is not the scheme's own. Empty where it reaches none.
+    pub hosts: BTreeSet<String>,
     /// Whether the call itself makes calls: then its intent is durable before it begins, whatever its effects.
     pub makes_calls: bool,
 }
@@ -139,13 +142,19 @@ impl Preparation {
     /// Effects that depend on nothing outside the arguments.
     #[must_use]
     pub fn of(effects: Effects) -> Self {
-        Self { effects, target: Value::Null, makes_calls: false }
+        Self { effects, target: Value::Null, hosts: BTreeSet::new(), makes_calls: false }
     }
 
     /// With the state of the world the effect depends on.
     #[must_use]
     pub fn about(self, target: Value) -> Self {
         Self { target, ..self }
+    }
+
+    /// With the hosts it may reach.
+    #[must_use]
+    pub fn reaching(self, hosts: impl IntoIterator<Item = String>) -> Self {
+        Self { hosts: hosts.into_iter().collect(), ..self }
     }
 }
 
@@ -185,6 +194,12 @@ impl PreparedCall {
     #[must_use]
     pub fn target(&self) -> &Value {
         &self.preparation.target
+    }
+
+    /// The hosts it may reach.
+    #[must_use]
+    pub fn hosts(&self) -> &BTreeSet<String> {
+        &self.preparation.hosts
     }
 
     /// Whether intent and outcome may share one commit: nothing outside can be left half done.

@@ -9,6 +9,8 @@
 //! ```
 //! Of `call` only `tool` is needed: arguments are then `{}`, the role is `agent`, and the effects the widest of the manifest.
 
+use std::collections::BTreeSet;
+
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -118,6 +120,7 @@ impl<'a> Reader<'a> {
             step: (call.origin == "step").then_some("test"),
             facts: &Facts::default(),
             effects: &call.effects,
+            hosts: &BTreeSet::new(),
             arguments: &call.arguments,
         });
         Some(CaseOutcome {

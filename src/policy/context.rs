@@ -2,6 +2,8 @@
 //!
 //! INVARIANT: the context is made from the very value that will be executed, and fits the tool's part of the schema.
 
+use std::collections::BTreeSet;
+
 use cedar_policy::{Context, EntityId, EntityUid, Request, RestrictedExpression};
 use serde_json::Value;
 
@@ -31,6 +33,8 @@ pub struct Question<'a> {
     pub facts: &'a Facts,
     /// The effects of this very call.
     pub effects: &'a Effects,
+    /// The hosts it may reach, as its handler states them.
+    pub hosts: &'a BTreeSet<String>,
     /// The arguments; they fit the tool's input schema.
     pub arguments: &'a Value,
 }
@@ -56,6 +60,7 @@ pub(super) fn with_question<T>(call: &PreparedCall, facts: &Facts, ask: impl FnO
         step,
         facts,
         effects: call.effects(),
+        hosts: call.hosts(),
         arguments: parsed.args.value(),
     })
 }
@@ -64,9 +69,18 @@ pub(super) fn with_question<T>(call: &PreparedCall, facts: &Facts, ask: impl FnO
 /// rules that look at its neighbours.
 pub(super) fn request(words: &Vocabulary, word: &Word, question: &Question<'_>, reads: &Reads) -> Result<Request, String> {
     let text = |text: &str| RestrictedExpression::new_string(text.to_owned());
-    let run = std::iter::once(("id".to_owned(), text(question.run))).chain(question.step.map(|step| ("step".to_owned(), text(step))));
+    let labels = question.facts.labels;
+    let run = [
+        Some(("id", text(question.run))),
+        question.step.map(|step| ("step", text(step))),
+        question.facts.workflow.as_deref().map(|workflow| ("workflow", text(workflow))),
+        Some(("untrusted", RestrictedExpression::new_bool(labels.untrusted))),
+        Some(("private", RestrictedExpression::new_bool(labels.private))),
+    ];
+    let run = run.into_iter().flatten().map(|(name, value)| (name.to_owned(), value));
     let mut pairs = vec![
         ("effects".to_owned(), RestrictedExpression::new_set(question.effects.iter().map(|effect| text(effect.as_str())))),
+        ("hosts".to_owned(), RestrictedExpression::new_set(question.hosts.iter().map(|host| text(host)))),
         ("origin".to_owned(), text(question.origin)),
         ("run".to_owned(), RestrictedExpression::new_record(run).map_err(|error| error.to_string())?),
         ("scopes".to_owned(), word.scopes.clone()),
@@ -78,7 +92,8 @@ pub(super) fn request(words: &Vocabulary, word: &Word, question: &Question<'_>, 
     }
     let context = Context::from_pairs(pairs).map_err(|error| error.to_string())?;
     let principal = EntityUid::from_type_name_and_id(words.roles.of(question.role).clone(), EntityId::new(question.principal));
-    Request::new(principal, word.action.clone(), words.gate.clone(), context, None).map_err(|error| error.to_string())
+    let workspace = EntityUid::from_type_name_and_id(words.workspace.clone(), EntityId::new(question.run));
+    Request::new(principal, word.action.clone(), workspace, context, None).map_err(|error| error.to_string())
 }
 
 /// Turns JSON into Cedar's values along a shape.

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::{Deserialize, Serialize};
 
-use super::Grant;
+use super::{Grant, Trial};
 use crate::call::PreparedCall;
 use crate::domain::{Digest, ErrorCode, Fault};
 
@@ -51,6 +51,8 @@ pub struct Decision {
     pub reasons: Vec<Reason>,
     /// Rules that could not be evaluated, and why: for the operator's log, not for agents.
     pub failures: Vec<Reason>,
+    /// What rules on trial would have made of it.
+    pub trials: Vec<Trial>,
     /// The call that may run, until its Grant is taken.
     allowed: Option<Digest>,
     taken: AtomicBool,
@@ -59,7 +61,11 @@ pub struct Decision {
 impl Decision {
     pub(super) fn new(verdict: Verdict, reasons: Vec<Reason>, failures: Vec<Reason>, call: Option<Digest>) -> Self {
         let allowed = call.filter(|_| verdict == Verdict::Allow);
-        Self { verdict, reasons, failures, allowed, taken: AtomicBool::new(false) }
+        Self { verdict, reasons, failures, trials: Vec::new(), allowed, taken: AtomicBool::new(false) }
+    }
+
+    pub(super) fn with_trials(self, trials: Vec<Trial>) -> Self {
+        Self { trials, ..self }
     }
 
     /// The Grant of an allowed call: once, and only for the call that was decided on. `None` otherwise: a second run needs a

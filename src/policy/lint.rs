@@ -4,18 +4,70 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
+use super::Principals;
 use super::context::ORIGINS;
-use crate::domain::Effect;
+use super::vocabulary::Vocabulary;
+use crate::domain::{Effect, nearest};
 
 const EFFECTS: [Effect; 5] = [Effect::Pure, Effect::Read, Effect::Write, Effect::Egress, Effect::ExternalWrite];
 
-/// Words that a rule compares `context.effects` or `context.origin` with and that these can never be.
-pub(super) fn unknown_words(rule: &Value) -> Vec<String> {
-    let effects = EFFECTS.map(Effect::as_str);
+/// The entity type of roles, as rules write it.
+pub(super) const ROLE: &str = "toolgate::Role";
+
+/// The words that texts in rules can be.
+pub(super) struct Known {
+    effects: BTreeSet<String>,
+    origins: BTreeSet<String>,
+    scopes: BTreeSet<String>,
+    roles: BTreeSet<String>,
+}
+
+impl Known {
+    pub(super) fn of(words: &Vocabulary, principals: &Principals) -> Self {
+        Self {
+            effects: EFFECTS.map(|effect| effect.as_str().to_owned()).into(),
+            origins: ORIGINS.map(str::to_owned).into(),
+            scopes: words.scopes.clone(),
+            roles: principals.known().clone(),
+        }
+    }
+}
+
+/// Words that a rule compares `context.effects`, `context.origin` or `context.scopes` with and that these can never be, and roles that
+/// nobody knows.
+pub(super) fn unknown_words(rule: &Value, known: &Known) -> Vec<String> {
     let mut found = Vec::new();
-    compare(rule, "effects", &effects, &mut found);
-    compare(rule, "origin", &ORIGINS, &mut found);
+    compare(rule, "effects", &known.effects, &mut found);
+    compare(rule, "origin", &known.origins, &mut found);
+    compare(rule, "scopes", &known.scopes, &mut found);
+    roles(rule, &known.roles, &mut found);
     found
+}
+
+/// Every role that is named, wherever: `{"type": "toolgate::Role", "id": "…"}`.
+fn roles(node: &Value, known: &BTreeSet<String>, found: &mut Vec<String>) {
+    match node {
+        Value::Object(fields) => {
+            let text = |name: &str| fields.get(name).and_then(Value::as_str);
+            if let (Some(ROLE), Some(id)) = (text("type"), text("id"))
+                && !known.contains(id)
+            {
+                let meant = nearest(id, known.iter().map(String::as_str)).map(|near| format!("did you mean `{near}`?"));
+                let told = meant.unwrap_or_else(|| match known.is_empty() {
+                    true => "no principal has a role: give one by `[principals.NAME] roles`".to_owned(),
+                    false => format!("known: {}", listed(known)),
+                });
+                found.push(format!("nobody has the role `{}`; {told}", id.escape_debug()));
+            }
+            fields.values().for_each(|field| roles(field, known, found));
+        }
+        Value::Array(items) => items.iter().for_each(|item| roles(item, known, found)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+fn listed(words: &BTreeSet<String>) -> String {
+    words.iter().map(String::as_str).collect::<Vec<_>>().join(", ")
 }
 
 /// What of the input rules look at.
@@ -85,7 +137,7 @@ fn is_attribute(node: Option<&Value>, name: &str) -> bool {
     access.is_some_and(|access| is_context(access.get("left")) && access.get("attr").and_then(Value::as_str) == Some(name))
 }
 
-fn compare(node: &Value, attribute: &str, words: &[&str], found: &mut Vec<String>) {
+fn compare(node: &Value, attribute: &str, words: &BTreeSet<String>, found: &mut Vec<String>) {
     match node {
         Value::Object(fields) => {
             let (left, right) = (fields.get("left"), fields.get("right"));
@@ -94,8 +146,8 @@ fn compare(node: &Value, attribute: &str, words: &[&str], found: &mut Vec<String
             {
                 let mut texts = Vec::new();
                 literals(other, &mut texts);
-                let unknown = texts.into_iter().filter(|text| !words.contains(text));
-                found.extend(unknown.map(|text| format!("`{text}` is never in `context.{attribute}`; known: {}", words.join(", "))));
+                let unknown = texts.into_iter().filter(|text| !words.contains(*text));
+                found.extend(unknown.map(|text| format!("`{text}` is never in `context.{attribute}`; known: {}", listed(words))));
             }
             fields.values().for_each(|field| compare(field, attribute, words, found));
         }

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::lint::Reads;
 use super::vocabulary::Vocabulary;
-use super::{PolicySource, Verdict, lint};
+use super::{PolicySource, Principals, Verdict, lint};
 use crate::domain::{Problem, Problems, Role, ToolName};
 
 /// One rule, ready to be asked.
@@ -25,6 +25,10 @@ pub(super) struct Rule {
     pub(super) lean: Policy,
     /// The one principal it speaks of; `None` is all of its kind.
     pub(super) principal: Option<String>,
+    /// The role it speaks of; `None` is any or none.
+    pub(super) member: Option<String>,
+    /// On trial: it is asked and what it says is recorded, but it never counts.
+    pub(super) log_only: bool,
     /// What of the input it looks at.
     pub(super) reads: Reads,
     /// The tools it speaks of; `None` is all.
@@ -41,13 +45,14 @@ impl Rule {
 }
 
 /// Reads all files.
-pub(super) fn rules(sources: &[PolicySource], words: &Vocabulary) -> Result<Vec<Rule>, Problems> {
+pub(super) fn rules(sources: &[PolicySource], words: &Vocabulary, principals: &Principals) -> Result<Vec<Rule>, Problems> {
     let validator = Validator::new(words.schema.clone());
+    let known = lint::Known::of(words, principals);
     let mut problems = Vec::new();
     let mut rules: Vec<Rule> = Vec::new();
     let mut places: BTreeMap<String, String> = BTreeMap::new();
     for source in sources {
-        for rule in file(source, words, &validator, &mut problems) {
+        for rule in file(source, (words, &known), &validator, &mut problems) {
             let place = format!("{}:{}", rule.file, rule.line);
             if let Some(other) = places.insert(rule.id.clone(), place) {
                 problems.push(
@@ -63,7 +68,10 @@ pub(super) fn rules(sources: &[PolicySource], words: &Vocabulary) -> Result<Vec<
     Ok(rules)
 }
 
-fn file(source: &PolicySource, words: &Vocabulary, validator: &Validator, problems: &mut Vec<Problem>) -> Vec<Rule> {
+/// The vocabulary, and the words in texts that go with it.
+type Words<'a> = (&'a Vocabulary, &'a lint::Known);
+
+fn file(source: &PolicySource, words: Words<'_>, validator: &Validator, problems: &mut Vec<Problem>) -> Vec<Rule> {
     let set: cedar_policy::PolicySet = match source.text.parse() {
         Ok(set) => set,
         Err(errors) => {
@@ -98,7 +106,7 @@ fn file(source: &PolicySource, words: &Vocabulary, validator: &Validator, proble
             rules.push(rule);
         }
     }
-    validate(source, words, validator, &named, problems);
+    validate(source, words.0, validator, &named, problems);
     rules
 }
 
@@ -139,8 +147,8 @@ fn without_actions(message: &str) -> String {
 }
 
 /// `place` is the rule's line and what it is called where it has no `@id`.
-fn rule(source: &PolicySource, place: (u64, String), policy: &Policy, words: &Vocabulary, problems: &mut Vec<Problem>) -> Rule {
-    let (line, unnamed) = place;
+fn rule(source: &PolicySource, place: (u64, String), policy: &Policy, words: Words<'_>, problems: &mut Vec<Problem>) -> Rule {
+    let ((line, unnamed), (words, known)) = (place, words);
     let mut wrong = |message: String, hint: &str| problems.push(Problem::new(&source.name, message).at(Some(line)).hint(hint));
     let permit = policy.effect() == Effect::Permit;
     for (name, value) in policy.annotations() {
@@ -151,14 +159,17 @@ fn rule(source: &PolicySource, place: (u64, String), policy: &Policy, words: &Vo
             ("id", _) if !value.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.".contains(&b)) => {
                 wrong(format!("`@id(\"{value}\")` is not a name"), "use letters, digits, `_`, `-` and `.`");
             }
-            ("id", _) | ("ask", true) | ("reason", false) => {}
+            ("mode", _) if value != "log" => {
+                wrong(format!("`@mode(\"{value}\")` is no mode"), "the one mode is `@mode(\"log\")`: a rule on trial")
+            }
+            ("id" | "mode", _) | ("ask", true) | ("reason", false) => {}
             ("ask", false) => wrong("`@ask` stands on a forbid".to_owned(), "only a permit can ask; a forbid refuses"),
             ("reason", true) => wrong("`@reason` stands on a permit".to_owned(), "only a forbid gives a reason"),
-            _ => wrong(format!("unknown annotation `@{name}`"), "known: @id, @ask (on a permit), @reason (on a forbid)"),
+            _ => wrong(format!("unknown annotation `@{name}`"), "known: @id, @ask (on a permit), @reason (on a forbid), @mode"),
         }
     }
     let json = policy.to_json().unwrap_or_default();
-    for message in lint::unknown_words(&json) {
+    for message in lint::unknown_words(&json, known) {
         wrong(message, "mend the word");
     }
     let id = policy.annotation("id").map_or(unnamed, str::to_owned);
@@ -172,21 +183,26 @@ fn rule(source: &PolicySource, place: (u64, String), policy: &Policy, words: &Vo
     let tools = match policy.action_constraint() {
         ActionConstraint::Any => None,
         ActionConstraint::Eq(uid) => Some(vec![name(&uid)]),
-        ActionConstraint::In(uids) => Some(uids.iter().map(name).collect()),
+        ActionConstraint::In(uids) => {
+            let members = |name: String| words.groups.get(&name).into_iter().flatten().cloned().chain([name.clone()]).collect::<Vec<_>>();
+            Some(uids.iter().flat_map(|uid| members(name(uid))).collect())
+        }
     };
-    // No principal has ancestors, so `in` is `==`.
-    let role = match policy.principal_constraint() {
-        PrincipalConstraint::Any => None,
-        PrincipalConstraint::In(uid) | PrincipalConstraint::Eq(uid) => words.roles.role(uid.type_name()),
-        PrincipalConstraint::Is(kind) | PrincipalConstraint::IsIn(kind, _) => words.roles.role(&kind),
+    // Only roles have members, so `in` another thing is `==`.
+    let (role, principal, member) = match policy.principal_constraint() {
+        PrincipalConstraint::Any => (None, None, None),
+        PrincipalConstraint::Is(kind) => (words.roles.role(&kind), None, None),
+        PrincipalConstraint::In(uid) if *uid.type_name() == words.roles.member => (None, None, Some(name(&uid))),
+        PrincipalConstraint::In(uid) | PrincipalConstraint::Eq(uid) => (words.roles.role(uid.type_name()), Some(name(&uid)), None),
+        PrincipalConstraint::IsIn(kind, uid) if *uid.type_name() == words.roles.member => (words.roles.role(&kind), None, Some(name(&uid))),
+        PrincipalConstraint::IsIn(kind, uid) => (words.roles.role(&kind), Some(name(&uid)), None),
     };
-    let principal = match policy.principal_constraint() {
-        PrincipalConstraint::In(uid) | PrincipalConstraint::Eq(uid) => Some(name(&uid)),
-        PrincipalConstraint::Any | PrincipalConstraint::Is(_) | PrincipalConstraint::IsIn(..) => None,
-    };
+    let log_only = policy.annotation("mode") == Some("log");
     let policy = policy.new_id(PolicyId::new(&id));
     Rule {
         principal,
+        member,
+        log_only,
         reads: lint::reads(&json),
         lean: lean(&policy, json),
         policy,
@@ -203,8 +219,9 @@ fn rule(source: &PolicySource, place: (u64, String), policy: &Policy, words: &Vo
 /// The rule for use in a slice, where the action is the one it names and the principal the one, or of the kind, it names.
 fn lean(policy: &Policy, mut json: Value) -> Policy {
     let any = serde_json::json!({ "op": "All" });
+    // Which slice a rule is in, and under which name, says all that its principal's part does; but `is A in B::"x"` may be of two kinds.
     let settled = match json.pointer("/principal/op").and_then(Value::as_str) {
-        Some("is") => json.pointer("/principal/in").is_none(),
+        Some("is") => json.pointer("/principal/in").is_none_or(is_role),
         Some(other) => matches!(other, "==" | "in"),
         None => false,
     };
@@ -215,6 +232,10 @@ fn lean(policy: &Policy, mut json: Value) -> Policy {
         }
     }
     Policy::from_json(Some(policy.id().clone()), json).unwrap_or_else(|_| policy.clone())
+}
+
+fn is_role(within: &Value) -> bool {
+    within.pointer("/entity/type").and_then(Value::as_str) == Some(lint::ROLE)
 }
 
 fn with_help(message: String, error: &dyn Diagnostic) -> String {

@@ -12,9 +12,11 @@ mod facts;
 mod grant;
 mod lint;
 mod load;
+mod principals;
 mod set;
 mod shape;
 mod source;
+mod trial;
 mod vocabulary;
 
 pub use cases::{CaseOutcome, tests_of};
@@ -23,8 +25,10 @@ pub use current::Current;
 pub use decision::{Decision, Explanation, MatchedRule, Reason, Verdict};
 pub use facts::Facts;
 pub use grant::{Grant, UsedApproval};
+pub use principals::Principals;
 pub use set::PolicySet;
 pub use source::{PolicySource, read_folder, read_test_folder, shipped, shipped_tests};
+pub use trial::{Trial, TrialCount};
 
 #[cfg(test)]
 mod tests;

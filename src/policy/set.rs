@@ -8,14 +8,16 @@ use super::context::{Question, request, with_question};
 use super::decision::{Explanation, MatchedRule};
 use super::lint::Reads;
 use super::load::{self, Rule};
+use super::trial::{Counters, Trial, Trials};
 use super::vocabulary::{Vocabulary, Word};
-use super::{Decision, Facts, PolicySource, Reason, Verdict};
+use super::{Decision, Facts, PolicySource, Principals, Reason, Verdict};
 use crate::call::PreparedCall;
 use crate::domain::{Digest, Problem, Problems, Role, ToolName};
 use crate::manifest::ToolDef;
 
 const ROLES: [Role; 3] = [Role::Agent, Role::Operator, Role::System];
 const UNREADABLE: &str = "(call)";
+const NO_RULE: &str = "default";
 
 /// All rules that are in force. Immutable; shared by all calls.
 pub struct PolicySet {
@@ -25,7 +27,10 @@ pub struct PolicySet {
     slices: HashMap<ToolName, [Slice; 3]>,
     digest: Digest,
     authorizer: Authorizer,
+    /// Who has which role, and which tool is in which group.
     entities: Entities,
+    principals: Principals,
+    counters: Counters,
 }
 
 /// The rules that can match a call of one tool by one kind of principal.
@@ -34,7 +39,11 @@ struct Slice {
     rules: Rules,
     /// Those that speak of one, by its name: with many principals most rules are of this sort, and each call meets few of them.
     named: HashMap<String, Rules>,
-    /// Where they stand among all rules.
+    /// Those that speak of a role, by its name.
+    members: HashMap<String, Rules>,
+    /// Those on trial: asked beside, never counted.
+    trials: Trials,
+    /// Where those in force stand among all rules.
     places: Vec<usize>,
     /// What of the input they look at.
     reads: Reads,
@@ -45,35 +54,48 @@ struct Asked {
     verdict: Verdict,
     reasons: Vec<Reason>,
     failures: Vec<Reason>,
+    trials: Vec<Trial>,
 }
 
 impl PolicySet {
-    /// Loads policies for these tools. The order of sources does not count.
+    /// Loads policies for these tools, where no principal has a role. The order of sources does not count.
+    ///
+    /// # Errors
+    /// As [`PolicySet::load_for`].
+    pub fn load(sources: &[PolicySource], tools: &[ToolDef]) -> Result<Self, Problems> {
+        Self::load_for(sources, tools, &Principals::default())
+    }
+
+    /// Loads policies for these tools and principals. The order of sources does not count.
     ///
     /// # Errors
     /// Every problem of every file: what is not Cedar; names a tool, attribute, effect, origin or annotation that is not known; can
     /// never match; or carries an `@id` that another rule has.
-    pub fn load(sources: &[PolicySource], tools: &[ToolDef]) -> Result<Self, Problems> {
+    pub fn load_for(sources: &[PolicySource], tools: &[ToolDef], principals: &Principals) -> Result<Self, Problems> {
         let mut sources: Vec<&PolicySource> = sources.iter().collect();
         sources.sort_by(|one, other| one.name.cmp(&other.name));
         let sources: Vec<PolicySource> = sources.into_iter().cloned().collect();
         let words = Vocabulary::of(tools)?;
-        let rules = load::rules(&sources, &words)?;
+        let rules = load::rules(&sources, &words, principals)?;
         let mut slices = HashMap::new();
         for tool in words.tools.keys() {
             let [agent, operator, system] = ROLES.map(|role| slice(&rules, tool, role));
             slices.insert(tool.clone(), [agent?, operator?, system?]);
         }
-        let mut parts: Vec<&[u8]> = vec![words.text.as_bytes()];
+        let covered = principals.covered();
+        let mut parts: Vec<&[u8]> = vec![words.text.as_bytes(), &covered];
         for source in &sources {
             parts.extend([source.name.as_bytes(), source.text.as_bytes()]);
         }
-        let digest = Digest::of_parts("toolgate/policy/v1", &parts);
+        let digest = Digest::of_parts("toolgate/policy/v2", &parts);
         let by_id = rules.iter().enumerate().map(|(place, rule)| (rule.id.clone(), place)).collect();
-        Ok(Self { words, rules, by_id, slices, digest, authorizer: Authorizer::new(), entities: Entities::empty() })
+        let entities = words.entities(principals)?;
+        let counters = Counters::of(rules.iter().filter(|rule| rule.log_only).map(|rule| rule.id.clone()));
+        let principals = principals.clone();
+        Ok(Self { words, rules, by_id, slices, digest, authorizer: Authorizer::new(), entities, principals, counters })
     }
 
-    /// Over all sources and the schema they are checked against.
+    /// Over all sources, the schema they are checked against, and who has which role.
     #[must_use]
     pub fn digest(&self) -> &Digest {
         &self.digest
@@ -103,13 +125,20 @@ impl PolicySet {
         for failure in &asked.failures {
             tracing::error!(call_id = %call.parsed().id, tool = %call.parsed().tool.name, rule = %failure.rule, "a rule could not be evaluated: {}", failure.text);
         }
-        Decision::new(asked.verdict, asked.reasons, asked.failures, Some(*call.digest()))
+        self.counters.count(asked.verdict, &asked.trials);
+        Decision::new(asked.verdict, asked.reasons, asked.failures, Some(*call.digest())).with_trials(asked.trials)
+    }
+
+    /// How often each rule on trial matched since these rules were loaded, and how often it would have changed the verdict.
+    #[must_use]
+    pub fn trial_counts(&self) -> Vec<super::TrialCount> {
+        self.counters.told()
     }
 
     /// What would be decided on a question; no Grant can come of it.
     pub fn would(&self, question: &Question<'_>) -> Decision {
         let asked = self.ask(question);
-        Decision::new(asked.verdict, asked.reasons, asked.failures, None)
+        Decision::new(asked.verdict, asked.reasons, asked.failures, None).with_trials(asked.trials)
     }
 
     /// Why a call would be decided so: each rule is asked alone.
@@ -157,10 +186,14 @@ impl PolicySet {
 
     fn ask(&self, question: &Question<'_>) -> Asked {
         let Some((word, slice)) = self.find(question) else {
-            return denied("default", "policy does not know this tool");
+            return denied(NO_RULE, "policy does not know this tool");
         };
         match request(&self.words, word, question, &slice.reads) {
-            Ok(request) => self.answer(slice, question.principal, &request),
+            Ok(request) => {
+                let mut asked = self.answer(slice, question.principal, &request);
+                asked.trials = slice.trials.ask(&self.authorizer, &request, &self.entities, asked.verdict, asked.nothing_matched());
+                asked
+            }
             Err(error) => {
                 let failures = vec![Reason { rule: UNREADABLE.to_owned(), text: error }];
                 Asked { failures, ..denied(UNREADABLE, "the call cannot be put before policy") }
@@ -171,7 +204,8 @@ impl PolicySet {
     fn answer(&self, slice: &Slice, principal: &str, request: &Request) -> Asked {
         let mut failures = Vec::new();
         let mut matched: Vec<&Rule> = Vec::new();
-        for rules in std::iter::once(&slice.rules).chain(slice.named.get(principal)) {
+        let members = self.principals.roles_of(principal).filter_map(|role| slice.members.get(role));
+        for rules in std::iter::once(&slice.rules).chain(slice.named.get(principal)).chain(members) {
             let answer = self.authorizer.is_authorized(request, rules, &self.entities);
             failures.extend(answer.diagnostics().errors().map(|error| match error {
                 cedar_policy::AuthorizationError::PolicyEvaluationError(inner) => {
@@ -192,12 +226,12 @@ impl PolicySet {
             reasons.extend(
                 failures.iter().map(|failure| Reason { rule: failure.rule.clone(), text: "a rule could not be evaluated".to_owned() }),
             );
-            return Asked { verdict: Verdict::Deny, reasons, failures };
+            return Asked { verdict: Verdict::Deny, reasons, failures, trials: Vec::new() };
         }
         if reasons.is_empty() {
-            return denied("default", "no rule allows it");
+            return denied(NO_RULE, "no rule allows it");
         }
-        Asked { verdict, reasons, failures }
+        Asked { verdict, reasons, failures, trials: Vec::new() }
     }
 
     #[cfg(test)]
@@ -216,22 +250,37 @@ impl PolicySet {
             (failed || answer.diagnostics().reason().next().is_some())
                 .then(|| (rule.id.clone(), if failed { Verdict::Deny } else { rule.verdict }))
         };
-        self.rules.iter().filter_map(|rule| ask(&rule)).collect()
+        self.rules.iter().filter(|rule| !rule.log_only).filter_map(|rule| ask(&rule)).collect()
+    }
+}
+
+impl Asked {
+    /// Whether the verdict is what holds where no rule speaks, so that a permit could change it.
+    fn nothing_matched(&self) -> bool {
+        self.failures.is_empty() && self.reasons.iter().all(|reason| reason.rule == NO_RULE)
     }
 }
 
 fn denied(rule: &str, text: &str) -> Asked {
-    Asked { verdict: Verdict::Deny, reasons: vec![Reason { rule: rule.to_owned(), text: text.to_owned() }], failures: Vec::new() }
+    let reasons = vec![Reason { rule: rule.to_owned(), text: text.to_owned() }];
+    Asked { verdict: Verdict::Deny, reasons, failures: Vec::new(), trials: Vec::new() }
 }
 
 fn slice(rules: &[Rule], tool: &ToolName, role: Role) -> Result<Slice, Problems> {
     let concerned: Vec<(usize, &Rule)> = rules.iter().enumerate().filter(|(_, rule)| rule.concerns(tool, role)).collect();
     let mut together = Rules::new();
     let mut named: HashMap<String, Rules> = HashMap::new();
+    let mut members: HashMap<String, Rules> = HashMap::new();
+    let mut trials = Trials::default();
     for (_, rule) in &concerned {
-        let rules = match &rule.principal {
-            Some(principal) => named.entry(principal.clone()).or_default(),
-            None => &mut together,
+        if rule.log_only {
+            trials.add(rule)?;
+            continue;
+        }
+        let rules = match (&rule.principal, &rule.member) {
+            (Some(principal), _) => named.entry(principal.clone()).or_default(),
+            (None, Some(role)) => members.entry(role.clone()).or_default(),
+            (None, None) => &mut together,
         };
         rules
             .add(rule.lean.clone())
@@ -240,7 +289,9 @@ fn slice(rules: &[Rule], tool: &ToolName, role: Role) -> Result<Slice, Problems>
     Ok(Slice {
         rules: together,
         named,
+        members,
+        trials,
         reads: concerned.iter().fold(Reads::Fields(BTreeSet::new()), |found, (_, rule)| found.and(&rule.reads)),
-        places: concerned.into_iter().map(|(place, _)| place).collect(),
+        places: concerned.into_iter().filter(|(_, rule)| !rule.log_only).map(|(place, _)| place).collect(),
     })
 }

@@ -4,6 +4,7 @@ mod decide;
 mod loading;
 mod properties;
 mod shapes;
+mod words;
 
 use serde_json::{Value, json};
 
@@ -109,6 +110,7 @@ fn verdict(set: &PolicySet, tool: &str, effects: &[Effect]) -> Verdict {
 fn question<'a>(tool: &'a crate::domain::ToolName, effects: &'a Effects, arguments: &'a Value) -> Question<'a> {
     static NOTHING: crate::policy::Facts =
         crate::policy::Facts { labels: crate::domain::Labels { untrusted: false, private: false }, workflow: None };
-    let (role, facts) = (crate::domain::Role::Agent, &NOTHING);
-    Question { tool, role, principal: "local", origin: "client", run: "run_x", step: None, facts, effects, arguments }
+    static NOWHERE: std::collections::BTreeSet<String> = std::collections::BTreeSet::new();
+    let (role, facts, hosts) = (crate::domain::Role::Agent, &NOTHING, &NOWHERE);
+    Question { tool, role, principal: "local", origin: "client", run: "run_x", step: None, facts, effects, hosts, arguments }
 }

@@ -9,7 +9,7 @@ const TOOLS: [&str; 3] = ["web.fetch", "python.run", "workspace.read"];
 
 /// A rule of any kind over a few tools, conditions and kinds of principal.
 fn rule() -> impl Strategy<Value = String> {
-    let head = prop_oneof![Just("permit"), Just("@ask(\"look\") permit"), Just("forbid")];
+    let head = prop_oneof![Just("permit"), Just("@ask(\"look\") permit"), Just("forbid"), Just("@mode(\"log\") forbid")];
     (head, scope(), condition())
         .prop_map(|(head, (principal, action), condition)| format!("{head} ({principal}, {action}, resource) {condition};\n"))
 }
@@ -21,12 +21,17 @@ fn scope() -> impl Strategy<Value = (&'static str, String)> {
         Just("principal is toolgate::Operator"),
         Just("principal == toolgate::Agent::\"local\""),
         Just("principal in toolgate::Operator::\"local\""),
-        Just("principal == toolgate::Agent::\"other\"")
+        Just("principal == toolgate::Agent::\"other\""),
+        Just("principal in toolgate::Role::\"builder\""),
+        Just("principal in toolgate::Role::\"auditor\""),
+        Just("principal is toolgate::Operator in toolgate::Role::\"builder\""),
     ];
     let action = prop_oneof![
         Just("action".to_owned()),
         prop::sample::select(&TOOLS).prop_map(|tool| format!("action == toolgate::Action::\"{tool}\"")),
         Just("action in [toolgate::Action::\"web.fetch\", toolgate::Action::\"eval.run\"]".to_owned()),
+        Just("action in toolgate::Action::\"effect:egress\"".to_owned()),
+        Just("action in [toolgate::Action::\"workspace\", toolgate::Action::\"web.fetch\"]".to_owned()),
     ];
     (principal, action)
 }
@@ -39,7 +44,16 @@ fn condition() -> impl Strategy<Value = &'static str> {
         Just("when { context.run has step }"),
         Just("when { context.origin == \"step\" || (context.input has url && context.input.url == \"x\") }"),
         Just("when { context has input && context.origin == \"step\" }"),
+        Just("when { context.run.untrusted && context.run.private }"),
+        Just(
+            "when { context.origin == \"step\" || (principal in toolgate::Role::\"builder\" && action in toolgate::Action::\"workspace\") }"
+        ),
     ]
+}
+
+fn policies(text: &str) -> PolicySet {
+    let who = Principals::new([("local".to_owned(), ["builder".to_owned()].into())], ["auditor"]);
+    PolicySet::load_for(&[source("p.cedar", text)], &tools(), &who).unwrap_or_else(|problems| panic!("{problems}"))
 }
 
 fn verdicts(text: &str) -> Vec<Verdict> {
@@ -63,8 +77,9 @@ proptest! {
         let (old, new) = (verdicts(&before), verdicts(&format!("{before}{extra}")));
         let forbidden = verdicts(&format!("{before}permit (principal, action, resource);\n"));
         for ((old, new), open) in old.into_iter().zip(new).zip(forbidden) {
-            match (extra.starts_with("forbid"), extra.starts_with('@')) {
+            match (extra.starts_with("forbid"), extra.starts_with("@ask")) {
                 (true, _) => prop_assert!(new >= old),
+                (false, _) if extra.starts_with("@mode") => prop_assert_eq!(new, old),
                 (false, asks) => {
                     // `open` is `Deny` only where a rule forbids: no permit undoes that, and none undoes an `Ask`.
                     prop_assert!(new >= old || (old == Verdict::Deny && open != Verdict::Deny));
