@@ -111,6 +111,16 @@ impl PublicKey {
         format!("{:08x}", self.id)
     }
 
+    /// The keys of a file: one a line; empty lines and those that begin with `#` are passed over.
+    ///
+    /// # Errors
+    /// Where a line is not a key, or there is none.
+    pub fn list(text: &str) -> Result<Vec<Self>, CheckpointError> {
+        let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+        let keys: Vec<Self> = lines.map(str::parse).collect::<Result<_, _>>()?;
+        if keys.is_empty() { Err(CheckpointError::Key) } else { Ok(keys) }
+    }
+
     /// The 32 bytes of the key.
     #[must_use]
     pub fn bytes(&self) -> &[u8; 32] {

@@ -1,5 +1,7 @@
 //! What can be typed: verbs, options, and their help.
 
+mod evidence;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
@@ -8,6 +10,8 @@ use crate::domain::{ApprovalId, RunId};
 use crate::run::RunStatus;
 
 use super::inputs::Assignment;
+
+pub use evidence::VerifyBundle;
 
 /// The heading of options that every verb has.
 const EVERYWHERE: &str = "For every verb";
@@ -54,6 +58,8 @@ pub enum Verb {
     /// The log that shows every change
     #[command(subcommand)]
     Audit(Audit),
+    /// Check a file of evidence that `runs export` wrote; needs no home
+    VerifyBundle(VerifyBundle),
     /// Settings and where they come from
     #[command(subcommand)]
     Config(Config),
@@ -328,6 +334,7 @@ impl Verb {
     pub fn json(&self) -> bool {
         match self {
             Self::Init(Init { json, .. })
+            | Self::VerifyBundle(VerifyBundle { json, .. })
             | Self::Doctor(Doctor { json })
             | Self::Runs(Runs::List { json, .. } | Runs::Show { json, .. } | Runs::Events { json, .. } | Runs::Cancel { json, .. })
             | Self::Workflows(Workflows::List { json } | Workflows::Show { json, .. } | Workflows::Validate { json, .. })

@@ -22,6 +22,7 @@ mod start;
 pub mod text;
 mod tools;
 mod tree;
+mod verify_bundle;
 mod workflows;
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ use super::exit::{Ending, Exit, Stop};
 use super::output::Console;
 use super::ports::{Door, House};
 use super::report::{note, report};
-use super::{approvals, audit, config as config_verb, doctor, init, run as run_verb, runs, serve, tools, workflows};
+use super::{approvals, audit, config as config_verb, doctor, init, run as run_verb, runs, serve, tools, verify_bundle, workflows};
 
 /// What a verb works with: terminal, time, surroundings, and who answers for the operator.
 pub struct Desk {
@@ -111,12 +111,15 @@ async fn dispatch(invocation: Invocation, desk: &Desk, door: &dyn Door) -> Endin
     if let Verb::Serve(_) = &invocation.verb {
         return serve::run(loaded, door).await;
     }
+    if let Verb::VerifyBundle(args) = &invocation.verb {
+        return verify_bundle::run(args, desk);
+    }
     let config = loaded.map_err(|problems: Problems| Stop::Fault(problems.into_fault(ErrorCode::ConfigInvalid)))?;
     if !invocation.verb.json() {
         config.notes.iter().for_each(|text| note(&desk.console, text));
     }
     match &invocation.verb {
-        Verb::Serve(_) => Ok(Exit::Ok),
+        Verb::Serve(_) | Verb::VerifyBundle(_) => Ok(Exit::Ok),
         Verb::Init(args) => init::run(args, desk, &config),
         Verb::Config(args) => config_verb::run(args, desk, &config),
         Verb::Doctor(args) => doctor::run(args, desk, &config, door).await,
@@ -139,7 +142,7 @@ async fn inside(verb: &Verb, cx: &Cx<'_>) -> Ending {
         Verb::Tools(args) => tools::run(args, cx).await,
         Verb::Approvals(args) => approvals::run(args, cx).await,
         Verb::Audit(args) => audit::run(args, cx).await,
-        Verb::Serve(_) | Verb::Init(_) | Verb::Config(_) | Verb::Doctor(_) => Ok(Exit::Ok),
+        Verb::Serve(_) | Verb::VerifyBundle(_) | Verb::Init(_) | Verb::Config(_) | Verb::Doctor(_) => Ok(Exit::Ok),
     }
 }
 

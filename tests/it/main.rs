@@ -17,6 +17,7 @@ mod code_mode;
 mod cpython;
 mod crash;
 mod escape;
+mod evidence;
 mod layering;
 mod main_job;
 mod mcp_stdio;
