@@ -64,7 +64,7 @@ fn policies(count: usize) -> Vec<PolicySource> {
             ),
         };
     }
-    let mut sources = shipped();
+    let mut sources = shipped(toolgate::domain::Profile::Default);
     sources.push(PolicySource { name: "bench.cedar".into(), text });
     sources
 }

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::call::{Origin, RawCall, Reply};
 use crate::cli::ports::{AuditHead, AuditReport, BrokenRecord, CallAsk, House, RunView, StepNotes, ToolView, WorkflowRef, WorkflowView};
-use crate::domain::{Actor, ApprovalId, ErrorCode, Fault, RunId, StepId};
+use crate::domain::{Actor, ApprovalId, ErrorCode, Fault, Labels, RunId, StepId};
 use crate::gateway::Answer;
 use crate::run::{Event, RunKind, RunStatus};
 use crate::secrets::operator::OperatorProof;
@@ -87,7 +87,7 @@ impl House for App {
 
     async fn start(&self, which: &WorkflowRef, inputs: Map<String, Value>) -> Result<RunId, Fault> {
         let (plan, _) = self.plan(which)?;
-        self.control.start_plan(&Actor::operator(), &plan, Value::Object(inputs), None).await
+        self.control.start_plan(&Actor::operator(), &plan, Value::Object(inputs), None, Labels::default()).await
     }
 
     async fn drive(&self, run: &RunId, stop: CancellationToken, notes: Arc<dyn StepNotes>) -> Result<RunStatus, Fault> {

@@ -33,7 +33,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
-use crate::domain::{Clock, ErrorCode, Fault, OwnerId, Problem, Problems, ToolName};
+use crate::domain::{Clock, ErrorCode, Fault, OwnerId, Problem, Problems, Profile, ToolName};
 use crate::engine::{Control, Driver, DriverParts, DriverSettings};
 use crate::gateway::{ApprovalSettings, CodeGate, Gateway, Parts};
 use crate::manifest::{self, ToolDef};
@@ -77,7 +77,7 @@ impl App {
         let home = config.home.value.clone();
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let tasks = Tasks::default();
-        let files = Files::read(&home)?;
+        let files = Files::read(&home, config.policy_profile.value)?;
         let sandbox = Arc::new(WasmSandbox::new(WasmOptions {
             // A folder for compiled code and nothing else, as the code in it is run.
             cache: config.python_cache_dir.value.join("native"),
@@ -126,7 +126,8 @@ impl App {
         };
         let registry = join(files.tools, &ports)?;
         let defs: Vec<ToolDef> = registry.iter().map(|entry| entry.def.clone()).collect();
-        let policy = PolicySet::load(&files.policies, &defs).map_err(|problems| problems.into_fault(ErrorCode::PolicyInvalid))?;
+        let policy = PolicySet::load_for(&files.policies, &defs, &principals(config))
+            .map_err(|problems| problems.into_fault(ErrorCode::PolicyInvalid))?;
         let policy = rules.get_or_init(|| Arc::new(policy::Current::new(policy))).clone();
         let gateway = Gateway::new(Parts {
             registry,
@@ -137,6 +138,7 @@ impl App {
             runs_folder: home.join("runs"),
             approvals: ApprovalSettings { wait: config.approvals_wait.value, expires: config.approvals_expire.value },
             inline: config.inline_output.value,
+            private_paths: config.private_paths.value.clone(),
         });
         code.lead_to(&gateway);
         let notes = Arc::new(notes::StepNotesOf::default());
@@ -183,7 +185,7 @@ struct Files {
 }
 
 impl Files {
-    fn read(home: &Path) -> Result<Self, Fault> {
+    fn read(home: &Path, profile: Profile) -> Result<Self, Fault> {
         let mut problems: Vec<Problem> = Vec::new();
         let mut code = ErrorCode::Internal;
         let mut keep = |found: Problems, of: ErrorCode| {
@@ -194,11 +196,8 @@ impl Files {
         };
         let tools = manifest_files(home).and_then(|files| manifest::load(&files));
         let tools = tools.map_err(|found| keep(found, ErrorCode::ManifestInvalid)).unwrap_or_default();
-        let mut policies = policy::shipped();
-        match policy::read_folder(&home.join("policies")) {
-            Ok(more) => policies.extend(more),
-            Err(found) => keep(found, ErrorCode::PolicyInvalid),
-        }
+        let policies = policy::of_home(profile, &home.join("policies"));
+        let policies = policies.map_err(|found| keep(found, ErrorCode::PolicyInvalid)).unwrap_or_default();
         let workflows = Library::open(Some(&home.join("workflows"))).map_err(|found| keep(found, ErrorCode::WorkflowInvalid));
         match (Problems::check(problems), workflows) {
             (Ok(()), Ok(workflows)) => Ok(Self { tools, policies, workflows }),
@@ -206,6 +205,11 @@ impl Files {
             (Ok(()), Err(())) => Err(Fault::internal("workflows failed without a problem")),
         }
     }
+}
+
+/// Who has which roles, and which roles rules may name.
+fn principals(config: &Config) -> policy::Principals {
+    policy::Principals::new(config.principals.roles.clone(), config.policy_profile.value.roles().iter().copied())
 }
 
 fn manifest_files(home: &Path) -> Result<Vec<manifest::ManifestFile>, Problems> {

@@ -8,9 +8,12 @@ use std::sync::Arc;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use crate::domain::{Actor, CallId, Digest, Effects, Fault, Limits, RunId, StepId, ToolName};
+use crate::domain::{Actor, CallId, Digest, Effect, Effects, Fault, Limits, RunId, StepId, ToolName};
 
 use super::{Progress, call_digest};
+
+/// What stands for hosts that nobody named.
+const ANY_HOST: &str = "*";
 
 /// Where a call comes from. One path serves all.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -174,6 +177,11 @@ impl PreparedCall {
         if !preparation.effects.within(&parsed.widest) {
             return Err(Fault::internal(format!("the handler of `{}` claims an effect its manifest does not state", parsed.tool.name)));
         }
+        // A rule that allows some hosts alone must not be met by a call that says nothing of where it goes.
+        let mut preparation = preparation;
+        if preparation.effects.contains(Effect::Egress) && preparation.hosts.is_empty() {
+            preparation.hosts.insert(ANY_HOST.to_owned());
+        }
         let digest = call_digest(&parsed, &preparation, policy)?;
         Ok(Self { parsed, preparation, digest })
     }
@@ -196,7 +204,7 @@ impl PreparedCall {
         &self.preparation.target
     }
 
-    /// The hosts it may reach.
+    /// The hosts it may reach; `*` where it uses the network and its handler does not say which.
     #[must_use]
     pub fn hosts(&self) -> &BTreeSet<String> {
         &self.preparation.hosts

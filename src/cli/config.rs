@@ -68,6 +68,8 @@ fn settings(config: &Config) -> Vec<(&'static str, Value, &Source)> {
             "sandbox.jobs_at_once" => (json!(config.sandbox_jobs_at_once.value), &config.sandbox_jobs_at_once.source),
             "approvals.wait_sec" => (json!(config.approvals_wait.value.0 / 1000), &config.approvals_wait.source),
             "approvals.expire_sec" => (json!(config.approvals_expire.value.0 / 1000), &config.approvals_expire.source),
+            "policy.profile" => (json!(config.policy_profile.value.as_str()), &config.policy_profile.source),
+            "labels.private_paths" => (json!(config.private_paths.value.patterns()), &config.private_paths.source),
             "limits.inline_output_bytes" => (json!(config.inline_output.value), &config.inline_output.source),
             "serve.tool_names" => (json!(config.tool_names.value), &config.tool_names.source),
             "serve.toolsets" => (json!(config.toolsets.value), &config.toolsets.source),

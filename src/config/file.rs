@@ -33,6 +33,8 @@ pub struct SettingsFile {
     /// Whether it was named, and so may say where the home is.
     pub(super) named: bool,
     pub(super) values: BTreeMap<&'static str, (FileValue, u64)>,
+    /// What stands under `[principals.NAME]`, by name and key.
+    pub(super) principals: BTreeMap<String, BTreeMap<String, (FileValue, u64)>>,
 }
 
 impl SettingsFile {
@@ -47,12 +49,15 @@ impl SettingsFile {
             return Err(whole(format!("has {} bytes, which is too large for settings", bytes.len())));
         }
         let text = String::from_utf8(bytes).map_err(|error| whole(format!("is not UTF-8 text: {error}")))?;
-        let values = read(&path, &text)?;
-        Ok(Self { path, named: location.named, values })
+        let (values, principals) = read(&path, &text)?;
+        Ok(Self { path, named: location.named, values, principals })
     }
 }
 
-fn read(path: &Path, text: &str) -> Result<BTreeMap<&'static str, (FileValue, u64)>, Problems> {
+/// Keys that are known beforehand, and those of principals.
+type Values = (BTreeMap<&'static str, (FileValue, u64)>, BTreeMap<String, BTreeMap<String, (FileValue, u64)>>);
+
+fn read(path: &Path, text: &str) -> Result<Values, Problems> {
     let file = path.display().to_string();
     let (table, errors) = DeTable::parse_recoverable(text);
     let broken = errors
@@ -63,17 +68,18 @@ fn read(path: &Path, text: &str) -> Result<BTreeMap<&'static str, (FileValue, u6
         .collect();
     Problems::check(broken)?;
 
-    let mut reader = Reader { file, text, values: BTreeMap::new(), problems: Vec::new() };
+    let mut reader = Reader { file, text, values: BTreeMap::new(), principals: BTreeMap::new(), problems: Vec::new() };
     reader.table("", table.get_ref());
     reader.problems.sort_by_key(|problem| problem.line);
     Problems::check(reader.problems)?;
-    Ok(reader.values)
+    Ok((reader.values, reader.principals))
 }
 
 struct Reader<'a> {
     file: String,
     text: &'a str,
     values: BTreeMap<&'static str, (FileValue, u64)>,
+    principals: BTreeMap<String, BTreeMap<String, (FileValue, u64)>>,
     problems: Vec<Problem>,
 }
 
@@ -82,7 +88,9 @@ impl Reader<'_> {
         for (name, value) in table {
             let line = line_of(self.text, name.span().start);
             let path = if prefix.is_empty() { name.get_ref().to_string() } else { format!("{prefix}.{}", name.get_ref()) };
-            if let Some(key) = keys::find(&path) {
+            if let (PRINCIPALS, Some(inner)) = (path.as_str(), value.get_ref().as_table()) {
+                self.principals(inner);
+            } else if let Some(key) = keys::find(&path) {
                 self.values.insert(key.path, (value_of(value), line));
             } else if let (true, Some(inner)) = (is_group(&path), value.get_ref().as_table()) {
                 self.table(&path, inner);
@@ -93,6 +101,35 @@ impl Reader<'_> {
                     Some(near) => problem.hint(format!("did you mean `{near}`?")),
                     None => problem.hint("`toolgate config show` lists the keys there are"),
                 });
+            }
+        }
+    }
+}
+
+/// The table of those who ask, each by a name that only its owner knows.
+const PRINCIPALS: &str = "principals";
+/// What can be said of one.
+const OF_PRINCIPAL: [&str; 1] = ["roles"];
+
+impl Reader<'_> {
+    fn principals(&mut self, table: &DeTable<'_>) {
+        for (name, value) in table {
+            let line = line_of(self.text, name.span().start);
+            let shown = name.get_ref().escape_debug().to_string();
+            let Some(inner) = value.get_ref().as_table() else {
+                self.problems.push(Problem::new(self.file.clone(), format!("`principals.{shown}` must be a table")).at(Some(line)));
+                continue;
+            };
+            for (key, value) in inner {
+                let line = line_of(self.text, key.span().start);
+                if OF_PRINCIPAL.contains(&key.get_ref().as_ref()) {
+                    let of = self.principals.entry(name.get_ref().to_string()).or_default();
+                    of.insert(key.get_ref().to_string(), (value_of(value), line));
+                } else {
+                    let message = format!("unknown key `principals.{shown}.{}`", key.get_ref().escape_debug());
+                    let hint = format!("known: {}", OF_PRINCIPAL.join(", "));
+                    self.problems.push(Problem::new(self.file.clone(), message).at(Some(line)).hint(hint));
+                }
             }
         }
     }

@@ -114,6 +114,20 @@ pub const KEYS: &[Key] = &[
         about: "seconds a question to a human, and its answer, stay good",
     },
     Key {
+        path: "policy.profile",
+        env: "TOOLGATE_POLICY_PROFILE",
+        option: None,
+        default: "\"default\"",
+        about: "the shipped rules: default, read-only, locked-down, team, or none; files in the home's policies folder add to them",
+    },
+    Key {
+        path: "labels.private_paths",
+        env: "TOOLGATE_LABELS_PRIVATE_PATHS",
+        option: None,
+        default: "[]",
+        about: "files of workspaces and drive that mark a run as private when they are read, such as \"secrets/**\" or \"*.key\"",
+    },
+    Key {
         path: "limits.inline_output_bytes",
         env: "TOOLGATE_LIMITS_INLINE_OUTPUT_BYTES",
         option: None,

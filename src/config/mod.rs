@@ -9,6 +9,7 @@ mod ambient;
 mod file;
 mod installer;
 mod keys;
+mod principals;
 mod resolve;
 mod value;
 
@@ -17,11 +18,12 @@ mod tests;
 
 use std::path::PathBuf;
 
-use crate::domain::{Bytes, Millis, Problem, Problems};
+use crate::domain::{Bytes, Globs, Millis, Problem, Problems, Profile};
 
 pub use ambient::{Ambient, Platform, process_args};
 pub use installer::Installer;
 pub use keys::{KEYS, Key, template};
+pub use principals::Principals;
 
 pub use resolve::{Location, SettingsFile, locate, resolve};
 pub use value::{LogLevel, Source, Sourced, ToolNames};
@@ -79,6 +81,12 @@ pub struct Config {
     pub approvals_wait: Sourced<Millis>,
     /// How long a question to a human, and its answer, stay good.
     pub approvals_expire: Sourced<Millis>,
+    /// Which shipped rules are in force.
+    pub policy_profile: Sourced<Profile>,
+    /// Who has which roles.
+    pub principals: Principals,
+    /// Files that mark a run as private when they are read.
+    pub private_paths: Sourced<Globs>,
     /// How much of an output is shown inline.
     pub inline_output: Sourced<Bytes>,
     /// How tools are named to clients.

@@ -7,10 +7,11 @@ use std::ffi::{OsStr, OsString};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
-use crate::domain::{Bytes, Millis, Problem, Problems, nearest};
+use crate::domain::{Bytes, Globs, Millis, Problem, Problems, Profile, nearest};
 
 use super::file::FileValue;
 use super::keys::{self, KEYS, Key};
+use super::principals;
 use super::{Ambient, Config, FILE_NAME, Installer, LogLevel, Options, Source, Sourced, ToolNames};
 
 pub use super::file::SettingsFile;
@@ -68,6 +69,9 @@ pub fn resolve(options: &Options, ambient: &Ambient, file: Option<&SettingsFile>
         installer: Installer::of(ambient),
         approvals_wait: resolver.number("approvals.wait_sec", 45, 0..=45).map(|sec| Millis(sec * 1000)),
         approvals_expire: resolver.number("approvals.expire_sec", 900, 10..=86_400).map(|sec| Millis(sec * 1000)),
+        policy_profile: resolver.word("policy.profile", Profile::Default, Profile::from_word, &Profile::ALL.map(Profile::as_str)),
+        principals: principals::read(file, &mut resolver.problems),
+        private_paths: resolver.globs("labels.private_paths"),
         inline_output: resolver.number("limits.inline_output_bytes", 16_384, 1_024..=1_048_576).map(Bytes),
         tool_names: resolver.word("serve.tool_names", ToolNames::Underscore, ToolNames::from_word, &ToolNames::ALL.map(ToolNames::as_str)),
         toolsets: resolver.toolsets(),
@@ -248,6 +252,18 @@ impl<'a> Resolver<'a> {
             None => {
                 self.refuse(path, &source, "must be a list of texts, none of them empty");
                 Sourced::default(Vec::new())
+            }
+        }
+    }
+
+    /// A list of patterns for paths.
+    fn globs(&mut self, path: &str) -> Sourced<Globs> {
+        let said = self.list(path);
+        match Globs::parse(&said.value) {
+            Ok(value) => Sourced { value, source: said.source },
+            Err(why) => {
+                self.refuse(path, &said.source, &format!("has a pattern that cannot be used: it {why}"));
+                Sourced::default(Globs::default())
             }
         }
     }

@@ -21,6 +21,9 @@ pub enum Effect {
 }
 
 impl Effect {
+    /// All there are, the least first.
+    pub const ALL: [Self; 5] = [Self::Pure, Self::Read, Self::Write, Self::Egress, Self::ExternalWrite];
+
     /// The word as it stands in manifests and policy.
     #[must_use]
     pub fn as_str(self) -> &'static str {

@@ -11,7 +11,58 @@ pub struct Labels {
     pub private: bool,
 }
 
+/// One label.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Label {
+    /// See [`Labels::untrusted`].
+    Untrusted,
+    /// See [`Labels::private`].
+    Private,
+}
+
+impl Label {
+    /// All there are.
+    pub const ALL: [Self; 2] = [Self::Untrusted, Self::Private];
+
+    /// The word as it stands in manifests, events and test files.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Untrusted => "untrusted",
+            Self::Private => "private",
+        }
+    }
+}
+
 impl Labels {
+    /// Both.
+    pub const BOTH: Self = Self { untrusted: true, private: true };
+
+    /// These.
+    #[must_use]
+    pub fn of(labels: impl IntoIterator<Item = Label>) -> Self {
+        labels.into_iter().fold(Self::default(), |all, label| match label {
+            Label::Untrusted => Self { untrusted: true, ..all },
+            Label::Private => Self { private: true, ..all },
+        })
+    }
+
+    /// Whether this one is among them.
+    #[must_use]
+    pub fn has(self, label: Label) -> bool {
+        match label {
+            Label::Untrusted => self.untrusted,
+            Label::Private => self.private,
+        }
+    }
+
+    /// Their words, in order.
+    #[must_use]
+    pub fn words(self) -> Vec<&'static str> {
+        Label::ALL.into_iter().filter(|label| self.has(*label)).map(Label::as_str).collect()
+    }
+
     /// Those of both.
     #[must_use]
     pub fn union(self, other: Self) -> Self {

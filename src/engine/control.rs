@@ -10,7 +10,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use serde_json::Value;
 
-use crate::domain::{Actor, Clock, Digest, ErrorCode, Fault, Role, RunId};
+use crate::domain::{Actor, Clock, Digest, ErrorCode, Fault, Labels, Role, RunId};
 use crate::run::{Event, Phase, RunCreated, RunEvent, RunKind, RunState, RunStatus, StartedBy, fold, goal_draft, submission_draft};
 use crate::schema::Schema;
 use crate::store::{Append, Change, Guard, RunFilter, RunRow};
@@ -57,11 +57,11 @@ impl Control {
         &self.workflows
     }
 
-    /// Starts a run of this plan: from here on it goes on by itself, wherever a driver is.
+    /// Starts a run of this plan with these labels: from here on it goes on by itself, wherever a driver is.
     ///
     /// # Errors
     /// `INVALID_INPUT` where the inputs do not fit, `EXPRESSION_INVALID` where the goal cannot be worded.
-    pub async fn start_plan(&self, who: &Actor, plan: &Plan, inputs: Value, goal: Option<String>) -> Result<RunId, Fault> {
+    pub async fn start_plan(&self, who: &Actor, plan: &Plan, inputs: Value, goal: Option<String>, labels: Labels) -> Result<RunId, Fault> {
         let inputs = plan.inputs().accept(inputs)?;
         let run = RunId::mint(self.clock.now());
         let goal = match goal {
@@ -81,16 +81,14 @@ impl Control {
             definition: plan.source().clone(),
             inputs,
         };
-        let append = Append {
-            run: Some(run),
-            events: vec![created.draft(who.clone()), goal_draft(&goal, who.clone())],
-            guards: Vec::new(),
-            changes: vec![Change::CreateRun {
-                kind: RunKind::Workflow,
-                workflow: Some(plan.name().to_owned()),
-                principal: who.principal.clone(),
-            }],
-        };
+        let workflow = Some(plan.name().to_owned());
+        let mut changes = vec![Change::CreateRun { kind: RunKind::Workflow, workflow, principal: who.principal.clone() }];
+        let mut first = created.draft(who.clone());
+        if !labels.is_empty() {
+            first = first.field("labels", serde_json::json!(labels.words()));
+            changes.push(Change::AddLabels { run, labels });
+        }
+        let append = Append { run: Some(run), events: vec![first, goal_draft(&goal, who.clone())], guards: Vec::new(), changes };
         self.log.append(append).await?;
         Ok(run)
     }
@@ -164,10 +162,10 @@ impl Control {
 
 #[async_trait]
 impl RunControl for Control {
-    async fn start(&self, who: &Actor, request: &StartInput) -> Result<StartOutput, Fault> {
+    async fn start(&self, who: &Actor, request: &StartInput, labels: Labels) -> Result<StartOutput, Fault> {
         let entry = self.workflows.find(&request.workflow)?;
         let inputs = Value::Object(request.inputs.clone().into_iter().collect());
-        let run_id = self.start_plan(who, &entry.plan, inputs, request.goal.clone()).await?;
+        let run_id = self.start_plan(who, &entry.plan, inputs, request.goal.clone(), labels).await?;
         Ok(StartOutput { run_id, status: RunStatus::Running.as_str().to_owned() })
     }
 

@@ -82,6 +82,7 @@ impl CodeCalls for CodeGate {
 
     async fn call(&self, context: &CallContext, call: CodeCall) -> Result<Value, Fault> {
         let gateway = self.gateway()?;
+        gateway.inner.mark_so_far(context).await?;
         let reply = gateway
             .call(RawCall {
                 tool: call.tool.to_string(),

@@ -1,6 +1,6 @@
 //! The events of a call: intent, outcome, refusal. What is large goes to an artifact and is only named here.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::call::{ArtifactRef, Origin, ParsedCall, PreparedCall, reference};
 use crate::domain::{Actor, CallId, Fault, RunId, StepId};
@@ -117,6 +117,8 @@ pub(super) struct Identity {
     pub(super) step: Option<StepId>,
     pub(super) tool: String,
     pub(super) origin: Origin,
+    /// What policy saw, once it was asked.
+    pub(super) decided: Option<Map<String, Value>>,
 }
 
 /// A call that was turned away before anything ran. It has no intent; this is its only record.
@@ -130,5 +132,7 @@ pub(super) fn refusal(who: &Identity, stage: &'static str, fault: &Fault, argume
         .field("origin", origin_word(&who.origin))
         .sealed("error", fault.to_json())
         .sealed("arguments", arguments);
+    let decided = who.decided.iter().flatten();
+    let draft = decided.fold(draft, |draft, (name, value)| draft.field(name, value.clone()));
     with_seen(draft, &who.origin)
 }

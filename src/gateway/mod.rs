@@ -10,6 +10,7 @@ mod idempotency;
 mod journal;
 mod path;
 mod recovery;
+mod surroundings;
 mod workspaces;
 
 pub use approval::{Answer, ApprovalSettings};
@@ -20,7 +21,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use crate::call::{Artifacts, Spawner};
-use crate::domain::{Bytes, Clock};
+use crate::domain::{Bytes, Clock, Globs};
 use crate::policy::{Current, PolicySet};
 use crate::registry::Registry;
 use crate::store::Store;
@@ -41,6 +42,8 @@ pub struct Parts {
     pub runs_folder: PathBuf,
     /// How humans are asked.
     pub approvals: ApprovalSettings,
+    /// Files that mark a run as private when they are read.
+    pub private_paths: Globs,
     /// Arguments and outputs larger than this are stored as artifacts and only named in the journal.
     pub inline: Bytes,
 }
@@ -60,6 +63,7 @@ struct Inner {
     spawner: Arc<dyn Spawner>,
     approvals: ApprovalSettings,
     inline: Bytes,
+    private_paths: Globs,
     workspaces: workspaces::Workspaces,
     adhoc: adhoc::AdhocRuns,
     /// Set when an outcome could not be recorded: from then on nothing new runs in this process.
@@ -83,6 +87,7 @@ impl Gateway {
                 spawner: parts.spawner,
                 approvals: parts.approvals,
                 inline: parts.inline,
+                private_paths: parts.private_paths,
             }),
         }
     }

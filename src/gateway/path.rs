@@ -11,15 +11,16 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use crate::call::{CheckedOutput, Origin, ParsedCall, PreparedCall, RawCall, RawOutput, Reply, WallTime};
-use crate::domain::{CallId, Digest, ErrorCode, Fault, Role, RunId};
-use crate::policy::{Decision, Facts, Grant, Verdict};
-use crate::run::EventDraft;
+use crate::domain::{CallId, Digest, ErrorCode, Fault, Labels, Role, RunId};
+use crate::policy::{Decision, Grant, Verdict};
+use crate::run::{EventDraft, EventKind};
 use crate::store::{Append, Change};
-use crate::tools::CallContext;
+use crate::tools::{Brought, CallContext};
 
 use super::approval::Approved;
 use super::idempotency::CallKey;
 use super::journal::{self, Identity, Recorded};
+use super::surroundings::{Surroundings, seen};
 use super::{Gateway, Inner};
 
 /// How long a cancelled or overdue tool may take to end by itself before it is dropped.
@@ -34,7 +35,7 @@ enum Leave {
 /// A call that may go on.
 enum Admitted {
     /// With all that it needs to run.
-    New(Box<(PreparedCall, Decision, Leave, CallContext)>),
+    New(Box<(PreparedCall, Decision, Leave, CallContext, Surroundings)>),
     /// It ran before, under the same key: what came of it.
     Done(Result<CheckedOutput, Fault>),
 }
@@ -79,11 +80,12 @@ impl Gateway {
             step: journal::step_of(&raw.origin),
             tool: raw.tool.clone(),
             origin: raw.origin.clone(),
+            decided: None,
         };
         let outcome = match house.admit(&mut who, raw).await {
             Ok(Admitted::New(call)) => {
-                let (prepared, decision, leave, context) = *call;
-                house.carry_out(&prepared, decision, leave, &context).await
+                let (prepared, decision, leave, context, around) = *call;
+                house.carry_out(&prepared, decision, leave, &context, &around).await
             }
             Ok(Admitted::Done(outcome)) => outcome,
             Err(fault) => Err(fault),
@@ -110,7 +112,7 @@ impl Inner {
         if let Err(fault) = self.owns_run(&parsed, who.run).await {
             return Err(self.refuse(who, "run", fault, written).await);
         }
-        who.run = parsed.run;
+        let here = std::mem::replace(&mut who.run, parsed.run);
         if let Some(key) = CallKey::of(&parsed) {
             match self.recorded_outcome(&parsed, &key).await {
                 Ok(Some(outcome)) => return Ok(Admitted::Done(outcome)),
@@ -126,8 +128,9 @@ impl Inner {
         // One set for the digest and the decision: rules may be replaced at any time.
         let policy = self.policy.get();
         let prepared = PreparedCall::new(parsed, preparation, policy.digest())?;
-        let facts = Facts::default();
-        let decision = policy.decide(&prepared, &facts);
+        let around = self.surroundings(&prepared, here).await?;
+        let decision = policy.decide(&prepared, &around.facts);
+        who.decided = Some(seen(EventDraft::new(EventKind::ToolError, who.actor.clone()), &decision, &prepared, &around.facts).payload);
         let leave = match decision.verdict {
             Verdict::Deny => return Err(self.refuse(who, "policy", decision.refusal(), written).await),
             Verdict::Ask => match self.ask(&prepared, &decision).await {
@@ -139,8 +142,8 @@ impl Inner {
                 None => return Err(Fault::internal("policy allowed a call without a grant")),
             },
         };
-        let context = CallContext { digest: *prepared.digest(), ..context };
-        Ok(Admitted::New(Box::new((prepared, decision, leave, context))))
+        let context = CallContext { digest: *prepared.digest(), labels: around.facts.labels, ..context };
+        Ok(Admitted::New(Box::new((prepared, decision, leave, context, around))))
     }
 
     /// From the leave to a recorded outcome.
@@ -150,22 +153,29 @@ impl Inner {
         decision: Decision,
         leave: Leave,
         context: &CallContext,
+        around: &Surroundings,
     ) -> Result<CheckedOutput, Fault> {
-        let (open, grant) = self.record_intent(call, &decision, leave).await?;
+        let (open, grant) = self.record_intent(call, &decision, leave, around).await?;
         let started = self.clock.now();
         let output = self.execute(call, grant, context).await;
         let checked = output.and_then(|output| self.registry.check(call, output));
         let millis = self.clock.now().since(started).0;
-        self.record_outcome(call.parsed(), open, checked, millis).await
+        self.record_outcome(call.parsed(), open, checked, millis, (context, around)).await
     }
 
     /// Writes the intent and takes the Grant that it allows. A call that leaves nothing behind and that nobody was asked about
     /// keeps its intent for the outcome's commit: one fsync instead of two.
-    async fn record_intent(&self, call: &PreparedCall, decision: &Decision, leave: Leave) -> Result<(OpenCall, Grant), Fault> {
+    async fn record_intent(
+        &self,
+        call: &PreparedCall,
+        decision: &Decision,
+        leave: Leave,
+        around: &Surroundings,
+    ) -> Result<(OpenCall, Grant), Fault> {
         let arguments = self.record_value(call.parsed().args.value()).await?.value;
         let parsed = call.parsed();
-        let mut intent = journal::intent(call, decision, arguments);
-        let mut changes = Vec::new();
+        let mut intent = seen(journal::intent(call, decision, arguments), decision, call, &around.facts);
+        let mut changes = around.before();
         let key = CallKey::of(parsed);
         if let Some(key) = &key {
             intent = intent.field("arguments_digest", key.arguments.to_string());
@@ -218,6 +228,7 @@ impl Inner {
         open: OpenCall,
         result: Result<Value, Fault>,
         millis: u64,
+        (context, around): (&CallContext, &Surroundings),
     ) -> Result<CheckedOutput, Fault> {
         let (draft, reply, artifact) = match result {
             Ok(value) => match self.record_value(&value).await {
@@ -229,7 +240,8 @@ impl Inner {
             },
             Err(fault) => (journal::outcome(call, Err(&fault), millis), Err(fault), None),
         };
-        let mut changes: Vec<Change> = artifact.into_iter().map(Change::LinkArtifact).collect();
+        let (draft, mut changes) = around.after(draft, context, reply.as_ref().ok().map(|output| &output.value));
+        changes.extend(artifact.map(Change::LinkArtifact));
         let mut events = Vec::with_capacity(2);
         let was_recorded = open.unrecorded.is_none();
         events.extend(open.unrecorded);
@@ -285,6 +297,8 @@ impl Inner {
             from_code: matches!(call.origin, Origin::Code { .. }),
             digest: Digest::ZERO,
             wall: Arc::new(WallTime::default()),
+            labels: Labels::default(),
+            brought: Arc::new(Brought::new(self.private_paths.clone())),
             workspace: self.workspaces.of(call.run)?,
             limits: call.limits,
             cancel: CancellationToken::child_token(&call.cancel),

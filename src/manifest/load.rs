@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::fields::Fields;
+use super::marks::Marks;
 use super::yaml::Node;
 use super::{Example, Executor, ManifestFile, ToolDef, limits};
 use crate::domain::{Digest, Effect, Effects, Limits, Problem, Problems, ToolName, nearest};
@@ -18,6 +19,7 @@ const KNOWN: &[&str] = &[
     "executor",
     "effects",
     "scopes",
+    "marks",
     "limits",
     "idempotent",
     "input_schema",
@@ -26,7 +28,6 @@ const KNOWN: &[&str] = &[
 ];
 const LONGEST_TITLE: usize = 60;
 const LONGEST_DESCRIPTION: usize = 1_000;
-const EFFECTS: [Effect; 5] = [Effect::Pure, Effect::Read, Effect::Write, Effect::Egress, Effect::ExternalWrite];
 
 /// Reads all files, in the order given; a tool that a later file names again is a problem of that file.
 ///
@@ -79,6 +80,7 @@ impl Reader<'_> {
         let executor = self.executor(&fields);
         let effects = self.effects(&fields);
         let scopes = self.scopes(&fields);
+        let marks = Marks::read(&self.file.path, &fields, effects.as_ref(), self.problems);
         let limits = self.limits(&fields);
         let idempotent = fields.flag("idempotent", self.problems).unwrap_or(false);
         let input = self.schema(&fields, "input_schema");
@@ -92,6 +94,7 @@ impl Reader<'_> {
             executor: executor?,
             effects: effects?,
             scopes,
+            marks,
             limits: limits?,
             idempotent,
             input: input?,
@@ -180,10 +183,10 @@ impl Reader<'_> {
         }
         let mut effects = Vec::new();
         for (text, line) in texts {
-            match EFFECTS.into_iter().find(|effect| effect.as_str() == text) {
+            match Effect::ALL.into_iter().find(|effect| effect.as_str() == text) {
                 Some(effect) => effects.push(effect),
                 None => {
-                    let known = EFFECTS.map(Effect::as_str);
+                    let known = Effect::ALL.map(Effect::as_str);
                     let shown: String = text.chars().take(40).collect();
                     let hint = match nearest(text, known) {
                         Some(meant) => format!("did you mean `{meant}`?"),

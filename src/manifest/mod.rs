@@ -6,11 +6,13 @@
 pub(crate) mod fields;
 mod limits;
 mod load;
+mod marks;
 mod source;
 mod tool;
 pub(crate) mod yaml;
 
 pub use load::load;
+pub use marks::Marks;
 pub use source::{ManifestFile, read_folder, shipped, shipped_files};
 pub use tool::{Example, Executor, ToolDef};
 

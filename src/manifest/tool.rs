@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::marks::Marks;
 use crate::domain::{Digest, Effects, Fault, Limits, ToolName};
 use crate::schema::Schema;
 
@@ -48,6 +49,8 @@ pub struct ToolDef {
     pub effects: Effects,
     /// What it touches, in words that policy can speak of.
     pub scopes: Vec<String>,
+    /// The labels that what it gives brings into the run.
+    pub marks: Marks,
     /// The most one call may use up.
     pub limits: Limits,
     /// Whether a call may be run again by itself after an interruption.
@@ -84,7 +87,7 @@ impl ToolDef {
             .collect();
         let covered = json!({
             "name": self.name, "version": self.version, "title": self.title, "description": self.description, "executor": executor,
-            "effects": self.effects, "scopes": self.scopes, "limits": self.limits, "idempotent": self.idempotent,
+            "effects": self.effects, "scopes": self.scopes, "marks": self.marks.words(), "limits": self.limits, "idempotent": self.idempotent,
             "input": self.input.json(), "output": self.output.json(), "examples": examples,
         });
         let bytes = serde_json_canonicalizer::to_vec(&covered)

@@ -7,7 +7,8 @@
 //!     expect: allow                    # allow | ask | deny
 //!     rule: agent-inside               # optional: a rule that must be among the reasons
 //! ```
-//! Of `call` only `tool` is needed: arguments are then `{}`, the role is `agent`, and the effects the widest of the manifest.
+//! Of `call` only `tool` is needed: arguments are then `{}`, the role is `agent`, and the effects the widest of the manifest. What is known
+//! of the surroundings can be added: `labels: [untrusted, private]` of the run, `workflow: NAME`, and the `hosts: [..]` it would reach.
 
 use std::collections::BTreeSet;
 
@@ -20,6 +21,9 @@ use crate::domain::{Effects, Problem, Problems, Role};
 use crate::manifest::ToolDef;
 use crate::manifest::fields::Fields;
 use crate::manifest::yaml::Node;
+
+/// The fields of a call.
+const CALL: [&str; 9] = ["tool", "arguments", "role", "principal", "origin", "effects", "labels", "workflow", "hosts"];
 
 /// What became of one test.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -80,6 +84,8 @@ struct Call<'a> {
     principal: String,
     origin: &'static str,
     effects: Effects,
+    hosts: BTreeSet<String>,
+    facts: Facts,
     arguments: Value,
 }
 
@@ -118,9 +124,9 @@ impl<'a> Reader<'a> {
             origin: call.origin,
             run: "run_test",
             step: (call.origin == "step").then_some("test"),
-            facts: &Facts::default(),
+            facts: &call.facts,
             effects: &call.effects,
-            hosts: &BTreeSet::new(),
+            hosts: &call.hosts,
             arguments: &call.arguments,
         });
         Some(CaseOutcome {
@@ -135,8 +141,7 @@ impl<'a> Reader<'a> {
     }
 
     fn call(&mut self, node: &Node) -> Option<Call<'a>> {
-        let fields =
-            Fields::of(self.file, "a call", node, &["tool", "arguments", "role", "principal", "origin", "effects"], self.problems)?;
+        let fields = Fields::of(self.file, "a call", node, &CALL, self.problems)?;
         let (name, line) = fields.need_text("tool", self.problems)?;
         let Some(tool) = self.tools.iter().find(|tool| tool.name.as_str() == name) else {
             self.problem(line, format!("unknown tool `{}`", name.chars().take(60).collect::<String>()));
@@ -185,6 +190,25 @@ impl<'a> Reader<'a> {
             self.problem(node.line, format!("the arguments do not fit `{name}`: {}", fault.message));
             return None;
         }
-        Some(Call { tool, role, principal: principal.to_owned(), origin, effects, arguments })
+        let hosts = fields.texts("hosts", self.problems).unwrap_or_default().into_iter().map(|(host, _)| host.to_owned()).collect();
+        let facts = self.facts(&fields);
+        Some(Call { tool, role, principal: principal.to_owned(), origin, effects, hosts, facts, arguments })
+    }
+
+    /// What is known of the call's surroundings.
+    fn facts(&mut self, fields: &Fields<'_>) -> Facts {
+        let mut facts = Facts::default();
+        for (label, line) in fields.texts("labels", self.problems).unwrap_or_default() {
+            match label {
+                "untrusted" => facts.labels.untrusted = true,
+                "private" => facts.labels.private = true,
+                _ => {
+                    let label: String = label.chars().take(40).collect();
+                    self.problem(line, format!("`{label}` is not a label; known: untrusted, private"));
+                }
+            }
+        }
+        facts.workflow = fields.text("workflow", self.problems).map(|(text, _)| text.to_owned());
+        facts
     }
 }

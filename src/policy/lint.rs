@@ -9,8 +9,6 @@ use super::context::ORIGINS;
 use super::vocabulary::Vocabulary;
 use crate::domain::{Effect, nearest};
 
-const EFFECTS: [Effect; 5] = [Effect::Pure, Effect::Read, Effect::Write, Effect::Egress, Effect::ExternalWrite];
-
 /// The entity type of roles, as rules write it.
 pub(super) const ROLE: &str = "toolgate::Role";
 
@@ -25,7 +23,7 @@ pub(super) struct Known {
 impl Known {
     pub(super) fn of(words: &Vocabulary, principals: &Principals) -> Self {
         Self {
-            effects: EFFECTS.map(|effect| effect.as_str().to_owned()).into(),
+            effects: Effect::ALL.map(|effect| effect.as_str().to_owned()).into(),
             origins: ORIGINS.map(str::to_owned).into(),
             scopes: words.scopes.clone(),
             roles: principals.known().clone(),

@@ -27,7 +27,7 @@ pub use facts::Facts;
 pub use grant::{Grant, UsedApproval};
 pub use principals::Principals;
 pub use set::PolicySet;
-pub use source::{PolicySource, read_folder, read_test_folder, shipped, shipped_tests};
+pub use source::{PolicySource, of_home, read_folder, read_test_folder, shipped, shipped_tests};
 pub use trial::{Trial, TrialCount};
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use include_dir::{Dir, include_dir};
 
-use crate::domain::{Problem, Problems};
+use crate::domain::{Problem, Problems, Profile};
 
 static POLICIES: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/policies");
 
@@ -22,16 +22,26 @@ pub struct PolicySource {
     pub text: String,
 }
 
-/// The policies that are part of the program.
+/// The policies of a profile that are part of the program; none for the profile `none`.
 #[must_use]
-pub fn shipped() -> Vec<PolicySource> {
-    embedded(RULES)
+pub fn shipped(profile: Profile) -> Vec<PolicySource> {
+    embedded(profile, RULES)
 }
 
 /// Their tests.
 #[must_use]
-pub fn shipped_tests() -> Vec<PolicySource> {
-    embedded(TESTS)
+pub fn shipped_tests(profile: Profile) -> Vec<PolicySource> {
+    embedded(profile, TESTS)
+}
+
+/// All policies of a home: those of its profile and those of its folder.
+///
+/// # Errors
+/// As [`read_folder`].
+pub fn of_home(profile: Profile, folder: &Path) -> Result<Vec<PolicySource>, Problems> {
+    let mut sources = shipped(profile);
+    sources.extend(read_folder(folder)?);
+    Ok(sources)
 }
 
 /// The `*.cedar` files in a folder; none where the folder is not there.
@@ -50,17 +60,15 @@ pub fn read_test_folder(folder: &Path) -> Result<Vec<PolicySource>, Problems> {
     read(folder, TESTS)
 }
 
-fn embedded(ending: &str) -> Vec<PolicySource> {
-    let mut found: Vec<PolicySource> = POLICIES
+fn embedded(profile: Profile, ending: &str) -> Vec<PolicySource> {
+    let wanted = format!("{}{ending}", profile.as_str());
+    POLICIES
         .files()
         .filter_map(|file| {
-            let name = file.path().file_name()?.to_str()?;
+            let name = file.path().file_name()?.to_str().filter(|name| *name == wanted)?;
             Some(PolicySource { name: format!("policies/{name}"), text: file.contents_utf8()?.to_owned() })
         })
-        .filter(|source| source.name.ends_with(ending))
-        .collect();
-    found.sort_by(|one, other| one.name.cmp(&other.name));
-    found
+        .collect()
 }
 
 fn read(folder: &Path, ending: &str) -> Result<Vec<PolicySource>, Problems> {

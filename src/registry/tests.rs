@@ -98,6 +98,8 @@ fn context(folder: &std::path::Path) -> CallContext {
         from_code: false,
         digest: crate::domain::Digest::ZERO,
         wall: Arc::default(),
+        labels: Default::default(),
+        brought: Default::default(),
         workspace: Arc::new(Folder::create(folder).unwrap()),
         limits: Limits { wall: Millis(1), output: Bytes(64) },
         cancel: CancellationToken::new(),

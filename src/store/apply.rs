@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use crate::audit::{Place, Prepared, Sealed};
 use crate::call::ArtifactRef;
-use crate::domain::{ApprovalId, CallId, Digest, ErrorCode, Fault, OwnerId, Principal, RunId, StepId, Timestamp};
+use crate::domain::{ApprovalId, CallId, Digest, ErrorCode, Fault, Labels, OwnerId, Principal, RunId, StepId, Timestamp};
 use crate::run::EventKind;
 
 use super::state::{ApprovalState, Head, State};
@@ -79,6 +79,8 @@ struct Stage<'a> {
 struct Share {
     run: Option<RunRow>,
     run_changed: bool,
+    /// Labels of other runs.
+    others: Vec<(RunId, Labels)>,
     approvals: BTreeMap<ApprovalId, ApprovalState>,
     writes: Writes,
 }
@@ -127,6 +129,12 @@ fn take_in(mut share: Share, events: &[Ready], now: Timestamp, state: &mut State
         if share.run_changed {
             state.runs.insert(run.id, run.clone());
             writes.runs.insert(run.id, run.clone());
+        }
+    }
+    for (run, labels) in share.others {
+        if let Some(row) = state.runs.get_mut(&run) {
+            row.labels = row.labels.union(labels);
+            writes.runs.insert(run, row.clone());
         }
     }
     state.approvals.extend(share.approvals);
@@ -196,10 +204,21 @@ impl Stage<'_> {
                 let status = crate::run::RunStatus::Running;
                 let (created, updated) = (self.now, self.now);
                 let (workflow, principal) = (workflow.clone(), principal.clone());
-                self.share.run = Some(RunRow { id, kind: *kind, workflow, principal, status, created, updated, last_seq: 0 });
+                let labels = Labels::default();
+                self.share.run = Some(RunRow { id, kind: *kind, workflow, principal, status, created, updated, last_seq: 0, labels });
                 self.share.run_changed = true;
             }
             Change::SetStatus(status) => self.the_run(run)?.status = *status,
+            Change::AddLabels { run: of, labels } if Some(*of) == run => {
+                let row = self.the_run(run)?;
+                row.labels = row.labels.union(*labels);
+            }
+            Change::AddLabels { run: of, labels } => {
+                if !self.state.runs.contains_key(of) {
+                    return Err(Fault::new(ErrorCode::UnknownRun, format!("no run `{of}`")));
+                }
+                self.share.others.push((*of, *labels));
+            }
             Change::RequestApproval(approval) => self.ask(run, approval)?,
             Change::DecideApproval { id, approve, reason } => {
                 let id = *id;

@@ -83,7 +83,8 @@ fn arguments(writes: &Writes, rows: &[Row], owner: OwnerId) -> Result<SqliteArgu
         .values()
         .map(|run| {
             let (created, updated) = (run.created.unix_millis(), run.updated.unix_millis());
-            json!([run.id, run.kind, run.workflow, run.principal, run.status, created, updated, run.last_seq])
+            let labels = (u8::from(run.labels.untrusted), u8::from(run.labels.private));
+            json!([run.id, run.kind, run.workflow, run.principal, run.status, created, updated, run.last_seq, labels.0, labels.1])
         })
         .collect();
     let opened: Vec<_> =
@@ -115,10 +116,11 @@ fn statement((ends, size): Which) -> String {
     let rows = vec![row; size].join(", ");
     let commit = if ends == Ends::Committed { "; COMMIT" } else { "" };
     format!(
-        "INSERT INTO runs (id, kind, workflow, principal, status, created, updated, last_seq) \
-         SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7 \
+        "INSERT INTO runs (id, kind, workflow, principal, status, created, updated, last_seq, untrusted, private) \
+         SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7, value ->> 8, value ->> 9 \
          FROM json_each(?) WHERE true \
-         ON CONFLICT (id) DO UPDATE SET status = excluded.status, updated = excluded.updated, last_seq = excluded.last_seq; \
+         ON CONFLICT (id) DO UPDATE SET status = excluded.status, updated = excluded.updated, last_seq = excluded.last_seq, \
+         untrusted = max(untrusted, excluded.untrusted), private = max(private, excluded.private); \
          INSERT INTO open_calls (owner, call_id, run_id, step_id, idempotent) \
          SELECT ?, value ->> 0, value ->> 1, value ->> 2, value ->> 3 FROM json_each(?); \
          DELETE FROM open_calls WHERE call_id IN (SELECT value FROM json_each(?)); \

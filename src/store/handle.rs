@@ -9,7 +9,7 @@ use sqlx::Connection as _;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::call::{ArtifactRef, Artifacts};
-use crate::domain::{ApprovalId, CallId, Clock, Digest, ErrorCode, Fault, Millis, OwnerId, RunId};
+use crate::domain::{ApprovalId, ArtifactId, CallId, Clock, Digest, ErrorCode, Fault, Labels, Millis, OwnerId, RunId};
 use crate::run::Event;
 
 use super::apply::Task;
@@ -136,6 +136,14 @@ impl Store {
     /// `STORE_FAILED`.
     pub async fn runs(&self, filter: RunFilter) -> Result<Vec<RunRow>, Fault> {
         runs::list(self.inner.readers.get().await?, &filter).await
+    }
+
+    /// The labels of all runs that these artifacts are from.
+    ///
+    /// # Errors
+    /// `STORE_FAILED`.
+    pub async fn labels_of_artifacts(&self, artifacts: &[ArtifactId]) -> Result<Labels, Fault> {
+        runs::labels_of_artifacts(self.inner.readers.get().await?, artifacts).await
     }
 
     /// The artifacts linked to a run, in the order they came.

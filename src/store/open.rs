@@ -19,7 +19,11 @@ use super::{Durability, home};
 /// The database's name inside a home.
 pub(super) const FILE: &str = "toolgate.db";
 /// Each file once, in order; a file that was released is never edited. Their number is the database's `user_version`.
-const MIGRATIONS: &[&str] = &[include_str!("../../migrations/0001_journal.sql"), include_str!("../../migrations/0002_remembered.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("../../migrations/0001_journal.sql"),
+    include_str!("../../migrations/0002_remembered.sql"),
+    include_str!("../../migrations/0003_labels.sql"),
+];
 /// How long SQLite waits for another process's lock.
 const BUSY_MILLIS: u32 = 5000;
 /// Connections that read beside the writer.

@@ -8,7 +8,7 @@ use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
 
 use crate::call::ArtifactRef;
-use crate::domain::{Fault, Principal, RunId, Timestamp};
+use crate::domain::{ArtifactId, Fault, Labels, Principal, RunId, Timestamp};
 
 use super::fault::{Doing as _, uint, unreadable};
 use super::open::Reading;
@@ -32,6 +32,7 @@ pub(super) fn run_row(row: &SqliteRow) -> Result<RunRow, Fault> {
         created: Timestamp::from_unix_millis(number("created")?),
         updated: Timestamp::from_unix_millis(number("updated")?),
         last_seq: number("last_seq")?,
+        labels: Labels { untrusted: number("untrusted")? != 0, private: number("private")? != 0 },
     })
 }
 
@@ -84,6 +85,16 @@ pub(super) async fn open_calls(mut connection: Reading) -> Result<Vec<(String, O
             Ok((text("owner")?, call))
         })
         .collect()
+}
+
+/// The labels of all runs that these artifacts are from.
+pub(super) async fn labels_of_artifacts(mut connection: Reading, artifacts: &[ArtifactId]) -> Result<Labels, Fault> {
+    let ids = serde_json::to_string(artifacts).map_err(|error| Fault::internal(format!("ids have no JSON form: {error}")))?;
+    let sql = "SELECT coalesce(max(untrusted), 0), coalesce(max(private), 0) FROM runs WHERE id IN \
+               (SELECT run_id FROM run_artifacts WHERE artifact IN (SELECT value FROM json_each(?1)))";
+    let row = sqlx::query(sql).bind(ids).fetch_one(&mut *connection).await.doing("reading the labels of artifacts")?;
+    let flag = |column: usize| row.try_get::<i64, _>(column).doing("reading the labels of artifacts").map(|flag| flag != 0);
+    Ok(Labels { untrusted: flag(0)?, private: flag(1)? })
 }
 
 /// The artifacts linked to a run, in the order they came.

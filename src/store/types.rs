@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::call::ArtifactRef;
-use crate::domain::{ApprovalId, CallId, Clock, Digest, Fault, OwnerId, Principal, RunId, StepId, Timestamp, ToolName};
+use crate::domain::{ApprovalId, CallId, Clock, Digest, Fault, Labels, OwnerId, Principal, RunId, StepId, Timestamp, ToolName};
 use crate::run::{EventDraft, RunKind, RunStatus};
 
 /// When a commit counts as done.
@@ -70,6 +70,13 @@ pub enum Change {
     },
     /// The run's state as lists show it.
     SetStatus(RunStatus),
+    /// What a run, this one or another, has seen besides what it had: `UNKNOWN_RUN` where there is none.
+    AddLabels {
+        /// Which.
+        run: RunId,
+        /// The labels.
+        labels: Labels,
+    },
     /// A question to a human.
     RequestApproval(NewApproval),
     /// A human's answer to a pending approval: `UNKNOWN_APPROVAL` unless it is pending and not expired.
@@ -206,6 +213,8 @@ pub struct RunRow {
     pub updated: Timestamp,
     /// `seq` of its last event.
     pub last_seq: u64,
+    /// What it has seen.
+    pub labels: Labels,
 }
 
 /// Which runs.

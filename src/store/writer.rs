@@ -297,6 +297,9 @@ fn asked(jobs: &[Job]) -> Asked {
                         Change::OpenCall { call, .. } | Change::CloseCall(call) => {
                             asked.calls.insert(*call);
                         }
+                        Change::AddLabels { run, .. } => {
+                            asked.runs.insert(*run);
+                        }
                         Change::CreateRun { .. } | Change::SetStatus(_) | Change::LinkArtifact(_) => {}
                     }
                 }

@@ -3,16 +3,17 @@
 //! INVARIANT: a program gets copies only, at relative paths of one folder, each at most once.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use base64::Engine as _;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::call::Artifacts;
-use crate::confine::{Folder, RelPath};
+use crate::confine::RelPath;
 use crate::domain::{ArtifactId, Bytes, ErrorCode, Fault, twin_key};
 use crate::sandbox::GuestFile;
+
+use super::CallContext;
 
 /// The most bytes of files that one program is given.
 const MOST_BYTES: u64 = 64 << 20;
@@ -96,7 +97,7 @@ pub(crate) fn from_workspace(files: &[FileInput]) -> bool {
 ///
 /// # Errors
 /// What [`check`] refuses; `NOT_FOUND`, `UNKNOWN_ARTIFACT`, `LIMIT_EXCEEDED`.
-pub(crate) async fn load(files: &[FileInput], artifacts: &dyn Artifacts, workspace: &Arc<Folder>) -> Result<Vec<GuestFile>, Fault> {
+pub(crate) async fn load(files: &[FileInput], artifacts: &dyn Artifacts, context: &CallContext) -> Result<Vec<GuestFile>, Fault> {
     check(files)?;
     let mut left = MOST_BYTES;
     let mut loaded = Vec::with_capacity(files.len());
@@ -114,7 +115,8 @@ pub(crate) async fn load(files: &[FileInput], artifacts: &dyn Artifacts, workspa
                 bytes
             }
             Source::Workspace(path) => {
-                let (folder, limit) = (workspace.clone(), Bytes(left));
+                context.brought.read_file(&path);
+                let (folder, limit) = (context.workspace.clone(), Bytes(left));
                 blocking(move || folder.read(&path, limit)).await?
             }
         };
@@ -128,8 +130,8 @@ pub(crate) async fn load(files: &[FileInput], artifacts: &dyn Artifacts, workspa
 ///
 /// # Errors
 /// `NOT_FOUND`, `LIMIT_EXCEEDED`.
-pub(crate) async fn load_workspace(workspace: &Arc<Folder>, under: Option<RelPath>) -> Result<Vec<GuestFile>, Fault> {
-    let folder = workspace.clone();
+pub(crate) async fn load_workspace(context: &CallContext, under: Option<RelPath>) -> Result<Vec<GuestFile>, Fault> {
+    let (folder, brought) = (context.workspace.clone(), context.brought.clone());
     blocking(move || {
         let (entries, _links) = folder.walk(under.as_ref(), MOST_FILES)?;
         let prefix = under.as_ref().map(|under| format!("{}/", under.as_str().trim_end_matches('/'))).unwrap_or_default();
@@ -140,6 +142,7 @@ pub(crate) async fn load_workspace(workspace: &Arc<Folder>, under: Option<RelPat
             if path.split('/').any(|part| LEFT_OUT.contains(&part)) {
                 continue;
             }
+            brought.read_file(&entry.path);
             let bytes = folder.read(&entry.path, Bytes(left))?;
             left = left.checked_sub(bytes.len() as u64).ok_or_else(too_large)?;
             loaded.push(GuestFile { path: path.to_owned(), bytes: bytes.into() });

@@ -52,6 +52,8 @@ pub(crate) fn context(folder: &std::path::Path) -> CallContext {
         from_code: false,
         digest: crate::domain::Digest::ZERO,
         wall: Arc::default(),
+        labels: Default::default(),
+        brought: Default::default(),
         workspace: Arc::new(Folder::create(folder).unwrap()),
         limits: Limits { wall: Millis(60_000), output: Bytes(8 << 20) },
         cancel: CancellationToken::new(),

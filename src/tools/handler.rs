@@ -11,7 +11,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::call::{ParsedArgs, Preparation, Progress, RawOutput, WallTime};
 use crate::confine::Folder;
-use crate::domain::{Actor, CallId, Digest, ErrorCode, Fault, Limits, RunId};
+use crate::domain::{Actor, CallId, Digest, ErrorCode, Fault, Labels, Limits, RunId};
+
+use super::Brought;
 
 /// What a call brings with it, besides its arguments. Ports a tool needs beyond these are given to it when it is made.
 #[derive(Clone)]
@@ -28,6 +30,10 @@ pub struct CallContext {
     pub digest: Digest,
     /// The call's wall time, which stands still while a human is asked.
     pub wall: Arc<WallTime>,
+    /// What the call's surroundings have seen, and so what a run that it starts begins with.
+    pub labels: Labels,
+    /// Where the call tells which labels it brings, beyond those of its manifest.
+    pub brought: Arc<Brought>,
     /// The run's workspace.
     pub workspace: Arc<Folder>,
     /// What the call may use up.

@@ -4,6 +4,7 @@
 //! without a Grant. Does not decide whether a call may run.
 
 mod blocking;
+mod brought;
 pub mod control;
 pub mod drive;
 pub mod eval;
@@ -25,7 +26,11 @@ mod guest_testing;
 #[cfg(test)]
 mod testing;
 
+/// What stands among the hosts of a call that fetches packages: the installer is told by its own settings where to go.
+pub(crate) const PACKAGE_INDEX: &str = "package-index";
+
 pub use blocking::blocking;
+pub use brought::Brought;
 pub use handler::{CallContext, Handler, Tool, handler};
 pub use text::plain;
 

@@ -32,6 +32,8 @@ pub fn bench() -> Bench {
         from_code: false,
         digest: crate::domain::Digest::ZERO,
         wall: Arc::default(),
+        labels: Default::default(),
+        brought: Default::default(),
         workspace: Arc::new(Folder::create(&root).unwrap()),
         limits: Limits { wall: Millis(10_000), output: Bytes(1 << 20) },
         cancel: CancellationToken::new(),

@@ -14,10 +14,12 @@ mod bad_input;
 mod both_runtimes;
 mod clients;
 mod code_mode;
+mod config_flip;
 mod cpython;
 mod crash;
 mod escape;
 mod evidence;
+mod labels;
 mod layering;
 mod main_job;
 mod mcp_stdio;
@@ -26,6 +28,8 @@ mod native_network;
 mod native_service;
 mod omissions;
 mod path;
+mod policy_docs;
+mod policy_matrix;
 #[cfg(target_os = "linux")]
 mod process_layers;
 #[cfg(target_os = "linux")]

@@ -440,6 +440,7 @@ pub(super) fn fresh_run() -> RunView {
             created: Timestamp::from_unix_millis(NOW - 12_000),
             updated: Timestamp::from_unix_millis(NOW - 1_000),
             last_seq: 3,
+            labels: Default::default(),
         },
         goal: Some("a service\u{200b} for Listing".into()),
         steps: steps.collect(),

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::domain::{Actor, ErrorCode, Principal, RunId};
+use crate::domain::{Actor, ErrorCode, Labels, Principal, RunId};
 use crate::run::{EventKind, RunStatus, StepStatus};
 use crate::tools::control::RunControl as _;
 use crate::tools::control::types::{CancelInput, ListInput, StartInput, SubmitInput, WatchInput};
@@ -151,18 +151,25 @@ async fn a_start_is_checked_and_pins_what_it_runs() {
     let process = world.driving().await;
     let start =
         |workflow: &str, inputs: Value| StartInput { workflow: workflow.into(), inputs: fields(inputs), goal: None, idempotency_key: None };
-    let unknown = process.control.start(&agent(), &start("ghost", json!({}))).await.unwrap_err();
+    let unknown = process.control.start(&agent(), &start("ghost", json!({})), Labels::default()).await.unwrap_err();
     assert!(unknown.code == ErrorCode::UnknownWorkflow && unknown.hint.unwrap().contains("build_service"));
-    let bad = process.control.start(&agent(), &start("build_service", json!({ "resource": "../x" }))).await.unwrap_err();
+    let bad = process.control.start(&agent(), &start("build_service", json!({ "resource": "../x" })), Labels::default()).await.unwrap_err();
     assert!(bad.code == ErrorCode::InvalidInput && bad.message.contains("resource"), "{bad}");
     assert!(world.shared.lock().unwrap().runs.is_empty());
 
-    let started = process.control.start(&agent(), &start("build_service", json!({ "resource": "Listing" }))).await.unwrap();
+    let started =
+        process.control.start(&agent(), &start("build_service", json!({ "resource": "Listing" })), Labels::default()).await.unwrap();
     let state = world.state(&started.run_id);
     let pinned = &state.created.as_ref().unwrap().pinned;
     assert_eq!(pinned.workflow_digest.to_string(), process.control.workflow("build_service").unwrap().digest);
     assert_eq!(crate::workflow::read_stored(&pinned.definition).unwrap().digest(), &pinned.workflow_digest);
     assert!(state.goal.contains("Listing"), "{}", state.goal);
+    assert!(world.shared.lock().unwrap().runs[&started.run_id].labels.is_empty());
+
+    let inherited = process.control.start(&agent(), &start("build_service", json!({ "resource": "Listing" })), Labels::BOTH).await.unwrap();
+    assert_eq!(world.shared.lock().unwrap().runs[&inherited.run_id].labels, Labels::BOTH);
+    let events = process.control.events(&agent(), &inherited.run_id, 0).await.unwrap();
+    assert_eq!(events[0].payload["labels"], json!(["untrusted", "private"]));
 }
 
 #[tokio::test]

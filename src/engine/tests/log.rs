@@ -123,8 +123,22 @@ fn apply(shared: &mut Shared, run: Option<RunId>, change: Change, now: crate::do
     match change {
         Change::CreateRun { kind, workflow, principal } => {
             let id = run.unwrap();
-            let row = RunRow { id, kind, workflow, principal, status: RunStatus::Running, created: now, updated: now, last_seq: 0 };
+            let row = RunRow {
+                id,
+                kind,
+                workflow,
+                principal,
+                status: RunStatus::Running,
+                created: now,
+                updated: now,
+                last_seq: 0,
+                labels: Default::default(),
+            };
             shared.runs.insert(id, row);
+        }
+        Change::AddLabels { run, labels } => {
+            let row = shared.runs.get_mut(&run).unwrap();
+            row.labels = row.labels.union(labels);
         }
         Change::SetStatus(status) => shared.runs.get_mut(&run.unwrap()).unwrap().status = status,
         Change::RequestApproval(asked) => {

@@ -175,7 +175,7 @@ impl Process {
 
     pub async fn start(&self, who: &Actor, yaml: &str, inputs: Value) -> Result<RunId, Fault> {
         let plan = read_yaml("test.yaml", yaml).unwrap_or_else(|problems| panic!("{problems}"));
-        self.control.start_plan(who, &plan, inputs, None).await
+        self.control.start_plan(who, &plan, inputs, None, crate::domain::Labels::default()).await
     }
 
     /// Starts a workflow with these steps as the operator.

@@ -1,7 +1,7 @@
 use Effect::{Egress, ExternalWrite, Pure, Read, Write};
 
 use super::*;
-use crate::domain::{ErrorCode, Role};
+use crate::domain::{ErrorCode, Profile, Role};
 
 const ALLOW: &str = "permit (principal, action, resource);";
 
@@ -128,7 +128,7 @@ fn explain_names_every_rule_that_matched() {
 
 #[test]
 fn shipped_policy_decides_by_effect() {
-    let set = PolicySet::load(&shipped(), &tools()).unwrap();
+    let set = PolicySet::load(&shipped(Profile::Default), &tools()).unwrap();
     for (effects, expected) in [
         (&[Pure][..], Verdict::Allow),
         (&[Read], Verdict::Allow),
@@ -142,7 +142,7 @@ fn shipped_policy_decides_by_effect() {
         assert_eq!(verdict(&set, "python.run", effects), expected, "{effects:?}");
     }
     // A plain permit in the home cannot take back what is asked.
-    let mut sources = shipped();
+    let mut sources = shipped(Profile::Default);
     sources.push(source("home.cedar", ALLOW));
     let set = PolicySet::load(&sources, &tools()).unwrap();
     assert_eq!(verdict(&set, "web.fetch", &[Egress]), Verdict::Ask);
@@ -156,8 +156,8 @@ fn shipped_tests_hold() {
             all.push(tool);
         }
     }
-    let set = PolicySet::load(&shipped(), &all).unwrap();
-    let outcomes = tests_of(&set, &all, &shipped_tests()).unwrap_or_else(|problems| panic!("{problems}"));
+    let set = PolicySet::load(&shipped(Profile::Default), &all).unwrap();
+    let outcomes = tests_of(&set, &all, &shipped_tests(Profile::Default)).unwrap_or_else(|problems| panic!("{problems}"));
     let failed: Vec<_> = outcomes.iter().filter(|outcome| !outcome.passed()).collect();
     assert!(failed.is_empty() && outcomes.len() > 5, "{failed:#?}");
 }
@@ -165,7 +165,7 @@ fn shipped_tests_hold() {
 #[test]
 fn every_shipped_tool_is_decided_by_its_effects() {
     let all = crate::manifest::shipped().unwrap();
-    let set = PolicySet::load(&shipped(), &all).unwrap();
+    let set = PolicySet::load(&shipped(Profile::Default), &all).unwrap();
     for tool in &all {
         for effect in tool.effects.iter() {
             let expected = if effect <= Write { Verdict::Allow } else { Verdict::Ask };

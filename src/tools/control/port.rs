@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use crate::domain::{Actor, Fault, RunId};
+use crate::domain::{Actor, Fault, Labels, RunId};
 
 use super::types::{
     Accepted, ArtifactList, CancelInput, ListInput, ListOutput, RunView, StartInput, StartOutput, SubmitInput, ValidateOutput, WatchInput,
@@ -12,8 +12,8 @@ use super::types::{
 /// Runs and workflows, as the one who asks may see them: a run of another principal is `UNKNOWN_RUN`, as is none.
 #[async_trait]
 pub trait RunControl: Send + Sync {
-    /// Starts a workflow. Fails with `UNKNOWN_WORKFLOW` or `INVALID_INPUT`.
-    async fn start(&self, who: &Actor, request: &StartInput) -> Result<StartOutput, Fault>;
+    /// Starts a workflow, whose run begins with the labels of whoever starts it. Fails with `UNKNOWN_WORKFLOW` or `INVALID_INPUT`.
+    async fn start(&self, who: &Actor, request: &StartInput, labels: Labels) -> Result<StartOutput, Fault>;
     /// The runs of whoever asks.
     async fn list(&self, who: &Actor, request: &ListInput) -> Result<ListOutput, Fault>;
     /// One run.

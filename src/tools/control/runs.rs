@@ -44,7 +44,7 @@ impl Tool for RunStart {
     }
 
     async fn execute(&self, input: &StartInput, context: &CallContext) -> Result<StartOutput, Fault> {
-        self.0.start(&context.actor, input).await
+        self.0.start(&context.actor, input, context.labels).await
     }
 }
 

@@ -26,7 +26,7 @@ fn nothing<T>() -> Result<T, Fault> {
 
 #[async_trait]
 impl RunControl for Nobody {
-    async fn start(&self, _: &Actor, _: &StartInput) -> Result<StartOutput, Fault> {
+    async fn start(&self, _: &Actor, _: &StartInput, _: crate::domain::Labels) -> Result<StartOutput, Fault> {
         nothing()
     }
     async fn list(&self, _: &Actor, _: &ListInput) -> Result<ListOutput, Fault> {
@@ -149,6 +149,8 @@ async fn read(tools: &BTreeMap<&'static str, Arc<dyn Handler>>, arguments: Value
         from_code: false,
         digest: crate::domain::Digest::ZERO,
         wall: Arc::default(),
+        labels: Default::default(),
+        brought: Default::default(),
         workspace: Arc::new(crate::confine::Folder::create(&root.path().canonicalize().unwrap().join("w")).unwrap()),
         limits: crate::domain::Limits { wall: crate::domain::Millis(1_000), output: crate::domain::Bytes(1 << 20) },
         cancel: tokio_util::sync::CancellationToken::new(),

@@ -77,10 +77,13 @@ impl Tool for DriveSearch {
         Ok(Preparation::of(Effects::only(Effect::Read)))
     }
 
-    async fn execute(&self, input: &Self::Input, _context: &CallContext) -> Result<Self::Output, Fault> {
+    async fn execute(&self, input: &Self::Input, context: &CallContext) -> Result<Self::Output, Fault> {
         let (local, query) = (self.local.clone(), input.query.clone());
         let limit = input.limit.unwrap_or(USUAL) as usize;
         let (hits, complete) = blocking(move || local.search(&query, limit)).await?;
+        if hits.is_empty() {
+            context.brought.found_nothing();
+        }
         let results = (1..).zip(hits).map(|(rank, hit)| Found {
             id: format!("local/{}", hit.path),
             title: hit.path.name().to_owned(),

@@ -18,7 +18,7 @@ use crate::sandbox::{GuestFile, Sandbox, SandboxOutcome};
 use super::guest_files::{self, FileInput, PATH_PATTERN};
 use super::native::Native;
 use super::python::{Layers, Runtime};
-use super::{CallContext, Tool};
+use super::{CallContext, PACKAGE_INDEX, Tool};
 
 mod checker;
 mod command;
@@ -184,7 +184,7 @@ impl Tool for EvalRun {
         let fetches = !pins.is_empty() && cached.is_none();
         let reads = input.project()?.is_some() || guest_files::from_workspace(&input.files);
         let effects = reads.then_some(Effect::Read).into_iter().chain(fetches.then_some(Effect::Egress));
-        Ok(Preparation::of(Effects::of(effects)))
+        Ok(Preparation::of(Effects::of(effects)).reaching(fetches.then(|| PACKAGE_INDEX.to_owned())))
     }
 
     async fn execute(&self, input: &Input, context: &CallContext) -> Result<Output, Fault> {
@@ -224,9 +224,9 @@ impl Tool for EvalRun {
 impl EvalRun {
     /// The project's files, with the files of the call put over them.
     async fn files(&self, input: &Input, project: Option<Option<RelPath>>, context: &CallContext) -> Result<Vec<GuestFile>, Fault> {
-        let added = guest_files::load(&input.files, &*self.artifacts, &context.workspace).await?;
+        let added = guest_files::load(&input.files, &*self.artifacts, context).await?;
         let Some(under) = project else { return Ok(added) };
-        let mut files = guest_files::load_workspace(&context.workspace, under).await?;
+        let mut files = guest_files::load_workspace(context, under).await?;
         files.retain(|file| !added.iter().any(|added| added.path == file.path));
         files.extend(added);
         Ok(files)

@@ -26,7 +26,7 @@ use crate::sandbox::{GuestFile, GuestHost, Sandbox, SandboxLimits, SandboxSpec};
 
 use super::guest_files;
 use super::native::Native;
-use super::{CallContext, Tool};
+use super::{CallContext, PACKAGE_INDEX, Tool};
 
 use host::{Network, ProgramHost};
 
@@ -92,11 +92,15 @@ impl Tool for PythonRun {
         let effects = reads.then_some(Effect::Read).into_iter();
         let effects = effects.chain((input.has_network() || fetches).then_some(Effect::Egress));
         let effects = Effects::of(effects.chain(tools.iter().flat_map(|tool| tool.effects.iter())));
-        Ok(Preparation { makes_calls: !tools.is_empty(), ..Preparation::of(effects) })
+        let hosts = if input.has_network() { input.rules()?.entries().collect::<Vec<_>>() } else { Vec::new() };
+        let hosts = hosts.into_iter().chain(fetches.then(|| PACKAGE_INDEX.to_owned()));
+        // Where its tools go they say themselves, each call by itself.
+        let hosts = hosts.chain(tools.iter().any(|tool| tool.effects.contains(Effect::Egress)).then(|| "*".to_owned()));
+        Ok(Preparation { makes_calls: !tools.is_empty(), ..Preparation::of(effects).reaching(hosts) })
     }
 
     async fn execute(&self, input: &Input, context: &CallContext) -> Result<Output, Fault> {
-        let files = guest_files::load(&input.files, &*self.artifacts, &context.workspace).await?;
+        let files = guest_files::load(&input.files, &*self.artifacts, context).await?;
         match input.runtime {
             Runtime::Wasm => self.in_wasm(input, files, context).await,
             Runtime::Process => self.natively(input, files, context).await,

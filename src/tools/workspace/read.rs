@@ -86,7 +86,9 @@ impl Tool for WorkspaceRead {
         let (paths, offset, limit) = (input.paths.clone(), input.offset, input.limit.unwrap_or(USUAL));
         // A character can cost six bytes of JSON; a quarter each leaves room for the usual text and the frame.
         let room = context.limits.output.0 / 4;
-        blocking(move || read_all(&workspace, &paths, offset, limit, room)).await
+        let read = blocking(move || read_all(&workspace, &paths, offset, limit, room)).await?;
+        input.paths.iter().for_each(|path| context.brought.read_file(path));
+        Ok(read)
     }
 }
 

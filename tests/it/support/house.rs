@@ -112,7 +112,20 @@ const PROBES: &[(&str, Effect, Deed)] = &[
     ("panic", Effect::Write, Deed::Panic),
     ("wrong", Effect::Pure, Deed::WrongAnswer),
     ("large", Effect::Pure, Deed::LargeAnswer),
+    ("page", Effect::Read, Deed::Answer),
+    ("letter", Effect::Read, Deed::Answer),
+    ("fetch", Effect::Egress, Deed::Hang),
 ];
+
+/// What the answers of probes bring into their run.
+const MARKS: &[(&str, &str)] = &[("page", "untrusted"), ("letter", "private"), ("fetch", "untrusted if egress")];
+
+/// The default rules, and these.
+fn added(more_policy: &str) -> Vec<PolicySource> {
+    let mut sources = policy::shipped(toolgate::domain::Profile::Default);
+    sources.push(PolicySource { name: "test.cedar".into(), text: more_policy.into() });
+    sources
+}
 
 impl TestHouse {
     pub async fn new() -> Self {
@@ -120,18 +133,30 @@ impl TestHouse {
     }
 
     pub async fn on(home: Option<std::path::PathBuf>, durability: Durability, more_policy: &str) -> Self {
-        Self::made_of(home, durability, more_policy, None).await
+        Self::made_of(home, durability, added(more_policy), None).await
+    }
+
+    /// Where these are all the rules there are.
+    pub async fn ruled_by(policy: &str) -> Self {
+        let source = PolicySource { name: "test.cedar".into(), text: policy.into() };
+        Self::made_of(None, Durability::Relaxed, vec![source], None).await
     }
 
     /// With `python.run` as shipped, in this sandbox.
     pub async fn with_python(sandbox: Arc<dyn Sandbox>, more_policy: &str) -> Self {
-        Self::made_of(None, Durability::Relaxed, more_policy, Some(sandbox)).await
+        Self::made_of(None, Durability::Relaxed, added(more_policy), Some(sandbox)).await
+    }
+
+    /// With `python.run`, where these are all the rules there are.
+    pub async fn with_python_ruled_by(sandbox: Arc<dyn Sandbox>, policy: &str) -> Self {
+        let source = PolicySource { name: "test.cedar".into(), text: policy.into() };
+        Self::made_of(None, Durability::Relaxed, vec![source], Some(sandbox)).await
     }
 
     async fn made_of(
         home: Option<std::path::PathBuf>,
         durability: Durability,
-        more_policy: &str,
+        sources: Vec<PolicySource>,
         sandbox: Option<Arc<dyn Sandbox>>,
     ) -> Self {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
@@ -152,8 +177,6 @@ impl TestHouse {
         }
         let defs = manifest::load(&files).unwrap_or_else(|p| panic!("{p}"));
         let registry = Registry::build(defs.clone(), handlers).unwrap_or_else(|p| panic!("{p}"));
-        let mut sources = policy::shipped();
-        sources.push(PolicySource { name: "test.cedar".into(), text: more_policy.into() });
         let rules = Arc::new(policy::Current::new(PolicySet::load(&sources, &defs).unwrap_or_else(|p| panic!("{p}"))));
         let runs = tempfile::tempdir().unwrap();
         let gateway = Gateway::new(Parts {
@@ -165,6 +188,7 @@ impl TestHouse {
             runs_folder: runs.path().to_owned(),
             approvals: ApprovalSettings { wait: Millis(300), expires: Millis(60_000) },
             inline: Bytes(16 * 1024),
+            private_paths: toolgate::domain::Globs::parse(["secrets/**"]).unwrap(),
         });
         code.lead_to(&gateway);
         let me = Actor::agent(Principal::local());
@@ -271,8 +295,9 @@ fn python(sandbox: Arc<dyn Sandbox>, code: Arc<CodeGate>, store: &Store) -> Pyth
 }
 
 fn manifest_of(name: &str, effect: Effect, probe: &Arc<dyn Handler>) -> ManifestFile {
+    let marks = MARKS.iter().find(|(marked, _)| *marked == name).map_or("", |(_, marks)| *marks);
     let text = format!(
-        "name: probe.{name}\nversion: 1.0.0\ndescription: A probe.\nexecutor: builtin\neffects: [{}]\nscopes: [probe]\n\
+        "name: probe.{name}\nversion: 1.0.0\ndescription: A probe.\nexecutor: builtin\neffects: [{}]\nscopes: [probe]\nmarks: [{marks}]\n\
          limits: {{wall: 400ms, output: 1MiB}}\nidempotent: true\ninput_schema: in.json\noutput_schema: out.json\n\
          examples:\n  - accept: {{word: hi}}\n  - refuse: {{word: 1}}\n    because: word\n",
         effect.as_str()
