@@ -94,6 +94,7 @@ fn describe(view: &RunView, now: Timestamp) -> String {
         ("created", Some(moment(row.created, now))),
         ("updated", Some(moment(row.updated, now))),
         ("events", Some(row.last_seq.to_string())),
+        ("labels", (!row.labels.is_empty()).then(|| row.labels.words().join(", "))),
         ("workspace", workspace),
     ] {
         if let Some(value) = value {

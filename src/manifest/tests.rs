@@ -1,7 +1,7 @@
 use serde_json::json;
 
 use super::*;
-use crate::domain::{Bytes, Effect, Effects, Millis};
+use crate::domain::{Bytes, Effect, Effects, Labels, Millis};
 
 const GOOD: &str = "\
 name: workspace.read
@@ -96,6 +96,46 @@ fn every_mistake_is_told_with_its_line() {
     one("- accept: {paths: [README.md]}", "- {accept: {paths: [x]}, refuse: {}, because: x}\n  - accept: {paths: [x]}", ":15", "either");
     one("scopes: [workspace]", "scopes: workspace", ":9", "must be a list");
     one("scopes: [workspace]", "scopes: [workspace", ":10", "not readable as YAML");
+}
+
+#[test]
+fn marks_are_words_of_ours_and_fit_the_effects() {
+    let marked = |marks: &str| GOOD.replace("scopes: [workspace]", &format!("scopes: [workspace]\nmarks: {marks}"));
+    let tool = load(&[file("m.yaml", &marked("[private, untrusted if read]"))]).unwrap().remove(0);
+    assert_eq!(tool.marks.of(&Effects::only(Effect::Read)), Labels::BOTH);
+    assert_eq!(tool.marks.of(&Effects::only(Effect::Pure)), Labels { private: true, ..Labels::default() });
+    assert_eq!(tool.marks.words(), ["untrusted if read", "private"]);
+    assert!(load(&[file("m.yaml", GOOD)]).unwrap().remove(0).marks.of(&Effects::only(Effect::Read)).is_empty());
+    assert_ne!(tool.digest, load(&[file("m.yaml", GOOD)]).unwrap().remove(0).digest);
+    for (marks, told) in [
+        ("[secret]", "m.yaml:10: mark `secret` is no label"),
+        ("[untrusted if reed]", "m.yaml:10: mark `untrusted if reed` names no effect"),
+        ("[untrusted if egress]", "m.yaml:10: mark `untrusted if egress` names an effect that the tool does not have"),
+        ("[private, private]", "m.yaml:10: `marks` says `private` twice"),
+        ("private", "m.yaml:10: field `marks` must be a list"),
+    ] {
+        let text = problems(&marked(marks));
+        assert!(text.starts_with(told) && text.lines().count() == 1, "{told}: {text}");
+    }
+}
+
+#[test]
+fn what_shipped_tools_bring_is_stated() {
+    let tools = shipped().unwrap();
+    let of = |name: &str, effects: &[Effect]| {
+        let tool = tools.iter().find(|tool| tool.name.as_str() == name).unwrap();
+        tool.marks.of(&Effects::of(effects.iter().copied())).words().join(" ")
+    };
+    for name in ["drive.get", "drive.search"] {
+        assert_eq!(of(name, &[Effect::Read]), "untrusted private");
+    }
+    for name in ["python.run", "eval.run"] {
+        assert_eq!((of(name, &[Effect::Read]), of(name, &[Effect::Read, Effect::Egress])), (String::new(), "untrusted".to_owned()));
+    }
+    // Whatever can use the network brings what it finds there.
+    for tool in tools.iter().filter(|tool| tool.effects.contains(Effect::Egress)) {
+        assert!(tool.marks.of(&tool.effects).untrusted, "`{}` uses the network and marks nothing", tool.name);
+    }
 }
 
 #[test]

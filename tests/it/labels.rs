@@ -51,6 +51,21 @@ async fn what_a_call_brings_marks_its_run_and_is_recorded() {
 }
 
 #[tokio::test]
+async fn a_rule_on_trial_is_recorded_with_the_call_and_denies_nothing() {
+    let rule = "@id(\"new\") @mode(\"log\") @reason(\"closed\") forbid (principal, action in toolgate::Action::\"probe\", resource);\n\
+                @id(\"wall\") @reason(\"not outside\") forbid (principal, action == toolgate::Action::\"probe.outside\", resource);";
+    let house = TestHouse::on(None, Durability::Relaxed, rule).await;
+    assert_eq!(code(&house.call("probe.write", json!({"word": "x"})).await), None);
+    let refused = house.call("probe.outside", json!({"word": "x"})).await;
+    assert_eq!(code(&refused), Some(ErrorCode::PolicyDenied));
+    assert!(refused.outcome.unwrap_err().message.ends_with("not outside"), "nobody is told what a rule on trial would say");
+    let told: Vec<Value> = house.events().await.iter().filter_map(|event| event.payload.get("log_only").cloned()).collect();
+    assert_eq!(told, [json!([{"rule": "new", "would": "deny"}]), json!([{"rule": "new", "would": "deny"}])]);
+    let counts = house.gateway.policy().trial_counts();
+    assert_eq!(counts.iter().map(|count| (count.rule.as_str(), count.matched, count.changed)).collect::<Vec<_>>(), [("new", 2, 1)]);
+}
+
+#[tokio::test]
 async fn labels_outlive_the_process() {
     let home = tempfile::tempdir().unwrap();
     let house = TestHouse::on(Some(home.path().to_owned()), Durability::Full, "").await;

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::*;
 use crate::call::Artifacts as _;
-use crate::domain::{ArtifactId, ErrorCode};
+use crate::domain::{ArtifactId, ErrorCode, Labels};
 use crate::tools::handler;
 use crate::tools::testing::{Bench, MemoryArtifacts, bench, call, code};
 
@@ -43,6 +43,18 @@ async fn finds_by_name_and_text_the_best_first() {
     assert!(snippet.starts_with("… word") && snippet.contains("The Listing price is in EUR. listing"), "{snippet}");
     assert_eq!(call(&search, &bench, json!({ "query": "zebra" })).await.unwrap()["results"], json!([]));
     assert_eq!(code(&search, &bench, json!({ "query": " " })).await, ErrorCode::InvalidInput);
+}
+
+#[tokio::test]
+async fn a_search_that_finds_nothing_brings_nothing() {
+    let found = bench();
+    let search = handler(DriveSearch::new(drive(&found, &[("a.md", b"listing")])));
+    call(&search, &found, json!({ "query": "listing" })).await.unwrap();
+    assert_eq!(found.context.brought.with(Labels::BOTH), Labels::BOTH);
+    let other = bench();
+    let search = handler(DriveSearch::new(drive(&other, &[("a.md", b"listing")])));
+    call(&search, &other, json!({ "query": "zebra" })).await.unwrap();
+    assert!(other.context.brought.with(Labels::BOTH).is_empty());
 }
 
 #[tokio::test]
