@@ -31,8 +31,8 @@ impl Clock for SystemClock {
 }
 
 async fn open(home: &Path, durability: Durability) -> Store {
-    let options =
-        OpenOptions { home: Some(home.to_owned()), owner: OwnerId::mint(SystemClock.now()), clock: Arc::new(SystemClock), durability };
+    let (owner, clock) = (OwnerId::mint(SystemClock.now()), Arc::new(SystemClock));
+    let options = OpenOptions { home: Some(home.to_owned()), owner, clock, durability, redact: Arc::new(toolgate::call::NoRedaction) };
     Store::open(options).await.unwrap()
 }
 

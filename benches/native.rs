@@ -108,7 +108,8 @@ async fn call(app: &App, tool: &str, arguments: Value) -> Outcome<(Duration, Val
 /// `eval.run` on the whole call path, in a home of its own.
 async fn checks() -> Outcome<()> {
     let home = tempfile::tempdir()?;
-    let app = App::open(&config(home.path())?).await?;
+    let app =
+        App::open(&config(home.path())?, &toolgate::secrets::redact::Redactor::new(toolgate::secrets::live::LiveSecrets::new())?).await?;
     let checks = json!({
         "commands": ["ruff check .", "pytest -q"],
         "requirements": ["ruff==0.14.5", "pytest==9.0.1"],

@@ -3,12 +3,15 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use toolgate::app::{FrontDoor, SystemClock};
+use toolgate::app::SystemClock;
 
 fn main() -> ExitCode {
     // Before any thread exists: the launcher forks.
     if let Some(code) = toolgate::app::launcher() {
         return code;
     }
-    toolgate::app::on_runtime(toolgate::cli::main(&FrontDoor, Arc::new(SystemClock)))
+    match toolgate::app::front_door() {
+        Ok(door) => toolgate::app::on_runtime(toolgate::cli::main(&door, Arc::new(SystemClock), door.redact())),
+        Err(code) => code,
+    }
 }

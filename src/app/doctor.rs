@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::cli::ports::Check;
 use crate::config::Config;
 use crate::domain::Fault;
+use crate::secrets::redact::Redactor;
 
 use super::App;
 
@@ -12,10 +13,10 @@ use super::App;
 const RUNTIME: Duration = Duration::from_secs(120);
 
 /// Looks at home, files, database, log and Python runtime.
-pub(super) async fn checks(config: &Config) -> Vec<Check> {
+pub(super) async fn checks(config: &Config, redactor: &Redactor) -> Vec<Check> {
     let home = &config.home.value;
     let mut checks = vec![good("settings", format!("home {}, from {}", home.display(), config.home.source))];
-    let app = match App::open(config).await {
+    let app = match App::open(config, redactor).await {
         Ok(app) => app,
         Err(fault) => {
             checks.push(bad("home", &fault, "mend what is named, then look again"));

@@ -6,34 +6,62 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
 
+use crate::call::Redact;
 use crate::cli::ports::{Check, Door, House, ToolView, WorkflowView};
 use crate::config::{Config, ToolNames};
 use crate::domain::{ErrorCode, Fault, Problem, Problems};
 use crate::gateway::Gateway;
 use crate::manifest;
 use crate::mcp::{self, Naming, StdioOptions, Toolset};
+use crate::secrets::live::LiveSecrets;
+use crate::secrets::redact::Redactor;
 use crate::workflow::Library;
 
 use super::gate::ClientNotices;
 use super::{App, SystemClock, doctor, views};
 
 /// Opens homes of this machine.
-pub struct FrontDoor;
+pub struct FrontDoor {
+    redactor: Redactor,
+}
+
+impl FrontDoor {
+    /// With no live secrets yet.
+    ///
+    /// # Errors
+    /// Where the program's own rules are broken.
+    pub fn new() -> Result<Self, Fault> {
+        Ok(Self { redactor: Redactor::new(LiveSecrets::new())? })
+    }
+
+    /// What takes secrets out of everything that is recorded or shown.
+    #[must_use]
+    pub fn redact(&self) -> Arc<dyn Redact> {
+        Arc::new(self.redactor.clone())
+    }
+
+    /// The same, with its live secrets.
+    pub(super) fn redactor(&self) -> &Redactor {
+        &self.redactor
+    }
+}
 
 #[async_trait]
 impl Door for FrontDoor {
     async fn open(&self, config: &Config) -> Result<Arc<dyn House>, Fault> {
-        Ok(App::open(config).await?)
+        Ok(App::open(config, &self.redactor).await?)
     }
 
     async fn serve(&self, config: Result<Config, Problems>) -> Result<(), Fault> {
         let shutdown = on_signal();
         let config = match config {
             Ok(config) => config,
-            Err(problems) => return tell(problems, StdioOptions::default(), shutdown).await,
+            Err(problems) => {
+                return tell(problems, StdioOptions { redact: Some(self.redact()), ..StdioOptions::default() }, shutdown).await;
+            }
         };
-        let options = options(&config);
-        match App::open(&config).await {
+        let options = StdioOptions { redact: Some(self.redact()), ..options(&config) };
+        match App::open(&config, &self.redactor).await {
             Ok(app) => app.serve(options, shutdown).await,
             Err(fault) => {
                 tracing::error!(code = %fault.code, "{fault}");
@@ -43,7 +71,7 @@ impl Door for FrontDoor {
     }
 
     async fn doctor(&self, config: &Config) -> Vec<Check> {
-        doctor::checks(config).await
+        doctor::checks(config, &self.redactor).await
     }
 
     async fn check_manifest(&self, _config: &Config, file: &Path) -> Result<ToolView, Fault> {

@@ -14,6 +14,8 @@ mod http_events;
 mod native;
 mod network;
 mod notes;
+mod panic;
+mod redaction;
 mod schemas;
 mod start;
 mod tasks;
@@ -22,7 +24,7 @@ mod views;
 pub use clock::SystemClock;
 pub use door::FrontDoor;
 pub use schemas::generated_schemas;
-pub use start::{launcher, on_runtime};
+pub use start::{front_door, launcher, on_runtime};
 pub use tasks::Tasks;
 
 use std::collections::BTreeMap;
@@ -32,6 +34,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+use crate::call::Redact;
 use crate::config::Config;
 use crate::domain::{Clock, ErrorCode, Fault, OwnerId, Problem, Problems, Profile, ToolName};
 use crate::engine::{Control, Driver, DriverParts, DriverSettings};
@@ -41,6 +44,7 @@ use crate::policy::{self, PolicySet};
 use crate::registry::Registry;
 use crate::sandbox::process::ProcessSandbox;
 use crate::sandbox::wasm::{WasmOptions, WasmSandbox};
+use crate::secrets::redact::Redactor;
 use crate::store::{Durability, OpenOptions, Store};
 use crate::tools::Handler;
 use crate::tools::control::RunControl;
@@ -69,11 +73,14 @@ pub struct App {
 }
 
 impl App {
-    /// Opens the home these settings name. Reads every file before the database is touched.
+    /// Opens the home these settings name. Reads every file before the database is touched. Whatever is recorded or shown goes through
+    /// `redactor`, which knows the live secrets.
     ///
     /// # Errors
     /// Every problem of manifests, policies and workflows at once, in `details.problems`; what the store says.
-    pub async fn open(config: &Config) -> Result<Arc<Self>, Fault> {
+    pub async fn open(config: &Config, redactor: &Redactor) -> Result<Arc<Self>, Fault> {
+        redaction::configure(config, redactor);
+        let redact: Arc<dyn Redact> = Arc::new(redactor.clone());
         let home = config.home.value.clone();
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let tasks = Tasks::default();
@@ -86,8 +93,8 @@ impl App {
             kept_ready: KEPT_READY,
         })?);
         let process = Arc::new(native::process_sandbox(config, Arc::new(tasks.clone())));
-        let hub = Arc::new(NotifyHub::new());
-        hub.attach("console", Arc::new(WriterSink::new(std::io::stderr())));
+        let hub = Arc::new(NotifyHub::redacting(redact.clone()));
+        hub.attach("console", Arc::new(notes::OnTerminal(WriterSink::new(std::io::stderr()))));
 
         // A drive that was not configured is an empty folder, not a missing one.
         let drive = &config.drive_local_root.value;
@@ -99,6 +106,7 @@ impl App {
             owner: OwnerId::mint(clock.now()),
             clock: clock.clone(),
             durability: Durability::Full,
+            redact: redact.clone(),
         })
         .await?;
         let workflows = Arc::new(files.workflows);

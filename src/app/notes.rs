@@ -1,12 +1,14 @@
-//! Carries the progress of a run's steps to whoever watches that run on the terminal.
+//! Carries the progress of a run's steps to whoever watches that run on the terminal, and messages to whoever sits before it.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::call::{NoProgress, Progress};
 use crate::cli::ports::StepNotes;
+use crate::cli::text::printable;
 use crate::domain::{RunId, StepId};
 use crate::engine::ProgressOf;
+use crate::tools::notify::{Notice, Sink};
 
 /// Who watches which run.
 #[derive(Default)]
@@ -50,5 +52,16 @@ struct OfStep {
 impl Progress for OfStep {
     fn note(&self, message: &str, done: Option<f64>, total: Option<f64>) {
         self.watcher.note(&self.step, message, done, total);
+    }
+}
+
+/// Shows messages where a person reads, with nothing in them that does something other than appear.
+pub(super) struct OnTerminal<S>(pub(super) S);
+
+impl<S: Sink> Sink for OnTerminal<S> {
+    fn show(&self, notice: &Notice) -> bool {
+        let lines = |text: &String| text.split('\n').map(printable).collect::<Vec<_>>().join("\n");
+        let title = notice.title.as_deref().map(printable);
+        self.0.show(&Notice { title, message: lines(&notice.message), ..notice.clone() })
     }
 }

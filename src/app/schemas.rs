@@ -22,9 +22,14 @@ use super::{SystemClock, Tasks, handlers, http_events, native, network};
 /// Where the rooms the tools need cannot be made.
 pub async fn generated_schemas(config: &Config) -> Result<BTreeMap<String, String>, Fault> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let store =
-        Store::open(OpenOptions { home: None, owner: OwnerId::mint(clock.now()), clock: clock.clone(), durability: Durability::Relaxed })
-            .await?;
+    let store = Store::open(OpenOptions {
+        home: None,
+        owner: OwnerId::mint(clock.now()),
+        clock: clock.clone(),
+        durability: Durability::Relaxed,
+        redact: Arc::new(crate::call::NoRedaction),
+    })
+    .await?;
     let workflows = Library::open(None).map_err(|problems| problems.into_fault(crate::domain::ErrorCode::WorkflowInvalid))?;
     let control = Control::new(Arc::new(store.clone()), Arc::new(workflows), clock.clone(), Arc::new(|| Digest::ZERO));
     let sandbox = WasmSandbox::new(WasmOptions {

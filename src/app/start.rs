@@ -5,11 +5,23 @@ use std::process::ExitCode;
 
 use crate::sandbox::process::init;
 
+use super::{FrontDoor, panic};
+
 /// Runs the launcher, if this process was started as one. To be asked before any thread exists.
 #[must_use]
 pub fn launcher() -> Option<ExitCode> {
     let is_launcher = crate::config::process_args().first().is_some_and(|word| word == init::VERB);
     is_launcher.then(|| init::main().into())
+}
+
+/// The way in, with what takes secrets out of everything that the process says from now on, panics included.
+///
+/// # Errors
+/// The exit code, where the program is broken.
+pub fn front_door() -> Result<FrontDoor, ExitCode> {
+    let door = FrontDoor::new().map_err(|_broken| ExitCode::from(1))?;
+    panic::tell_without_secrets(door.redactor().clone());
+    Ok(door)
 }
 
 /// Runs the program's one future to its end.

@@ -7,6 +7,7 @@ mod digest;
 mod output;
 mod ports;
 mod recorded;
+mod redact;
 mod stages;
 mod wall;
 
@@ -14,5 +15,6 @@ pub use digest::call_digest;
 pub use output::{CheckedOutput, RawOutput, Reply};
 pub use ports::{ArtifactRef, Artifacts, NoProgress, OutStream, Progress, Spawner};
 pub use recorded::{reference, whole};
+pub use redact::{NoRedaction, Redact, RedactStream};
 pub use stages::{Origin, ParsedArgs, ParsedCall, Preparation, PreparedCall, RawCall, ToolRef};
 pub use wall::{Paused, WallTime};

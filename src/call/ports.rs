@@ -23,6 +23,10 @@ pub struct ArtifactRef {
 pub trait Artifacts: Send + Sync {
     /// Stores `bytes` durably.
     async fn put(&self, bytes: Vec<u8>, media_type: &str) -> Result<ArtifactRef, Fault>;
+    /// Stores what a program wrote to one of its streams, without secrets: unlike a file it is nobody's own.
+    async fn put_output(&self, bytes: Vec<u8>) -> Result<ArtifactRef, Fault> {
+        self.put(bytes, "text/plain").await
+    }
     /// Up to `limit` bytes from `offset` on, and the whole size. Fails with `UNKNOWN_ARTIFACT`.
     async fn read(&self, id: &ArtifactId, offset: u64, limit: u64) -> Result<(Vec<u8>, u64), Fault>;
 }

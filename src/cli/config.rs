@@ -71,6 +71,8 @@ fn settings(config: &Config) -> Vec<(&'static str, Value, &Source)> {
             "policy.profile" => (json!(config.policy_profile.value.as_str()), &config.policy_profile.source),
             "labels.private_paths" => (json!(config.private_paths.value.patterns()), &config.private_paths.source),
             "limits.inline_output_bytes" => (json!(config.inline_output.value), &config.inline_output.source),
+            "redaction.patterns" => (json!(config.redaction_patterns.value), &config.redaction_patterns.source),
+            "redaction.pii" => (json!(config.redaction_pii.value), &config.redaction_pii.source),
             "serve.tool_names" => (json!(config.tool_names.value), &config.tool_names.source),
             "serve.toolsets" => (json!(config.toolsets.value), &config.toolsets.source),
             _ => return None,

@@ -251,7 +251,10 @@ impl Screen {
                 }
             },
             Form::Lines(said) => changed_lines(view, &self.notes, said, cx),
-            Form::Tree(tree) => tree.draw(&lines(view, &self.notes, cx.desk.clock.now())),
+            Form::Tree(tree) => {
+                let lines = lines(view, &self.notes, cx.desk.clock.now());
+                tree.draw(&lines.iter().map(|line| cx.desk.console.clean(line).into_owned()).collect::<Vec<_>>());
+            }
         }
         Ok(())
     }

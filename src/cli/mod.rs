@@ -12,6 +12,7 @@ mod exit;
 mod follow;
 mod init;
 mod inputs;
+mod log;
 mod output;
 pub mod ports;
 mod report;

@@ -1,12 +1,14 @@
 //! The one door to the terminal: data to stdout, everything else to stderr.
 //!
-//! INVARIANT: nothing else in this room writes to stdout or stderr. Does not make text harmless: see `text`.
+//! INVARIANT: nothing else in this room writes to stdout or stderr, and nothing is written with a secret in it. Does not make text harmless: see `text`.
 
+use std::borrow::Cow;
 use std::io::{self, BufRead, IsTerminal as _, Read as _, Write};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::Serialize;
 
+use crate::call::{NoRedaction, Redact};
 use crate::config::Ambient;
 
 use super::text;
@@ -30,13 +32,14 @@ pub struct Console {
     err: Mutex<Box<dyn Write + Send>>,
     input: Mutex<Box<dyn BufRead + Send>>,
     looks: Looks,
+    redact: Arc<dyn Redact>,
 }
 
 impl Console {
     /// These streams.
     #[must_use]
     pub fn new(out: Box<dyn Write + Send>, err: Box<dyn Write + Send>, input: Box<dyn BufRead + Send>, looks: Looks) -> Self {
-        Self { out: Mutex::new(out), err: Mutex::new(err), input: Mutex::new(input), looks }
+        Self { out: Mutex::new(out), err: Mutex::new(err), input: Mutex::new(input), looks, redact: Arc::new(NoRedaction) }
     }
 
     /// The process's own.
@@ -53,19 +56,37 @@ impl Console {
         Self::new(Box::new(stdout), Box::new(stderr), Box::new(io::BufReader::new(stdin)), looks)
     }
 
+    /// The same; what takes secrets out of everything that is written.
+    #[must_use]
+    pub fn redacting(self, redact: Arc<dyn Redact>) -> Self {
+        Self { redact, ..self }
+    }
+
+    /// A text as it may be shown, for what does not go through this console: lines that a terminal redraws.
+    #[must_use]
+    pub fn clean<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        self.redact.text(text)
+    }
+
+    /// What takes secrets out.
+    #[must_use]
+    pub fn redact(&self) -> Arc<dyn Redact> {
+        Arc::clone(&self.redact)
+    }
+
     /// What the streams are connected to.
     #[must_use]
     pub fn looks(&self) -> Looks {
         self.looks
     }
 
-    /// Data, as it is.
+    /// Data, as it is but for secrets.
     ///
     /// # Errors
     /// Where it cannot be written.
     pub fn data(&self, text: &str) -> io::Result<()> {
         let mut out = self.out.lock().unwrap_or_else(PoisonError::into_inner);
-        out.write_all(text.as_bytes())?;
+        out.write_all(self.clean(text).as_bytes())?;
         out.flush()
     }
 
@@ -82,7 +103,8 @@ impl Console {
     /// # Errors
     /// Where it cannot be written.
     pub fn json(&self, value: &impl Serialize) -> io::Result<()> {
-        let value = serde_json::to_value(value).map_err(io::Error::other)?;
+        let mut value = serde_json::to_value(value).map_err(io::Error::other)?;
+        self.redact.value(&mut value);
         self.line(&text::json(&value, self.looks.width.is_some()))
     }
 
@@ -91,14 +113,15 @@ impl Console {
     /// # Errors
     /// Where it cannot be written.
     pub fn json_line(&self, value: &impl Serialize) -> io::Result<()> {
-        let value = serde_json::to_value(value).map_err(io::Error::other)?;
+        let mut value = serde_json::to_value(value).map_err(io::Error::other)?;
+        self.redact.value(&mut value);
         self.line(&text::json(&value, false))
     }
 
     /// Something to tell that is not data. A closed stderr stops nothing.
     pub fn tell(&self, text: &str) {
         let mut err = self.err.lock().unwrap_or_else(PoisonError::into_inner);
-        let _ = err.write_all(text.as_bytes()).and_then(|()| err.flush());
+        let _ = err.write_all(self.clean(text).as_bytes()).and_then(|()| err.flush());
     }
 
     /// Puts a question on stderr and reads a line; `None` at the end of input.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use clap::Parser as _;
 use clap::error::ErrorKind;
 
+use crate::call::Redact;
 use crate::config::{self, Ambient, Config, LogLevel, Options};
 use crate::domain::{Clock, ErrorCode, Problems};
 use crate::secrets::operator::{Ask, FromDescriptor, FromTerminal};
@@ -16,7 +17,7 @@ use super::exit::{Ending, Exit, Stop};
 use super::output::Console;
 use super::ports::{Door, House};
 use super::report::{note, report};
-use super::{approvals, audit, config as config_verb, doctor, init, run as run_verb, runs, serve, tools, verify_bundle, workflows};
+use super::{approvals, audit, config as config_verb, doctor, init, log, run as run_verb, runs, serve, tools, verify_bundle, workflows};
 
 /// What a verb works with: terminal, time, surroundings, and who answers for the operator.
 pub struct Desk {
@@ -31,11 +32,11 @@ pub struct Desk {
 }
 
 impl Desk {
-    /// This process's.
+    /// This process's; what takes secrets out of everything that is shown.
     #[must_use]
-    pub fn of_process(clock: Arc<dyn Clock>) -> Self {
+    pub fn of_process(clock: Arc<dyn Clock>, redact: Arc<dyn Redact>) -> Self {
         let ambient = Ambient::of_process();
-        Self { console: Console::of_process(&ambient), clock, ambient, passphrase: Arc::new(FromTerminal) }
+        Self { console: Console::of_process(&ambient).redacting(redact), clock, ambient, passphrase: Arc::new(FromTerminal) }
     }
 }
 
@@ -56,9 +57,9 @@ impl Desk {
     }
 }
 
-/// The whole command line of this process.
-pub async fn main(door: &dyn Door, clock: Arc<dyn Clock>) -> ExitCode {
-    let desk = Desk::of_process(clock);
+/// The whole command line of this process. What is shown and logged goes through `redact`.
+pub async fn main(door: &dyn Door, clock: Arc<dyn Clock>, redact: Arc<dyn Redact>) -> ExitCode {
+    let desk = Desk::of_process(clock, redact);
     match parse(config::process_args(), &desk.console) {
         Ok(invocation) => {
             start_log(&invocation, &desk);
@@ -157,19 +158,5 @@ fn options(invocation: &Invocation) -> Options {
 fn start_log(invocation: &Invocation, desk: &Desk) {
     let usual = if matches!(invocation.verb, Verb::Serve(_)) { LogLevel::Info } else { LogLevel::Warn };
     let level = config::load(&options(invocation), &desk.ambient).ok().and_then(|config| config.log.value).unwrap_or(usual);
-    // Libraries are one level quieter than the house.
-    let directives = match level {
-        LogLevel::Off => "off",
-        LogLevel::Error => "error",
-        LogLevel::Warn => "error,toolgate=warn",
-        LogLevel::Info => "warn,toolgate=info",
-        LogLevel::Debug => "info,toolgate=debug",
-        LogLevel::Trace => "debug,toolgate=trace",
-    };
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(tracing_subscriber::EnvFilter::new(directives))
-        .with_writer(std::io::stderr)
-        .with_ansi(desk.console.looks().colour);
-    // Somebody else's subscriber is as good.
-    let _ = log.try_init();
+    log::start(level, desk.console.looks().live, desk.console.redact());
 }

@@ -165,22 +165,22 @@ fn with_approval_hint(fault: &Fault) -> Fault {
 
 /// Progress goes to a live terminal only.
 fn progress(console: &Console) -> Arc<dyn Progress> {
-    if console.looks().live { Arc::new(OnTerminal::new()) } else { Arc::new(crate::call::NoProgress) }
+    if console.looks().live { Arc::new(OnTerminal::new(console.redact())) } else { Arc::new(crate::call::NoProgress) }
 }
 
-struct OnTerminal(indicatif::ProgressBar);
+struct OnTerminal(indicatif::ProgressBar, Arc<dyn crate::call::Redact>);
 
 impl OnTerminal {
-    fn new() -> Self {
+    fn new(redact: Arc<dyn crate::call::Redact>) -> Self {
         let bar = indicatif::ProgressBar::new_spinner();
         bar.enable_steady_tick(std::time::Duration::from_millis(100));
-        Self(bar)
+        Self(bar, redact)
     }
 }
 
 impl Progress for OnTerminal {
     fn note(&self, message: &str, done: Option<f64>, total: Option<f64>) {
-        self.0.set_message(super::tree::note_text(message, done, total));
+        self.0.set_message(super::tree::note_text(&self.1.text(message), done, total));
     }
 }
 

@@ -135,6 +135,20 @@ pub const KEYS: &[Key] = &[
         about: "bytes of an output that are shown; the whole is kept as an artifact",
     },
     Key {
+        path: "redaction.patterns",
+        env: "TOOLGATE_REDACTION_PATTERNS",
+        option: None,
+        default: "\"tokens\"",
+        about: "what is taken out of records and answers besides values of known secrets: tokens (vendors' shapes), all (also guesses) or off",
+    },
+    Key {
+        path: "redaction.pii",
+        env: "TOOLGATE_REDACTION_PII",
+        option: None,
+        default: "[]",
+        about: "personal data that is taken out as well, best effort: email, phone, card, iban",
+    },
+    Key {
         path: "serve.tool_names",
         env: "TOOLGATE_SERVE_TOOL_NAMES",
         option: Some("--tool-names"),

@@ -26,7 +26,7 @@ pub use keys::{KEYS, Key, template};
 pub use principals::Principals;
 
 pub use resolve::{Location, SettingsFile, locate, resolve};
-pub use value::{LogLevel, Source, Sourced, ToolNames};
+pub use value::{LogLevel, PII, Patterns, Source, Sourced, ToolNames};
 
 /// The name of the settings file in the home.
 pub const FILE_NAME: &str = "toolgate.toml";
@@ -89,6 +89,10 @@ pub struct Config {
     pub private_paths: Sourced<Globs>,
     /// How much of an output is shown inline.
     pub inline_output: Sourced<Bytes>,
+    /// What is taken out of what is recorded and shown, by its shape.
+    pub redaction_patterns: Sourced<Patterns>,
+    /// Kinds of personal data that are taken out as well: words of [`PII`].
+    pub redaction_pii: Sourced<Vec<String>>,
     /// How tools are named to clients.
     pub tool_names: Sourced<ToolNames>,
     /// Which toolsets are listed.

@@ -12,7 +12,7 @@ use crate::domain::{Bytes, Globs, Millis, Problem, Problems, Profile, nearest};
 use super::file::FileValue;
 use super::keys::{self, KEYS, Key};
 use super::principals;
-use super::{Ambient, Config, FILE_NAME, Installer, LogLevel, Options, Source, Sourced, ToolNames};
+use super::{Ambient, Config, FILE_NAME, Installer, LogLevel, Options, PII, Patterns, Source, Sourced, ToolNames};
 
 pub use super::file::SettingsFile;
 
@@ -73,6 +73,13 @@ pub fn resolve(options: &Options, ambient: &Ambient, file: Option<&SettingsFile>
         principals: principals::read(file, &mut resolver.problems),
         private_paths: resolver.globs("labels.private_paths"),
         inline_output: resolver.number("limits.inline_output_bytes", 16_384, 1_024..=1_048_576).map(Bytes),
+        redaction_patterns: resolver.word(
+            "redaction.patterns",
+            Patterns::Tokens,
+            Patterns::from_word,
+            &Patterns::ALL.map(Patterns::as_str),
+        ),
+        redaction_pii: resolver.words("redaction.pii", &PII),
         tool_names: resolver.word("serve.tool_names", ToolNames::Underscore, ToolNames::from_word, &ToolNames::ALL.map(ToolNames::as_str)),
         toolsets: resolver.toolsets(),
         notes: stray_variables(ambient),
@@ -265,6 +272,18 @@ impl<'a> Resolver<'a> {
                 self.refuse(path, &said.source, &format!("has a pattern that cannot be used: it {why}"));
                 Sourced::default(Globs::default())
             }
+        }
+    }
+
+    /// A list of words that there are.
+    fn words(&mut self, path: &str, all: &[&str]) -> Sourced<Vec<String>> {
+        let said = self.list(path);
+        match said.value.iter().find(|word| !all.contains(&word.as_str())).cloned() {
+            Some(wrong) => {
+                self.refuse(path, &said.source, &format!("holds `{}`, which is none of {}", wrong.escape_debug(), all.join(", ")));
+                Sourced::default(Vec::new())
+            }
+            None => said,
         }
     }
 

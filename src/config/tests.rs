@@ -84,7 +84,8 @@ fn unknown_keys_are_errors_with_their_line_and_what_was_meant() {
 #[test]
 fn values_that_cannot_be_understood_are_all_reported() {
     let text = "log = \"loud\"\n[approvals]\nwait_sec = 46\nexpire_sec = \"long\"\n[git]\nauthor_name = \"a <b>\"\n\
-                [serve]\ntoolsets = [1]\ntool_names = true\n[drive]\nlocal_root = 3\n";
+                [serve]\ntoolsets = [1]\ntool_names = true\n[drive]\nlocal_root = 3\n\
+                [redaction]\npatterns = \"some\"\npii = [\"email\", \"names\"]\n";
     let file = "/data/toolgate/toolgate.toml";
     assert_eq!(
         problems(text),
@@ -96,6 +97,8 @@ fn values_that_cannot_be_understood_are_all_reported() {
             format!("{file}:8: `serve.toolsets` must be a list of toolset names (lower case letters, digits, `_`, `-`)"),
             format!("{file}:9: `serve.tool_names` must be a string, not true or false"),
             format!("{file}:11: `drive.local_root` must be a string, not a number"),
+            format!("{file}:13: `redaction.patterns` `some` is none of off, tokens, all"),
+            format!("{file}:14: `redaction.pii` holds `names`, which is none of email, phone, card, iban"),
         ]
     );
 }

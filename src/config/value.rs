@@ -124,3 +124,39 @@ impl ToolNames {
         Self::ALL.into_iter().find(|names| names.as_str() == word)
     }
 }
+
+/// What is taken out of what is recorded and shown, by its shape.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Patterns {
+    /// Nothing: only values of known secrets are.
+    Off,
+    /// Credentials of the shapes that vendors document.
+    Tokens,
+    /// Also values of high entropy that are assigned to names such as `password`.
+    All,
+}
+
+impl Patterns {
+    /// Each of them.
+    pub const ALL: [Self; 3] = [Self::Off, Self::Tokens, Self::All];
+
+    /// The word as it is written.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Tokens => "tokens",
+            Self::All => "all",
+        }
+    }
+
+    /// Of a word.
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|patterns| patterns.as_str() == word)
+    }
+}
+
+/// Kinds of personal data that can be taken out.
+pub const PII: [&str; 4] = ["email", "phone", "card", "iban"];

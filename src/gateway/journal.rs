@@ -29,7 +29,10 @@ impl Inner {
         if !larger_than(value, self.inline.as_usize()) {
             return Ok(Recorded { value: value.clone(), artifact: None });
         }
-        let bytes = serde_json::to_vec(value).map_err(|error| Fault::internal(format!("a value has no JSON form: {error}")))?;
+        // What stays inline is scrubbed when it is recorded; an artifact is not looked at again.
+        let mut value = value.clone();
+        self.store.redact().value(&mut value);
+        let bytes = serde_json::to_vec(&value).map_err(|error| Fault::internal(format!("a value has no JSON form: {error}")))?;
         let artifact = self.artifacts.put(bytes, "application/json").await?;
         Ok(Recorded { value: reference(&artifact), artifact: Some(artifact) })
     }

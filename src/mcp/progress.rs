@@ -16,7 +16,7 @@ use rmcp::{Peer, RoleServer};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
-use crate::call::{OutStream, Progress};
+use crate::call::{OutStream, Progress, Redact, RedactStream};
 
 /// How often a client is told.
 #[derive(Debug, Clone, Copy)]
@@ -89,6 +89,33 @@ pub(super) struct Teller {
     note: watch::Sender<Note>,
     /// `None` where nobody would be told.
     written: Option<Arc<Mutex<Written>>>,
+    /// A secret may come in two pieces, each of its own harmless. Notes are whole and are scrubbed with the message that tells them.
+    scrub: Mutex<Scrub>,
+}
+
+/// One for each stream that a program writes.
+struct Scrub {
+    stdout: Box<dyn RedactStream>,
+    stderr: Box<dyn RedactStream>,
+}
+
+impl Drop for Teller {
+    fn drop(&mut self) {
+        let rest = {
+            let mut scrub = self.scrub.lock().unwrap_or_else(PoisonError::into_inner);
+            [(OutStream::Stdout, scrub.stdout.finish()), (OutStream::Stderr, scrub.stderr.finish())]
+        };
+        rest.into_iter().for_each(|(stream, text)| self.tell(stream, &text));
+    }
+}
+
+impl Teller {
+    fn tell(&self, stream: OutStream, text: &str) {
+        if let Some(written) = self.written.as_ref().filter(|_| !text.is_empty()) {
+            locked(written).push(stream, text);
+            self.note.send_modify(|_| {});
+        }
+    }
 }
 
 /// The end that the client's connection holds.
@@ -98,10 +125,11 @@ pub(super) struct Listener {
 }
 
 /// The two ends; `is_told` says whether the client asked to be told.
-pub(super) fn channel(is_told: bool) -> (Teller, Listener) {
+pub(super) fn channel(is_told: bool, redact: &dyn Redact) -> (Teller, Listener) {
     let (sender, receiver) = watch::channel(Note::default());
     let written = Arc::<Mutex<Written>>::default();
-    (Teller { note: sender, written: is_told.then(|| written.clone()) }, Listener { note: receiver, written })
+    let scrub = Mutex::new(Scrub { stdout: redact.stream(), stderr: redact.stream() });
+    (Teller { note: sender, written: is_told.then(|| written.clone()), scrub }, Listener { note: receiver, written })
 }
 
 /// Longer messages are cut: a note is one line on somebody's screen.
@@ -119,10 +147,17 @@ impl Progress for Teller {
     }
 
     fn output(&self, stream: OutStream, text: &str) {
-        if let Some(written) = &self.written {
-            locked(written).push(stream, text);
-            self.note.send_modify(|_| {});
+        if self.written.is_none() {
+            return;
         }
+        let clean = {
+            let mut scrub = self.scrub.lock().unwrap_or_else(PoisonError::into_inner);
+            match stream {
+                OutStream::Stdout => scrub.stdout.push(text),
+                OutStream::Stderr => scrub.stderr.push(text),
+            }
+        };
+        self.tell(stream, &clean);
     }
 }
 

@@ -19,7 +19,7 @@ use rmcp::{ErrorData, RoleServer, ServerHandler};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use crate::call::{NoProgress, Origin, Progress, RawCall, Reply};
+use crate::call::{NoProgress, Origin, Progress, RawCall, Redact, Reply};
 use crate::domain::{Actor, ErrorCode, Fault, Principal};
 
 use super::notices::NoticeListener;
@@ -64,6 +64,7 @@ pub(super) struct Server {
     pub(super) instructions: String,
     pub(super) ending: Ending,
     pub(super) listener: NoticeListener,
+    pub(super) redact: Arc<dyn Redact>,
 }
 
 impl Server {
@@ -190,7 +191,7 @@ impl ServerHandler for Server {
 
     async fn call_tool(&self, request: CallToolRequestParams, cx: RequestContext<RoleServer>) -> Result<CallToolResponse, ErrorData> {
         let arguments = Value::Object(request.arguments.unwrap_or_default());
-        let (teller, listener) = progress::channel(cx.meta.get_progress_token().is_some());
+        let (teller, listener) = progress::channel(cx.meta.get_progress_token().is_some(), &*self.redact);
         let cancel = cx.ct.child_token();
         let call = self.pass(&request.name, arguments, cancel, Arc::new(teller));
         let passed = progress::follow(call, listener, &cx.peer, cx.meta.get_progress_token(), self.pace).await;

@@ -13,6 +13,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
+use crate::call::{NoRedaction, Redact};
 use crate::domain::Fault;
 
 use super::notices::NoticeListener;
@@ -31,6 +32,8 @@ pub struct StdioOptions {
     pub pace: Pace,
     /// Where notices for the person come from.
     pub notices: Option<Arc<dyn Notices>>,
+    /// What takes secrets out of everything that clients are told.
+    pub redact: Option<Arc<dyn Redact>>,
     /// What models are told of the server as a whole; its own text where there is none.
     pub instructions: Option<String>,
 }
@@ -84,6 +87,7 @@ where
     let tools = gate.tools();
     options.toolset.check(&tools)?;
     let notices = options.notices.map(|notices| notices.subscribe());
+    let redact = options.redact.unwrap_or_else(|| Arc::new(NoRedaction));
     let ending = Ending { ended: CancellationToken::new(), hurry: shutdown.clone() };
     let ended = ending.ended.clone();
     let server = Arc::new(Server {
@@ -93,9 +97,10 @@ where
         instructions: options.instructions.unwrap_or_else(|| INSTRUCTIONS.to_owned()),
         ending,
         listener: NoticeListener::default(),
+        redact: redact.clone(),
     });
     let (out, lines) = mpsc::channel(64);
-    let wire = Wire::new(input, out, shutdown, ended.clone());
+    let wire = Wire::new(input, out, redact, shutdown, ended.clone());
     let writing = async {
         if let Err(error) = write_lines(output, lines).await {
             tracing::info!("the client no longer reads: {error}");

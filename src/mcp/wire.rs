@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 use std::io;
+use std::sync::Arc;
 
 use rmcp::RoleServer;
 use rmcp::model::{
@@ -12,9 +13,12 @@ use rmcp::model::{
 };
 use rmcp::service::{RxJsonRpcMessage, TxJsonRpcMessage};
 use rmcp::transport::Transport;
+use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+
+use crate::call::Redact;
 
 use super::strict;
 
@@ -28,6 +32,7 @@ pub(super) type Lines = mpsc::Sender<Vec<u8>>;
 pub(super) struct Wire<R> {
     reader: LineReader<R>,
     out: Option<Lines>,
+    redact: Arc<dyn Redact>,
     /// An answer to a line that was no message, kept until there is room for it.
     pending: Option<Vec<u8>>,
     /// Whether the protocol library has chosen a generation; before that it takes nothing but requests.
@@ -38,8 +43,8 @@ pub(super) struct Wire<R> {
 
 impl<R: AsyncRead + Unpin + Send> Wire<R> {
     /// Reads from `input` and writes into `out` until the input ends or `stop` fires; then `ended` fires.
-    pub(super) fn new(input: R, out: Lines, stop: CancellationToken, ended: CancellationToken) -> Self {
-        Self { reader: LineReader::new(input), out: Some(out), pending: None, opened: false, stop, ended }
+    pub(super) fn new(input: R, out: Lines, redact: Arc<dyn Redact>, stop: CancellationToken, ended: CancellationToken) -> Self {
+        Self { reader: LineReader::new(input), out: Some(out), redact, pending: None, opened: false, stop, ended }
     }
 
     async fn next(&mut self) -> Option<ClientJsonRpcMessage> {
@@ -62,7 +67,7 @@ impl<R: AsyncRead + Unpin + Send> Wire<R> {
             match read {
                 Read::Message(message) if self.admits(&message) => return Some(*message),
                 Read::Message(_) | Read::Nothing => {}
-                Read::Refused(error, id) => self.pending = encode(&ServerJsonRpcMessage::error(error, id)).ok(),
+                Read::Refused(error, id) => self.pending = encode(&ServerJsonRpcMessage::error(error, id), &*self.redact).ok(),
             }
         }
     }
@@ -87,10 +92,10 @@ impl<R: AsyncRead + Unpin + Send> Transport<RoleServer> for Wire<R> {
     type Error = io::Error;
 
     fn send(&mut self, item: TxJsonRpcMessage<RoleServer>) -> impl Future<Output = Result<(), io::Error>> + Send + 'static {
-        let out = self.out.clone();
+        let (out, redact) = (self.out.clone(), self.redact.clone());
         async move {
             let gone = || io::Error::new(io::ErrorKind::BrokenPipe, "the client is gone");
-            let line = encode(&item)?;
+            let line = encode(&item, &*redact)?;
             out.ok_or_else(gone)?.send(line).await.map_err(|_| gone())
         }
     }
@@ -134,8 +139,19 @@ pub(super) async fn write_lines<W: AsyncWrite + Unpin>(mut output: W, mut lines:
     output.shutdown().await
 }
 
-fn encode(message: &TxJsonRpcMessage<RoleServer>) -> io::Result<Vec<u8>> {
+/// The one form in which anything leaves for a client: results, errors, progress, notices and resources, without secrets.
+fn encode(message: &TxJsonRpcMessage<RoleServer>, redact: &dyn Redact) -> io::Result<Vec<u8>> {
     let mut line = serde_json::to_vec(message)?;
+    if redact.may_touch(&line) {
+        let mut value: Value = serde_json::from_slice(&line)?;
+        // Whose answer it is must stay what the client said.
+        for part in ["result", "error", "params"] {
+            if let Some(part) = value.get_mut(part) {
+                redact.value(part);
+            }
+        }
+        line = serde_json::to_vec(&value)?;
+    }
     line.push(b'\n');
     Ok(line)
 }

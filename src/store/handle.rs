@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use sqlx::Connection as _;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::call::{ArtifactRef, Artifacts};
+use crate::call::{ArtifactRef, Artifacts, Redact};
 use crate::domain::{ApprovalId, ArtifactId, CallId, Clock, Digest, ErrorCode, Fault, Labels, Millis, OwnerId, RunId};
 use crate::run::Event;
 
@@ -19,7 +19,7 @@ use super::owners::{self, OwnerLock};
 use super::writer::{self, Job, Writer};
 use super::{
     Append, ApprovalFilter, ApprovalRow, Lease, OpenCall, OpenOptions, RunFilter, RunRow, StoredRecord, VerifyReport, approvals, artifacts,
-    events, home, open, remembered, runs, verify,
+    events, home, open, remembered, runs, scrub, verify,
 };
 
 /// How long reads that are under way may take when the store is closed.
@@ -40,6 +40,7 @@ struct Inner {
     changes: watch::Receiver<u64>,
     readers: Readers,
     artifacts: Arc<dyn Artifacts>,
+    redact: Arc<dyn Redact>,
     /// `None` in memory, and once closed.
     lock: Mutex<Option<OwnerLock>>,
 }
@@ -51,7 +52,7 @@ impl Store {
     /// `STORE_TOO_NEW` where a newer version wrote it, `STORE_FAILED` where it is damaged, not ours or cannot be used; then nothing was
     /// changed.
     pub async fn open(options: OpenOptions) -> Result<Self, Fault> {
-        let OpenOptions { home, owner, clock, durability } = options;
+        let OpenOptions { home, owner, clock, durability, redact } = options;
         let (connection, readers, artifacts, lock): (_, _, Arc<dyn Artifacts>, _) = match &home {
             None => {
                 let (connection, readers) = open::open(None, durability).await?;
@@ -69,7 +70,8 @@ impl Store {
         let (counter, changes) = watch::channel(0);
         let (jobs, task) = writer::start(Writer { connection, clock: Arc::clone(&clock), owner, home: home.clone(), changes: counter });
         let (writer, lock) = (Mutex::new(Some(task)), Mutex::new(lock));
-        Ok(Self { inner: Arc::new(Inner { owner, clock, home, jobs, writer, changes, readers, artifacts, lock }) })
+        let artifacts: Arc<dyn Artifacts> = Arc::new(scrub::Scrubbed { artifacts, redact: Arc::clone(&redact) });
+        Ok(Self { inner: Arc::new(Inner { owner, clock, home, jobs, writer, changes, readers, artifacts, redact, lock }) })
     }
 
     /// This process.
@@ -78,7 +80,8 @@ impl Store {
         self.inner.owner
     }
 
-    /// Appends events to one run and makes the changes that go with them, in one durable transaction, or nothing at all.
+    /// Appends events to one run and makes the changes that go with them, in one durable transaction, or nothing at all; without
+    /// secrets, see [`OpenOptions::redact`].
     /// Waits in a queue with other callers' appends and shares their commit.
     ///
     /// # Errors
@@ -86,7 +89,7 @@ impl Store {
     /// journal's end was changed; `STORE_FAILED`: nothing was recorded; `OUTCOME_UNKNOWN`: it may have been, and this process records
     /// nothing more.
     pub async fn append(&self, append: Append) -> Result<Vec<Event>, Fault> {
-        let Append { run, events, guards, changes } = append;
+        let Append { run, events, guards, changes } = scrub::scrubbed(append, &*self.inner.redact);
         let events = events.into_iter().map(events::prepare).collect::<Result<Vec<_>, Fault>>()?;
         let (answer, answered) = oneshot::channel();
         self.queue(Job::Append(Task { run, events, guards, changes }, answer)).await?;
@@ -254,6 +257,12 @@ impl Store {
     /// `STORE_FAILED` where the database cannot be used at all.
     pub async fn verify(&self) -> Result<VerifyReport, Fault> {
         verify::verify(&self.inner.readers).await
+    }
+
+    /// What takes secrets out of whatever is recorded here.
+    #[must_use]
+    pub fn redact(&self) -> &dyn Redact {
+        &*self.inner.redact
     }
 
     /// The artifact files.

@@ -16,6 +16,7 @@ mod open;
 mod owners;
 mod remembered;
 mod runs;
+mod scrub;
 mod state;
 mod types;
 mod verify;

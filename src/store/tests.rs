@@ -42,7 +42,13 @@ impl Clock for FakeClock {
 
 pub(super) fn options(home: Option<&Path>, clock: &Arc<FakeClock>) -> OpenOptions {
     let owner = OwnerId::mint(clock.now());
-    OpenOptions { home: home.map(Path::to_owned), owner, clock: Arc::clone(clock) as Arc<dyn Clock>, durability: Durability::Relaxed }
+    OpenOptions {
+        home: home.map(Path::to_owned),
+        owner,
+        clock: Arc::clone(clock) as Arc<dyn Clock>,
+        durability: Durability::Relaxed,
+        redact: Arc::new(crate::call::NoRedaction),
+    }
 }
 
 pub(super) async fn open(home: &Path) -> Store {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::call::ArtifactRef;
+use crate::call::{ArtifactRef, Redact};
 use crate::domain::{ApprovalId, CallId, Clock, Digest, Fault, Labels, OwnerId, Principal, RunId, StepId, Timestamp, ToolName};
 use crate::run::{EventDraft, RunKind, RunStatus};
 
@@ -30,6 +30,8 @@ pub struct OpenOptions {
     pub clock: Arc<dyn Clock>,
     /// When a commit counts as done.
     pub durability: Durability,
+    /// What takes secrets out of whatever is recorded.
+    pub redact: Arc<dyn Redact>,
 }
 
 /// Events for one run, and what must change with them.

@@ -21,7 +21,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("sandbox", &["call"]),
     ("egress", &[]),
     ("packages", &[]),
-    ("secrets", &[]),
+    ("secrets", &["call"]),
     ("tools", &["call", "schema", "confine", "sandbox", "egress", "packages", "secrets"]),
     ("registry", &["manifest", "schema", "call", "policy", "tools"]),
     ("gateway", &["call", "schema", "policy", "registry", "store", "audit", "run", "tools", "confine"]),

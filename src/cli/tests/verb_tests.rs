@@ -409,6 +409,8 @@ async fn config() {
     approvals.wait_sec 45 default
     approvals.expire_sec 900 default
     limits.inline_output_bytes 16384 default
+    redaction.patterns tokens default
+    redaction.pii [] default
     serve.tool_names underscore default
     serve.toolsets ["default"] default
     --- stderr

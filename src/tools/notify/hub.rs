@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use async_trait::async_trait;
 use tokio::sync::broadcast;
 
+use crate::call::{NoRedaction, Redact};
 use crate::domain::Fault;
 
 use super::{Notice, Notifier};
@@ -23,16 +24,28 @@ pub trait Sink: Send + Sync {
 }
 
 /// All channels of a process. The faces add theirs when they start.
-#[derive(Default)]
 pub struct NotifyHub {
     sinks: RwLock<BTreeMap<String, Arc<dyn Sink>>>,
+    redact: Arc<dyn Redact>,
+}
+
+impl Default for NotifyHub {
+    fn default() -> Self {
+        Self::redacting(Arc::new(NoRedaction))
+    }
 }
 
 impl NotifyHub {
-    /// Without channels.
+    /// Without channels, for messages that hold no secrets.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Without channels; what takes secrets out of every message.
+    #[must_use]
+    pub fn redacting(redact: Arc<dyn Redact>) -> Self {
+        Self { sinks: RwLock::default(), redact }
     }
 
     /// Adds a channel, or puts another sink in its place.
@@ -71,6 +84,8 @@ impl Notifier for NotifyHub {
     }
 
     async fn notify(&self, notice: &Notice, channel: Option<&str>) -> Result<Vec<String>, Fault> {
+        let clean = |text: &String| self.redact.text(text).into_owned();
+        let notice = &Notice { title: notice.title.as_ref().map(clean), message: clean(&notice.message), ..notice.clone() };
         Ok(self.chosen(channel).into_iter().filter(|(_, sink)| sink.show(notice)).map(|(name, _)| name).collect())
     }
 }

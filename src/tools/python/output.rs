@@ -138,7 +138,7 @@ pub(super) async fn answer(
 
 async fn whole(stream: Captured, artifacts: &dyn Artifacts) -> Result<Option<String>, Fault> {
     match stream.whole {
-        Some(bytes) => Ok(Some(artifacts.put(bytes, "text/plain").await?.artifact.to_string())),
+        Some(bytes) => Ok(Some(artifacts.put_output(bytes).await?.artifact.to_string())),
         None => Ok(None),
     }
 }

@@ -159,8 +159,20 @@ impl TestHouse {
         sources: Vec<PolicySource>,
         sandbox: Option<Arc<dyn Sandbox>>,
     ) -> Self {
+        Self::redacted(home, durability, more_policy, sandbox, Arc::new(toolgate::call::NoRedaction)).await
+    }
+
+    /// With what takes secrets out of whatever is recorded.
+    pub async fn redacted(
+        home: Option<std::path::PathBuf>,
+        durability: Durability,
+        more_policy: &str,
+        sandbox: Option<Arc<dyn Sandbox>>,
+        redact: Arc<dyn toolgate::call::Redact>,
+    ) -> Self {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let store = Store::open(OpenOptions { home, owner: OwnerId::mint(clock.now()), clock: clock.clone(), durability }).await.unwrap();
+        let store =
+            Store::open(OpenOptions { home, owner: OwnerId::mint(clock.now()), clock: clock.clone(), durability, redact }).await.unwrap();
         let ran = Arc::new(AtomicU32::new(0));
         let mut handlers: BTreeMap<_, Arc<dyn Handler>> = BTreeMap::new();
         let mut files = Vec::new();

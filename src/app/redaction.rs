@@ -1,0 +1,30 @@
+//! The redactor as the settings want it.
+
+use crate::config::{Config, Patterns};
+use crate::secrets::redact::{Pii, Redactor, Settings};
+use crate::secrets::scan::Sureness;
+
+/// From now on the redactor does what these settings say.
+pub(super) fn configure(config: &Config, redactor: &Redactor) {
+    let shapes = match config.redaction_patterns.value {
+        Patterns::Off => None,
+        Patterns::Tokens => Some(Sureness::Shapes),
+        Patterns::All => Some(Sureness::Guesses),
+    };
+    // Other words have not come through the settings.
+    let pii = config.redaction_pii.value.iter().filter_map(|word| Pii::NONE.with(word)).fold(Pii::NONE, Pii::and);
+    redactor.configure(Settings { shapes, pii });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_settings_know_every_kind_of_personal_data() {
+        let (mut known, mut named) = (Pii::words(), crate::config::PII.to_vec());
+        known.sort_unstable();
+        named.sort_unstable();
+        assert_eq!(known, named);
+    }
+}

@@ -1,0 +1,90 @@
+//! Takes secrets out of what is about to be recorded: every event and every change passes here, whoever made it.
+//!
+//! INVARIANT: a new kind of change does not compile until it is said here what of it is text. Digests and ids are not text: they
+//! were made from the real values and stay what they are.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use serde_json::Value;
+
+use crate::call::{ArtifactRef, Artifacts, Redact};
+use crate::domain::{ArtifactId, Fault};
+use crate::run::EventDraft;
+
+use super::{Append, Change, NewApproval};
+
+/// A definition is pinned by its digest, so that only values of known secrets are taken out of it.
+const PINNED: &str = "definition";
+
+/// How many places of an event were taken out, where any were.
+const COUNT: &str = "redacted";
+
+/// The same without secrets.
+pub(super) fn scrubbed(append: Append, redact: &dyn Redact) -> Append {
+    let Append { run, mut events, guards, mut changes } = append;
+    events.iter_mut().for_each(|event| scrub_event(event, redact));
+    changes.iter_mut().for_each(|change| scrub_change(change, redact));
+    Append { run, events, guards, changes }
+}
+
+fn scrub_event(event: &mut EventDraft, redact: &dyn Redact) {
+    let field = |name: &str, value: &mut Value| if name == PINNED { redact.known(value) } else { redact.value(value) };
+    let plain: usize = event.payload.iter_mut().map(|(name, value)| field(name, value)).sum();
+    let sealed: usize = event.sealed.iter_mut().map(|(name, value)| field(name, value)).sum();
+    if plain + sealed > 0 {
+        event.payload.insert(COUNT.to_owned(), (plain + sealed).into());
+    }
+}
+
+fn scrub_change(change: &mut Change, redact: &dyn Redact) {
+    match change {
+        Change::RequestApproval(NewApproval { shown, reason, .. }) => {
+            redact.value(shown);
+            scrub_text(reason, redact);
+        }
+        Change::DecideApproval { reason: Some(reason), .. } => scrub_text(reason, redact),
+        Change::DecideApproval { reason: None, .. }
+        | Change::CreateRun { .. }
+        | Change::SetStatus(_)
+        | Change::UseApproval { .. }
+        | Change::ExpireApproval(_)
+        | Change::OpenCall { .. }
+        | Change::CloseCall(_)
+        | Change::Remember { .. }
+        | Change::Forget(_)
+        | Change::LinkArtifact(_) => {}
+    }
+}
+
+fn scrub_text(text: &mut String, redact: &dyn Redact) {
+    if let Cow::Owned(clean) = redact.text(text) {
+        *text = clean;
+    }
+}
+
+/// Artifacts of which what programs wrote is scrubbed; files are stored as they are.
+pub(super) struct Scrubbed {
+    pub(super) artifacts: Arc<dyn Artifacts>,
+    pub(super) redact: Arc<dyn Redact>,
+}
+
+#[async_trait]
+impl Artifacts for Scrubbed {
+    async fn put(&self, bytes: Vec<u8>, media_type: &str) -> Result<ArtifactRef, Fault> {
+        self.artifacts.put(bytes, media_type).await
+    }
+
+    async fn put_output(&self, bytes: Vec<u8>) -> Result<ArtifactRef, Fault> {
+        let clean = match self.redact.bytes(&bytes) {
+            Cow::Borrowed(_) => None,
+            Cow::Owned(clean) => Some(clean),
+        };
+        self.artifacts.put_output(clean.unwrap_or(bytes)).await
+    }
+
+    async fn read(&self, id: &ArtifactId, offset: u64, limit: u64) -> Result<(Vec<u8>, u64), Fault> {
+        self.artifacts.read(id, offset, limit).await
+    }
+}
