@@ -244,3 +244,27 @@ impl Steps {
         param.with_message(written.or(note.message).unwrap_or_else(|| "still running".to_owned()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::secrets::live::LiveSecrets;
+    use crate::secrets::redact::Redactor;
+
+    #[test]
+    fn a_secret_in_two_pieces_of_output_is_not_told() {
+        let live = LiveSecrets::new();
+        live.add("canary", &"the-canary-value".into());
+        let redactor = Redactor::new(live).unwrap();
+        let (teller, listener) = channel(true, &redactor);
+        for (stream, piece) in
+            [(OutStream::Stdout, "say the-cana"), (OutStream::Stderr, "the-"), (OutStream::Stdout, "ry-value\nand more\n")]
+        {
+            teller.output(stream, piece);
+        }
+        teller.output(OutStream::Stderr, "canary-value");
+        drop(teller);
+        let told: Vec<String> = std::iter::from_fn(|| locked(&listener.written).take()).collect();
+        assert_eq!(told, ["say [REDACTED:canary]\nand more\n", "stderr: [REDACTED:canary]"]);
+    }
+}

@@ -73,6 +73,9 @@ const WORDS: &[(&str, &[&str])] = &[
             "app/native.rs",
         ],
     ),
+    // Where text leaves for a terminal, a pipe or a log: each of these goes through the redactor (docs/redaction.md lists them).
+    ("stderr()", &["app/mod.rs", "app/panic.rs", "cli/log.rs", "cli/output.rs", "cli/tree.rs", "mcp/stdio.rs"]),
+    ("stdout()", &["cli/output.rs", "mcp/stdio.rs"]),
     ("unsafe {", UNSAFE),
     ("unsafe fn", UNSAFE),
 ];

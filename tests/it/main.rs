@@ -36,6 +36,7 @@ mod process_layers;
 mod process_probes;
 mod python_http;
 mod python_packages;
+mod redaction;
 mod schemas;
 mod support;
 mod threat_model;
