@@ -88,3 +88,41 @@ impl Artifacts for Scrubbed {
         self.artifacts.read(id, offset, limit).await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::domain::{Actor, ApprovalId, Principal};
+    use crate::run::EventKind;
+    use crate::secrets::live::LiveSecrets;
+    use crate::secrets::redact::Redactor;
+    use crate::secrets::scan::Scanner;
+
+    #[test]
+    fn what_was_taken_out_is_counted_and_a_definition_loses_known_values_only() {
+        let live = LiveSecrets::new();
+        live.add("canary", &"the-canary-value".into());
+        let redactor = Redactor::new(live).unwrap();
+        let token = Scanner::shipped().unwrap().rules()[0].hits[0].replace('¦', "");
+        let told = format!("the-canary-value and {token}");
+        let event = EventDraft::new(EventKind::RunCreated, Actor::agent(Principal::local()))
+            .field("workflow", "the-canary-value")
+            .field("attempt", 3)
+            .sealed("definition", json!(told))
+            .sealed("inputs", json!({ "note": told }));
+        let clean = EventDraft::new(EventKind::SystemEvent, Actor::system()).field("event", "nothing");
+        let id = ApprovalId::mint(crate::domain::Timestamp::from_unix_millis(0));
+        let answer = Change::DecideApproval { id, approve: false, reason: Some(told.clone()) };
+        let append = Append { events: vec![event, clean.clone()], changes: vec![answer], ..Append::default() };
+        let scrubbed = scrubbed(append, &redactor);
+        assert_eq!(scrubbed.events[0].payload["redacted"], 4);
+        assert_eq!(scrubbed.events[0].payload["workflow"], "[REDACTED:canary]");
+        assert_eq!(scrubbed.events[0].sealed["definition"], format!("[REDACTED:canary] and {token}"));
+        let both = "[REDACTED:canary] and [REDACTED:aws-access-key-id]";
+        assert_eq!(scrubbed.events[0].sealed["inputs"]["note"], both);
+        assert_eq!(scrubbed.events[1], clean);
+        assert!(matches!(&scrubbed.changes[0], Change::DecideApproval { reason: Some(reason), .. } if reason == both));
+    }
+}
