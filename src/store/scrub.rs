@@ -48,6 +48,7 @@ fn scrub_change(change: &mut Change, redact: &dyn Redact) {
         Change::DecideApproval { reason: None, .. }
         | Change::CreateRun { .. }
         | Change::SetStatus(_)
+        | Change::AddLabels { .. }
         | Change::UseApproval { .. }
         | Change::ExpireApproval(_)
         | Change::OpenCall { .. }
