@@ -13,7 +13,7 @@ use toolgate::mcp::{StdioOptions, serve_over};
 use toolgate::secrets::live::LiveSecrets;
 use toolgate::secrets::redact::Redactor;
 use toolgate::secrets::scan::Scanner;
-use toolgate::store::{ApprovalFilter, Durability};
+use toolgate::store::ApprovalFilter;
 
 use crate::support::house::TestHouse;
 use crate::support::{Toolgate, files};
@@ -59,7 +59,7 @@ fn seen_below(home: &Path) -> Vec<String> {
 
 /// Sends the canary wherever a caller can put text, and gives the house back.
 async fn exposed(home: &Path, redact: Arc<dyn Redact>) -> TestHouse {
-    let house = TestHouse::redacted(Some(home.to_owned()), Durability::Relaxed, "", None, redact).await;
+    let house = TestHouse::redacted(home.to_owned(), redact).await;
     for (n, word) in encodings().iter().enumerate() {
         // What runs gets the real value.
         let reply = house.call("probe.pure", json!({ "word": word })).await;
@@ -110,7 +110,7 @@ async fn without_redaction_the_canary_would_be_everywhere() {
 #[tokio::test]
 async fn an_approval_holds_for_the_real_arguments_although_it_shows_none() {
     let home = tempfile::tempdir().unwrap();
-    let house = TestHouse::redacted(Some(home.path().to_owned()), Durability::Relaxed, "", None, Arc::new(redactor())).await;
+    let house = TestHouse::redacted(home.path().to_owned(), Arc::new(redactor())).await;
     let asked = house.call("probe.outside", json!({ "word": CANARY })).await.outcome.unwrap_err();
     let id = asked.details.unwrap()["approval_id"].as_str().unwrap().parse().unwrap();
     let row = house.gateway.answer(id, Answer::Approve).await.unwrap();

@@ -159,14 +159,18 @@ impl TestHouse {
         sources: Vec<PolicySource>,
         sandbox: Option<Arc<dyn Sandbox>>,
     ) -> Self {
-        Self::redacted(home, durability, more_policy, sandbox, Arc::new(toolgate::call::NoRedaction)).await
+        Self::built(home, durability, sources, sandbox, Arc::new(toolgate::call::NoRedaction)).await
     }
 
-    /// With what takes secrets out of whatever is recorded.
-    pub async fn redacted(
+    /// On a disk, with what takes secrets out of whatever is recorded.
+    pub async fn redacted(home: std::path::PathBuf, redact: Arc<dyn toolgate::call::Redact>) -> Self {
+        Self::built(Some(home), Durability::Relaxed, added(""), None, redact).await
+    }
+
+    async fn built(
         home: Option<std::path::PathBuf>,
         durability: Durability,
-        more_policy: &str,
+        sources: Vec<PolicySource>,
         sandbox: Option<Arc<dyn Sandbox>>,
         redact: Arc<dyn toolgate::call::Redact>,
     ) -> Self {
