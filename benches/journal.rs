@@ -1,4 +1,5 @@
-//! The journal's figures: group commit against single durable commits, and verification. Prints ratios of one run, as absolute rates
+//! The journal's figures: group commit against single durable commits, with and without checkpoints, verification, proofs and the look
+//! at a start. Prints ratios of one run, as absolute rates
 //! say more about the disk than about us. `cargo bench --bench journal [-- seconds [part of a line's name]]`.
 
 #![expect(
@@ -15,11 +16,14 @@ use std::time::{Duration, Instant};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{ConnectOptions as _, Connection as _};
 use toolgate::audit::{self, Chain, Link, View};
-use toolgate::domain::{Actor, Clock, OwnerId, Principal, RunId, Timestamp};
+use toolgate::domain::{Actor, Clock, Millis, OwnerId, Principal, RunId, Timestamp};
 use toolgate::run::{EventDraft, EventKind, RunKind};
-use toolgate::store::{Append, Change, Durability, OpenOptions, Store, StoredRecord};
+use toolgate::store::{Append, AuditOptions, Change, Durability, OpenOptions, Store, StoredRecord};
 
-const EVENTS: u64 = 200_000;
+/// Records that are verified, unless the third argument says otherwise.
+const EVENTS: u64 = 1_000_000;
+/// Proofs and starts that are measured.
+const TIMES: usize = 200;
 
 struct SystemClock;
 
@@ -30,10 +34,19 @@ impl Clock for SystemClock {
     }
 }
 
-async fn open(home: &Path, durability: Durability) -> Store {
+fn options(home: &Path, durability: Durability) -> OpenOptions {
     let (owner, clock) = (OwnerId::mint(SystemClock.now()), Arc::new(SystemClock));
-    let options = OpenOptions { home: Some(home.to_owned()), owner, clock, durability, redact: Arc::new(toolgate::call::NoRedaction) };
-    Store::open(options).await.unwrap()
+    OpenOptions { home: Some(home.to_owned()), owner, clock, durability, redact: Arc::new(toolgate::call::NoRedaction) }
+}
+
+async fn open(home: &Path, durability: Durability) -> Store {
+    Store::open(options(home, durability)).await.unwrap()
+}
+
+/// As the server opens it: checked against its checkpoints, and signed from now on.
+async fn open_proven(home: &Path, durability: Durability) -> Store {
+    let audit = AuditOptions { key_file: None, every_events: 1_000, every: Millis(60_000), witness: None, witness_required: false };
+    Store::open_proven(options(home, durability), &audit).await.unwrap()
 }
 
 /// As large as a usual intent: a tool's name, digests, effects, and sealed arguments.
@@ -76,8 +89,8 @@ async fn plain(path: &Path, span: Duration) -> f64 {
 }
 
 /// Appends by so many callers at once: how many a second, how many shared a commit, and microseconds of processor time each.
-async fn callers(home: &Path, callers: u32, durability: Durability, span: Duration) -> (f64, f64, f64) {
-    let store = open(home, durability).await;
+async fn callers(home: &Path, callers: u32, (durability, signed): (Durability, bool), span: Duration) -> (f64, f64, f64) {
+    let store = if signed { open_proven(home, durability).await } else { open(home, durability).await };
     let mut runs = Vec::new();
     for _ in 0..callers {
         runs.push(create(&store).await);
@@ -104,13 +117,13 @@ async fn callers(home: &Path, callers: u32, durability: Durability, span: Durati
     (rate, f64::from(count) / f64::from(commits.max(1)), each)
 }
 
-async fn fill(store: &Store) {
+async fn fill(store: &Store, events: u64) {
     let mut tasks = tokio::task::JoinSet::new();
     for _ in 0..20 {
         let store = store.clone();
         tasks.spawn(async move {
             let run = create(&store).await;
-            for _ in 0..EVENTS / 20 / 100 {
+            for _ in 0..events / 20 / 100 {
                 store.append(Append { run: Some(run), events: (0..100).map(event).collect(), ..Append::default() }).await.unwrap();
             }
         });
@@ -181,19 +194,21 @@ async fn main() {
 
     println!("{:<50}{:>12}{:>9}{:>9}{:>9}", "appends, one event each (medians of 3 rounds)", "per second", "ratio", "batch", "cpu µs");
     let lines = [
-        ("1 caller, durable", 1, Durability::Full),
-        ("8 callers, durable", 8, Durability::Full),
-        ("64 callers, durable", 64, Durability::Full),
-        ("1 caller, relaxed", 1, Durability::Relaxed),
-        ("64 callers, relaxed", 64, Durability::Relaxed),
+        ("1 caller, durable", 1, (Durability::Full, false)),
+        ("8 callers, durable", 8, (Durability::Full, false)),
+        ("64 callers, durable", 64, (Durability::Full, false)),
+        ("64 callers, durable, with checkpoints", 64, (Durability::Full, true)),
+        ("1 caller, relaxed", 1, (Durability::Relaxed, false)),
+        ("64 callers, relaxed", 64, (Durability::Relaxed, false)),
+        ("64 callers, relaxed, with checkpoints", 64, (Durability::Relaxed, true)),
     ];
     // A disk's mood changes by the minute, so each line is measured right after what it is compared with.
     let mut base = Vec::new();
-    for (name, count, durability) in lines.into_iter().filter(|(name, ..)| wanted(name)) {
+    for (name, count, how) in lines.into_iter().filter(|(name, ..)| wanted(name)) {
         let mut rounds = Vec::new();
         for round in 0..3 {
             let alone = plain(&home.path().join(format!("{name} {round} alone")), span).await;
-            let (rate, batch, each) = callers(&home.path().join(format!("{name} {round}")), count, durability, span).await;
+            let (rate, batch, each) = callers(&home.path().join(format!("{name} {round}")), count, how, span).await;
             base.push(alone);
             rounds.push([rate, rate / alone, batch, each]);
         }
@@ -202,14 +217,17 @@ async fn main() {
     }
     println!("{:<50}{:>12.0}{:>9.1}{:>9.1}", "single durable commits, SQLite alone", median(base), 1.0, 1.0);
     if wanted("verified") {
-        verification(home.path()).await;
+        let events = arguments.get(2).and_then(|argument| argument.parse().ok()).unwrap_or(EVENTS);
+        verification(home.path(), events).await;
     }
 }
 
-async fn verification(home: &Path) {
-    let store = open(&home.join("verify"), Durability::Relaxed).await;
+async fn verification(home: &Path, events: u64) {
+    let home = home.join("verify");
+    let store = open_proven(&home, Durability::Relaxed).await;
     let (begin, used) = (Instant::now(), cpu());
-    fill(&store).await;
+    fill(&store, events).await;
+    store.cover().await.unwrap();
     let (filled, used) = (begin.elapsed(), cpu().checked_sub(used).unwrap_or_default());
     let total = store.head().await.unwrap().unwrap().0 + 1;
     println!("\n{:<50}{:>12}{:>27}", format!("{total} events"), "per second", "cpu µs");
@@ -222,11 +240,32 @@ async fn verification(home: &Path) {
         assert_eq!((report.events, report.bad), (total, None));
     }
     println!("{:<50}{:>12.0}{:>27.1}", "verified from the file", per_second(total, best), micros_each(3 * total, used));
-    let rows = store.records(0, 0).await.unwrap();
+    // What fits into memory.
+    let rows = store.records(0, 200_000).await.unwrap();
+    let count = rows.len() as u64;
     let used = cpu();
     let best = (0..3).map(|_| pure(&rows)).min().unwrap();
-    println!("{:<50}{:>12.0}{:>27.1}", "verified in memory, two threads", per_second(total, best), micros_each(3 * total, used));
+    println!("{:<50}{:>12.0}{:>27.1}", "verified in memory, two threads", per_second(count, best), micros_each(3 * count, used));
     let bytes: usize = rows.iter().map(|row| row.record.len() + row.sealed.as_ref().map_or(0, String::len)).sum();
     println!("{:<50}{:>12}", "bytes of a record with its sealed values, mean", bytes / rows.len());
+    drop(rows);
+    let mut proofs = Vec::with_capacity(TIMES);
+    for n in 0..TIMES as u64 {
+        let begin = Instant::now();
+        store.prove(total / TIMES as u64 * n).await.unwrap().unwrap();
+        proofs.push(begin.elapsed().as_secs_f64() * 1e6);
+    }
+    println!("{:<50}{:>12.0}", "inclusion proof, median, µs", median(proofs));
     store.close().await;
+    let (mut plain, mut checked) = (Vec::new(), Vec::new());
+    for _ in 0..TIMES / 10 {
+        let begin = Instant::now();
+        open(&home, Durability::Relaxed).await.close().await;
+        plain.push(begin.elapsed().as_secs_f64() * 1e6);
+        let begin = Instant::now();
+        open_proven(&home, Durability::Relaxed).await.close().await;
+        checked.push(begin.elapsed().as_secs_f64() * 1e6);
+    }
+    println!("{:<50}{:>12.0}", "opened and closed, unchecked, median, µs", median(plain));
+    println!("{:<50}{:>12.0}", "opened and closed, checked against checkpoints, µs", median(checked));
 }

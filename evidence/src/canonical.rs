@@ -38,6 +38,24 @@ pub fn members<'a, E: From<NotCanonical>>(text: &'a str, each: impl FnMut(&'a st
     Ok(scanner.end()?)
 }
 
+/// Checks a text that holds one object of objects, and gives the members of the inner ones, in order, to `each`: the outer key, the inner
+/// key and the text of the value. Gives back how many inner objects there are.
+///
+/// # Errors
+/// The first place where the text is not that in canonical form, or what `each` says first.
+pub fn nested<'a, E: From<NotCanonical>>(
+    text: &'a str,
+    mut each: impl FnMut(&'a str, &'a str, &'a str) -> Result<(), E>,
+) -> Result<usize, E> {
+    let (mut scanner, mut count) = (Scanner::new(text), 0);
+    scanner.walk(0, |scanner, outer| {
+        count += 1;
+        scanner.object(1, |inner, value| each(outer, inner, value))
+    })?;
+    scanner.end()?;
+    Ok(count)
+}
+
 /// The text between the quotes of a string that needs no escapes; `None` for every other value.
 #[must_use]
 pub fn plain_string(text: &str) -> Option<&str> {
@@ -114,6 +132,14 @@ impl<'a> Scanner<'a> {
     }
 
     fn object<E: From<NotCanonical>>(&mut self, depth: u32, mut each: impl FnMut(&'a str, &'a str) -> Result<(), E>) -> Result<(), E> {
+        self.walk(depth, |scanner, key| {
+            let value = scanner.value(depth + 1)?;
+            each(key, value)
+        })
+    }
+
+    /// Passes an object; `value` passes each of its values.
+    fn walk<E: From<NotCanonical>>(&mut self, depth: u32, mut value: impl FnMut(&mut Self, &'a str) -> Result<(), E>) -> Result<(), E> {
         if depth >= MAX_DEPTH {
             return Err(self.wrong("nested too deeply").into());
         }
@@ -133,8 +159,7 @@ impl<'a> Scanner<'a> {
             }
             last = Some(key);
             self.take(b':', "a colon is missing")?;
-            let value = self.value(depth + 1)?;
-            each(key, value)?;
+            value(self, key)?;
         }
         self.take(b'}', "the end of an object is missing")?;
         Ok(())
@@ -160,8 +185,7 @@ impl<'a> Scanner<'a> {
         self.take(b'"', "a string is missing")?;
         let start = self.at;
         loop {
-            let rest = self.bytes.get(self.at..).unwrap_or_default();
-            let Some(step) = rest.iter().position(|&b| b == b'"' || b == b'\\' || b < 0x20) else {
+            let Some(step) = stop(self.bytes.get(self.at..).unwrap_or_default()) else {
                 return Err(self.wrong("a string has no end"));
             };
             self.at += step;
@@ -205,6 +229,25 @@ impl<'a> Scanner<'a> {
             Err(NotCanonical { at: start, what: "a number is not in its shortest form" })
         }
     }
+}
+
+/// Where a plain stretch of a string ends: at a quote, a backslash or a control character. Eight bytes at a time, as nearly all of a record
+/// is plain.
+fn stop(bytes: &[u8]) -> Option<usize> {
+    const ONES: u64 = u64::from_le_bytes([1; 8]);
+    const HIGHS: u64 = u64::from_le_bytes([0x80; 8]);
+    // Marks the first byte of a word that is less than `n`; bytes above a marked one may be marked falsely.
+    let less = |word: u64, n: u8| word.wrapping_sub(ONES * u64::from(n)) & !word & HIGHS;
+    let is = |word: u64, byte: u8| less(word ^ (ONES * u64::from(byte)), 1);
+    let (words, rest) = bytes.as_chunks::<8>();
+    for (word, at) in words.iter().zip((0..).step_by(8)) {
+        let word = u64::from_le_bytes(*word);
+        let marks = is(word, b'"') | is(word, b'\\') | less(word, 0x20);
+        if marks != 0 {
+            return Some(at + marks.trailing_zeros() as usize / 8);
+        }
+    }
+    rest.iter().position(|&b| b == b'"' || b == b'\\' || b < 0x20).map(|at| at + 8 * words.len())
 }
 
 fn is_printed_so(token: &str) -> bool {
@@ -265,6 +308,34 @@ mod tests {
         #[test]
         fn no_text_panics(text: String) {
             let _ = value(&text);
+            let _ = nested::<NotCanonical>(&text, |_, _, _| Ok(()));
+        }
+
+        #[test]
+        fn a_plain_stretch_ends_where_a_look_at_each_byte_says(mut bytes in prop::collection::vec(0x20_u8.., 0..40), at: prop::sample::Index, byte: u8) {
+            let naive = |bytes: &[u8]| bytes.iter().position(|&b| b == b'"' || b == b'\\' || b < 0x20);
+            prop_assert_eq!(stop(&bytes), naive(&bytes));
+            if !bytes.is_empty() {
+                let at = at.index(bytes.len());
+                bytes[at] = byte;
+                prop_assert_eq!(stop(&bytes), naive(&bytes));
+            }
+        }
+    }
+
+    #[test]
+    fn objects_of_objects_are_walked_in_one_go() {
+        let walk = |text: &str| {
+            let mut seen = Vec::new();
+            nested::<NotCanonical>(text, |outer, inner, value| {
+                seen.push(format!("{outer}.{inner}={value}"));
+                Ok(())
+            })
+            .map(|count| format!("{count}: {}", seen.join(" ")))
+        };
+        assert_eq!(walk("{\"a\":{\"b\":1,\"c\":[{}]},\"d\":{}}").unwrap(), "2: a.b=1 a.c=[{}]");
+        for bad in ["{\"a\":1}", "{\"a\":{\"b\":1}}x", "{\"a\":{\"b\":01}}", "{\"a\":{\"b\":1,\"b\":2}}", "{\"a\":[]}", "{", "{}{}"] {
+            assert!(walk(bad).is_err(), "{bad}");
         }
     }
 

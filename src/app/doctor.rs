@@ -29,7 +29,10 @@ pub(super) async fn checks(config: &Config, redactor: &Redactor) -> Vec<Check> {
     checks.push(good("workflows", format!("{} workflows", app.workflows.iter().count())));
     checks.push(match app.store.verify().await {
         Ok(report) => match report.bad {
-            None => good("log", format!("{} records verify", report.events)),
+            None => {
+                let signed = report.proven.map(|proven| format!(", {} of them signed by the key {}", proven.size, proven.key));
+                good("log", format!("{} records verify{}", report.events, signed.unwrap_or_default()))
+            }
             Some(broken) => Check {
                 name: "log".into(),
                 ok: false,

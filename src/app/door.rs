@@ -7,9 +7,9 @@ use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
 
 use crate::call::Redact;
-use crate::cli::ports::{Check, Door, House, ToolView, WorkflowView};
+use crate::cli::ports::{AuditAccess, AuditRoom, Check, Door, House, ToolView, WorkflowView};
 use crate::config::{Config, ToolNames};
-use crate::domain::{ErrorCode, Fault, Problem, Problems};
+use crate::domain::{Clock, ErrorCode, Fault, Problem, Problems};
 use crate::gateway::Gateway;
 use crate::manifest;
 use crate::mcp::{self, Naming, StdioOptions, Toolset};
@@ -18,7 +18,7 @@ use crate::secrets::redact::Redactor;
 use crate::workflow::Library;
 
 use super::gate::ClientNotices;
-use super::{App, SystemClock, doctor, views};
+use super::{App, SystemClock, audit_room, doctor, views};
 
 /// Opens homes of this machine.
 pub struct FrontDoor {
@@ -68,6 +68,11 @@ impl Door for FrontDoor {
                 tell(problems_of(&fault), options, shutdown).await
             }
         }
+    }
+
+    async fn audit(&self, config: &Config, how: AuditAccess) -> Result<Arc<dyn AuditRoom>, Fault> {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        audit_room::open(config, &clock, self.redact(), how).await
     }
 
     async fn doctor(&self, config: &Config) -> Vec<Check> {

@@ -11,7 +11,7 @@ use crate::manifest::{Executor, ToolDef};
 use crate::packages::{Packages, PackagesOptions};
 use crate::sandbox::Sandbox;
 use crate::sandbox::process::ProcessSandbox;
-use crate::tools::control::{self, RunControl};
+use crate::tools::control::{self, AuditVerify, JournalCheck, RunControl};
 use crate::tools::drive::{DriveGet, DriveSearch, LocalDrive};
 use crate::tools::eval::EvalRun;
 use crate::tools::notify::{Notifier, NotifySend};
@@ -38,6 +38,7 @@ pub(super) struct Ports<'a> {
     pub(super) http_events: Arc<dyn HttpEvents>,
     pub(super) calls: Arc<dyn CodeCalls>,
     pub(super) notifier: Arc<dyn Notifier>,
+    pub(super) journal: Arc<dyn JournalCheck>,
     pub(super) control: Arc<dyn RunControl>,
     pub(super) config: &'a Config,
 }
@@ -71,6 +72,7 @@ pub(super) fn builtin(ports: &Ports<'_>) -> Result<BTreeMap<ToolName, Arc<dyn Ha
         ("transform.jq", handler(TransformJq)),
         ("drive.search", handler(DriveSearch::new(drive.clone()))),
         ("drive.get", handler(DriveGet::new(drive, artifacts()))),
+        ("audit.verify", handler(AuditVerify(ports.journal.clone()))),
         ("sandbox.status", handler(SandboxStatus { process: ports.process.clone(), has_uv })),
         ("worker.plan", handler(WorkerPlan)),
         ("worker.research", handler(WorkerResearch)),

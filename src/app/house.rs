@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::call::{Origin, RawCall, Reply};
-use crate::cli::ports::{AuditHead, AuditReport, BrokenRecord, CallAsk, House, RunView, StepNotes, ToolView, WorkflowRef, WorkflowView};
+use crate::cli::ports::{CallAsk, House, RunView, StepNotes, ToolView, WorkflowRef, WorkflowView};
 use crate::domain::{Actor, ApprovalId, ErrorCode, Fault, Labels, RunId, StepId};
 use crate::gateway::Answer;
 use crate::run::{Event, RunKind, RunStatus};
@@ -153,19 +153,6 @@ impl House for App {
         tracing::info!(approval_id = %id, approve, proved_by = ?proof.by(), "the operator answers");
         let answer = if approve { Answer::Approve } else { Answer::Deny { reason: reason.unwrap_or_default() } };
         self.gateway.answer(*id, answer).await
-    }
-
-    async fn verify(&self) -> Result<AuditReport, Fault> {
-        let report = self.store.verify().await?;
-        Ok(AuditReport {
-            records: report.events,
-            head: report.head.map(|(index, hash)| AuditHead { index, hash }),
-            broken: report.bad.map(|bad| BrokenRecord { index: bad.index, run: bad.run_id, why: bad.why }),
-        })
-    }
-
-    async fn head(&self) -> Result<Option<AuditHead>, Fault> {
-        Ok(self.store.head().await?.map(|(index, hash)| AuditHead { index, hash }))
     }
 
     async fn close(&self) {

@@ -2,6 +2,7 @@
 //!
 //! INVARIANT: nothing here decides; a file that is wrong stops the opening with every problem named.
 
+mod audit_room;
 mod build_box;
 mod bytecode;
 mod clock;
@@ -36,7 +37,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::call::Redact;
 use crate::config::Config;
-use crate::domain::{Clock, ErrorCode, Fault, OwnerId, Problem, Problems, Profile, ToolName};
+use crate::domain::{Clock, ErrorCode, Fault, Problem, Problems, Profile, ToolName};
 use crate::engine::{Control, Driver, DriverParts, DriverSettings};
 use crate::gateway::{ApprovalSettings, CodeGate, Gateway, Parts};
 use crate::manifest::{self, ToolDef};
@@ -45,7 +46,7 @@ use crate::registry::Registry;
 use crate::sandbox::process::ProcessSandbox;
 use crate::sandbox::wasm::{WasmOptions, WasmSandbox};
 use crate::secrets::redact::Redactor;
-use crate::store::{Durability, OpenOptions, Store};
+use crate::store::Store;
 use crate::tools::Handler;
 use crate::tools::control::RunControl;
 use crate::tools::notify::{NotifyHub, WriterSink};
@@ -101,14 +102,7 @@ impl App {
         if drive.starts_with(&home) {
             crate::confine::Folder::create(drive)?;
         }
-        let store = Store::open(OpenOptions {
-            home: Some(home.clone()),
-            owner: OwnerId::mint(clock.now()),
-            clock: clock.clone(),
-            durability: Durability::Full,
-            redact: redact.clone(),
-        })
-        .await?;
+        let store = Store::open_proven(audit_room::opening(config, &clock, redact.clone()), &audit_room::options(config)).await?;
         let workflows = Arc::new(files.workflows);
         let rules: Arc<std::sync::OnceLock<Arc<policy::Current>>> = Arc::default();
         let pinned = rules.clone();
@@ -126,6 +120,7 @@ impl App {
             calls: code.clone(),
             artifacts: store.artifacts(),
             clock: clock.clone(),
+            journal: Arc::new(audit_room::Room::new(store.clone())),
             sandbox: sandbox.clone(),
             process: process.clone(),
             notifier: hub.clone(),

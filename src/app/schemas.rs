@@ -14,7 +14,7 @@ use crate::tools::control::RunControl;
 use crate::tools::notify::NotifyHub;
 use crate::workflow::Library;
 
-use super::{SystemClock, Tasks, handlers, http_events, native, network};
+use super::{SystemClock, Tasks, audit_room, handlers, http_events, native, network};
 
 /// File name → text of every schema file. Reads no manifest, so it works while they are being written.
 ///
@@ -45,6 +45,7 @@ pub async fn generated_schemas(config: &Config) -> Result<BTreeMap<String, Strin
         calls: Arc::new(CodeGate::default()),
         artifacts: store.artifacts(),
         clock,
+        journal: Arc::new(audit_room::Room::new(store.clone())),
         sandbox: Arc::new(sandbox),
         process: Arc::new(native::process_sandbox(config, Arc::new(Tasks::default()))),
         notifier: Arc::new(NotifyHub::new()),

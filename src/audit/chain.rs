@@ -87,6 +87,9 @@ pub enum Why {
     /// It cannot be read at all; in the reader's words.
     #[error("it cannot be read: {0}")]
     Unreadable(String),
+    /// It is not what a signed checkpoint, or a key, says; in the reader's words.
+    #[error("{0}")]
+    NotSigned(String),
 }
 
 /// The first record that is wrong.
@@ -295,13 +298,13 @@ fn commitments(committed: Option<&str>, values: Option<&str>) -> Result<u32, Why
         None => Vec::new(),
         Some(text) => named(text).map_err(|()| Why::Malformed("sealed"))?,
     };
-    let values = values.map_or_else(|| Ok(Vec::new()), named).map_err(|()| Why::CommitmentMismatch)?;
-    for (name, sealed) in values {
-        let at = committed.iter().position(|(committed, _)| *committed == name).ok_or(Why::CommitmentMismatch)?;
-        let (_, commitment) = committed.swap_remove(at);
-        let (salt, value) = salted(sealed).ok_or(Why::CommitmentMismatch)?;
-        if canonical::plain_string(commitment).and_then(|hash| hash.parse().ok()) != Some(record::commitment(&salt, value)) {
-            return Err(Why::CommitmentMismatch);
+    if let Some(values) = values {
+        for Salted { name, salt, value } in salted(values)? {
+            let at = committed.iter().position(|(committed, _)| *committed == name).ok_or(Why::CommitmentMismatch)?;
+            let (_, commitment) = committed.swap_remove(at);
+            if canonical::plain_string(commitment).and_then(|hash| hash.parse().ok()) != Some(record::commitment(salt.as_bytes(), value)) {
+                return Err(Why::CommitmentMismatch);
+            }
         }
     }
     if committed.iter().any(|(_, hash)| canonical::plain_string(hash).is_none_or(|hash| hash.parse::<Digest>().is_err())) {
@@ -319,13 +322,31 @@ fn named(text: &str) -> Result<Vec<(&str, &str)>, ()> {
     if walked.is_err() || list.is_empty() { Err(()) } else { Ok(list) }
 }
 
-/// `{"salt":"…","value":…}`, exactly.
-fn salted(sealed: &str) -> Option<([u8; 32], &str)> {
-    let rest = sealed.strip_prefix("{\"salt\":\"")?;
-    let (salt, rest) = rest.split_at_checked(64)?;
-    let value = rest.strip_prefix("\",\"value\":")?.strip_suffix('}')?;
-    canonical::value(value).ok()?;
-    Some((*salt.parse::<Digest>().ok()?.as_bytes(), value))
+/// A sealed value beside a record.
+struct Salted<'a> {
+    name: &'a str,
+    salt: Digest,
+    value: &'a str,
+}
+
+/// Reads `{name: {"salt":"…","value":…}, …}`, exactly, and not empty.
+fn salted(text: &str) -> Result<Vec<Salted<'_>>, Why> {
+    let mut list: Vec<Salted<'_>> = Vec::new();
+    let mut salt: Option<(&str, Digest)> = None;
+    let walked = canonical::nested::<NotCanonical>(text, |name, member, value| {
+        let refused = NotCanonical { at: 0, what: "not a sealed value" };
+        match (member, salt) {
+            ("salt", None) => salt = Some((name, canonical::plain_string(value).and_then(|salt| salt.parse().ok()).ok_or(refused)?)),
+            ("value", Some((of, known))) if of == name => {
+                list.push(Salted { name, salt: known, value });
+                salt = None;
+            }
+            _ => return Err(refused),
+        }
+        Ok(())
+    });
+    // Each of them has both, and there is at least one.
+    if list.is_empty() || walked.ok() != Some(list.len()) { Err(Why::CommitmentMismatch) } else { Ok(list) }
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! What can be typed: verbs, options, and their help.
 
+mod audit;
 mod evidence;
 
 use std::path::PathBuf;
@@ -11,6 +12,7 @@ use crate::run::RunStatus;
 
 use super::inputs::Assignment;
 
+pub use audit::Audit;
 pub use evidence::VerifyBundle;
 
 /// The heading of options that every verb has.
@@ -286,21 +288,6 @@ pub enum Approvals {
     },
 }
 
-/// `audit`
-#[derive(Debug, Subcommand)]
-pub enum Audit {
-    /// Read the whole log again and check every record
-    Verify {
-        #[command(flatten)]
-        json: Json,
-    },
-    /// Print the newest record's place and hash
-    Head {
-        #[command(flatten)]
-        json: Json,
-    },
-}
-
 /// `config`
 #[derive(Debug, Subcommand)]
 pub enum Config {
@@ -345,8 +332,8 @@ impl Verb {
                 | Approvals::Approve { json, .. }
                 | Approvals::Deny { json, .. },
             )
-            | Self::Audit(Audit::Verify { json } | Audit::Head { json })
             | Self::Config(Config::Show { json } | Config::Check { json }) => json.json,
+            Self::Audit(audit) => audit.json(),
             Self::Run(Run { follow, .. }) | Self::Runs(Runs::Watch { follow, .. }) => follow.json,
             Self::Serve(_) => false,
         }

@@ -70,6 +70,19 @@ fn settings(config: &Config) -> Vec<(&'static str, Value, &Source)> {
             "approvals.expire_sec" => (json!(config.approvals_expire.value.0 / 1000), &config.approvals_expire.source),
             "policy.profile" => (json!(config.policy_profile.value.as_str()), &config.policy_profile.source),
             "labels.private_paths" => (json!(config.private_paths.value.patterns()), &config.private_paths.source),
+            "audit.checkpoint_events" => (json!(config.audit_checkpoint_events.value), &config.audit_checkpoint_events.source),
+            "audit.checkpoint_seconds" => (json!(config.audit_checkpoint_every.value.0 / 1000), &config.audit_checkpoint_every.source),
+            "audit.key_file" => {
+                let path = config.audit_key_file.value.as_ref().map(|path| path.display().to_string()).unwrap_or_default();
+                (json!(path), &config.audit_key_file.source)
+            }
+            "audit.witness" => {
+                let path = config.audit_witness.value.as_ref().map(|path| path.display().to_string()).unwrap_or_default();
+                (json!(path), &config.audit_witness.source)
+            }
+            "audit.witness_required" => {
+                (json!(if config.audit_witness_required.value { "yes" } else { "no" }), &config.audit_witness_required.source)
+            }
             "limits.inline_output_bytes" => (json!(config.inline_output.value), &config.inline_output.source),
             "redaction.patterns" => (json!(config.redaction_patterns.value), &config.redaction_patterns.source),
             "redaction.pii" => (json!(config.redaction_pii.value), &config.redaction_pii.source),

@@ -96,6 +96,8 @@ impl Exit {
             | ErrorCode::StoreFailed
             | ErrorCode::StoreTooNew
             | ErrorCode::AuditBroken
+            | ErrorCode::AuditKeyRefused
+            | ErrorCode::WitnessUnreachable
             | ErrorCode::LeaseLost
             | ErrorCode::Internal => Self::Failed,
         }

@@ -6,6 +6,7 @@
 mod approvals;
 mod args;
 mod audit;
+mod audit_port;
 mod config;
 mod doctor;
 mod exit;

@@ -18,6 +18,8 @@ use crate::run::{Event, RunStatus};
 use crate::secrets::operator::OperatorProof;
 use crate::store::{ApprovalFilter, ApprovalRow, RunFilter, RunRow};
 
+pub use super::audit_port::{AuditAccess, AuditHead, AuditReport, AuditRoom, BrokenRecord};
+
 /// What can be had without an open house, and the door into it.
 #[async_trait]
 pub trait Door: Send + Sync {
@@ -30,6 +32,9 @@ pub trait Door: Send + Sync {
 
     /// What works on this machine; never fails as a whole.
     async fn doctor(&self, config: &Config) -> Vec<Check>;
+
+    /// Opens the log alone, whether it holds or not; with the operator's proof where that is needed.
+    async fn audit(&self, config: &Config, how: AuditAccess) -> Result<Arc<dyn AuditRoom>, Fault>;
 
     /// Reads one manifest file with its schemas and examples, as start-up would.
     async fn check_manifest(&self, config: &Config, file: &Path) -> Result<ToolView, Fault>;
@@ -86,12 +91,6 @@ pub trait House: Send + Sync {
 
     /// Says yes or no: `UNKNOWN_APPROVAL` unless it is pending. Returns it as it stands then.
     async fn decide(&self, id: &ApprovalId, approve: bool, reason: Option<String>, proof: OperatorProof) -> Result<ApprovalRow, Fault>;
-
-    /// Reads the whole journal again.
-    async fn verify(&self) -> Result<AuditReport, Fault>;
-
-    /// The newest record; `None` in an empty journal.
-    async fn head(&self) -> Result<Option<AuditHead>, Fault>;
 
     /// Gives everything back.
     async fn close(&self);
@@ -280,37 +279,6 @@ pub struct Check {
     pub detail: String,
     /// What to do where it does not.
     pub mend: Option<String>,
-}
-
-/// A journal that was read again.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct AuditReport {
-    /// How many records were sound.
-    pub records: u64,
-    /// The newest sound one.
-    pub head: Option<AuditHead>,
-    /// The first that is not.
-    pub broken: Option<BrokenRecord>,
-}
-
-/// A place in the journal.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct AuditHead {
-    /// Place, from 0.
-    pub index: u64,
-    /// Hash of the record.
-    pub hash: Digest,
-}
-
-/// A record that does not verify.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct BrokenRecord {
-    /// Place, from 0.
-    pub index: u64,
-    /// The run it claims to belong to.
-    pub run: Option<RunId>,
-    /// What is wrong.
-    pub why: String,
 }
 
 fn fault_json<S: serde::Serializer>(fault: &Option<Fault>, serializer: S) -> Result<S::Ok, S::Error> {

@@ -124,9 +124,10 @@ async fn dispatch(invocation: Invocation, desk: &Desk, door: &dyn Door) -> Endin
         Verb::Init(args) => init::run(args, desk, &config),
         Verb::Config(args) => config_verb::run(args, desk, &config),
         Verb::Doctor(args) => doctor::run(args, desk, &config, door).await,
+        Verb::Audit(args) => audit::run(args, desk, &config, door).await,
         Verb::Workflows(args) if workflows::needs_no_house(args) => workflows::validate(args, desk, &config, door).await,
         Verb::Tools(args) if tools::needs_no_house(args) => tools::check(args, desk, &config, door).await,
-        Verb::Run(_) | Verb::Runs(_) | Verb::Workflows(_) | Verb::Tools(_) | Verb::Approvals(_) | Verb::Audit(_) => {
+        Verb::Run(_) | Verb::Runs(_) | Verb::Workflows(_) | Verb::Tools(_) | Verb::Approvals(_) => {
             let house = door.open(&config).await?;
             let ending = inside(&invocation.verb, &Cx { desk, config: &config, house: house.as_ref() }).await;
             house.close().await;
@@ -142,8 +143,7 @@ async fn inside(verb: &Verb, cx: &Cx<'_>) -> Ending {
         Verb::Workflows(args) => workflows::run(args, cx).await,
         Verb::Tools(args) => tools::run(args, cx).await,
         Verb::Approvals(args) => approvals::run(args, cx).await,
-        Verb::Audit(args) => audit::run(args, cx).await,
-        Verb::Serve(_) | Verb::VerifyBundle(_) | Verb::Init(_) | Verb::Config(_) | Verb::Doctor(_) => Ok(Exit::Ok),
+        Verb::Audit(_) | Verb::Serve(_) | Verb::VerifyBundle(_) | Verb::Init(_) | Verb::Config(_) | Verb::Doctor(_) => Ok(Exit::Ok),
     }
 }
 

@@ -87,6 +87,16 @@ pub struct Config {
     pub principals: Principals,
     /// Files that mark a run as private when they are read.
     pub private_paths: Sourced<Globs>,
+    /// After how many records a checkpoint is signed at the latest.
+    pub audit_checkpoint_events: Sourced<u64>,
+    /// After how long.
+    pub audit_checkpoint_every: Sourced<Millis>,
+    /// The key that signs checkpoints, where it is not in the home.
+    pub audit_key_file: Sourced<Option<PathBuf>>,
+    /// A folder elsewhere that gets every checkpoint.
+    pub audit_witness: Sourced<Option<PathBuf>>,
+    /// Whether no call runs while the witness cannot be reached.
+    pub audit_witness_required: Sourced<bool>,
     /// How much of an output is shown inline.
     pub inline_output: Sourced<Bytes>,
     /// What is taken out of what is recorded and shown, by its shape.

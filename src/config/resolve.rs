@@ -72,6 +72,11 @@ pub fn resolve(options: &Options, ambient: &Ambient, file: Option<&SettingsFile>
         policy_profile: resolver.word("policy.profile", Profile::Default, Profile::from_word, &Profile::ALL.map(Profile::as_str)),
         principals: principals::read(file, &mut resolver.problems),
         private_paths: resolver.globs("labels.private_paths"),
+        audit_checkpoint_events: resolver.number("audit.checkpoint_events", 1_000, 1..=1_000_000),
+        audit_checkpoint_every: resolver.number("audit.checkpoint_seconds", 60, 1..=86_400).map(|sec| Millis(sec * 1000)),
+        audit_key_file: resolver.perhaps_path("audit.key_file"),
+        audit_witness: resolver.outside("audit.witness", &home.value),
+        audit_witness_required: resolver.word("audit.witness_required", false, yes_or_no, &["yes", "no"]),
         inline_output: resolver.number("limits.inline_output_bytes", 16_384, 1_024..=1_048_576).map(Bytes),
         redaction_patterns: resolver.word(
             "redaction.patterns",
@@ -244,6 +249,15 @@ impl<'a> Resolver<'a> {
             return Sourced::default(None);
         }
         self.path(path, PathBuf::new()).map(Some)
+    }
+
+    /// A folder that may be left out and must not lie in the home.
+    fn outside(&mut self, path: &str, home: &Path) -> Sourced<Option<PathBuf>> {
+        let said = self.perhaps_path(path);
+        if said.value.as_ref().is_some_and(|folder| folder.starts_with(home)) {
+            self.refuse(path, &said.source, "must not lie in toolgate's home: it is to outlive what happens there");
+        }
+        said
     }
 
     /// A list of texts; in a variable they are separated by commas.

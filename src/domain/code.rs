@@ -129,6 +129,10 @@ codes! {
     StoreTooNew = "STORE_TOO_NEW", Internal;
     /// The log does not verify.
     AuditBroken = "AUDIT_BROKEN", Internal;
+    /// The audit key is missing, or could be read or was put there by somebody else.
+    AuditKeyRefused = "AUDIT_KEY_REFUSED", Internal;
+    /// Checkpoints do not reach the witness.
+    WitnessUnreachable = "WITNESS_UNREACHABLE", Internal;
     /// Another process drives the run.
     LeaseLost = "LEASE_LOST", Internal;
     /// Settings are wrong.

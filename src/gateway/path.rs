@@ -104,6 +104,7 @@ impl Inner {
             return Err(Fault::new(ErrorCode::StoreFailed, "an outcome could not be recorded, so nothing new runs in this process")
                 .hint("mend the disk or database, then start toolgate again"));
         }
+        self.store.witnessed()?;
         let written = raw.arguments.clone();
         let parsed = match self.registry.parse(raw, who.call) {
             Ok(parsed) => parsed,

@@ -9,7 +9,9 @@ use crate::call::ArtifactRef;
 use crate::domain::{ApprovalId, CallId, Digest, ErrorCode, Fault, Labels, OwnerId, Principal, RunId, StepId, Timestamp};
 use crate::run::EventKind;
 
+use super::proof::Sealing;
 use super::state::{ApprovalState, Head, State};
+use super::tree;
 use super::{ApprovalStatus, Change, Guard, NewApproval, RunRow};
 
 /// An event ready to be given its place.
@@ -36,6 +38,8 @@ pub(super) struct Row {
     pub(super) step: Option<StepId>,
     pub(super) call: Option<CallId>,
     pub(super) sealed: Sealed,
+    /// What the column `tree` holds: its leaf's hash and those of the subtrees it completes.
+    pub(super) tree: Vec<u8>,
 }
 
 /// A call in flight, to be written.
@@ -63,6 +67,7 @@ pub(super) struct Writes {
     pub(super) artifacts: Vec<(RunId, ArtifactRef, Timestamp)>,
     /// Keys, and the call remembered under each from now on, if one is.
     pub(super) remembered: Vec<(Digest, Option<Remembered>)>,
+    pub(super) sealing: Sealing,
 }
 
 /// A call that is found again by a key: in which run it is, and since when.
@@ -124,7 +129,8 @@ fn take_in(mut share: Share, events: &[Ready], now: Timestamp, state: &mut State
             if let (Some(call), EventKind::ToolResult | EventKind::ToolError) = (event.call, event.kind) {
                 state.ended.insert(call);
             }
-            rows.push(Row { place, kind: event.kind, step: event.step.clone(), call: event.call, sealed });
+            let tree = tree::append(&mut state.tree, sealed.record.as_bytes());
+            rows.push(Row { place, kind: event.kind, step: event.step.clone(), call: event.call, sealed, tree });
         }
         if share.run_changed {
             state.runs.insert(run.id, run.clone());

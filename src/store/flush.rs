@@ -19,7 +19,7 @@ use super::fault::int;
 /// statement stays prepared.
 const SIZES: [usize; 4] = [1, 8, 64, MOST];
 const MOST: usize = 256;
-const COLUMNS: usize = 9;
+const COLUMNS: usize = 10;
 
 /// Where writing failed.
 pub(super) enum Failed {
@@ -37,7 +37,7 @@ pub(super) async fn flush(connection: &mut SqliteConnection, writes: &Writes, ow
         run(connection, (Ends::Open, MOST), arguments(&Writes::default(), chunk, owner)).await?;
     }
     let size = SIZES.into_iter().find(|size| *size >= rows.len()).unwrap_or(MOST);
-    if writes.approvals.is_empty() && writes.artifacts.is_empty() && writes.remembered.is_empty() {
+    if writes.approvals.is_empty() && writes.artifacts.is_empty() && writes.remembered.is_empty() && writes.sealing.is_empty() {
         return run(connection, (Ends::Committed, size), arguments(writes, rows, owner)).await;
     }
     run(connection, (Ends::Open, size), arguments(writes, rows, owner)).await?;
@@ -105,6 +105,7 @@ fn arguments(writes: &Writes, rows: &[Row], owner: OwnerId) -> Result<SqliteArgu
         arguments.add(row.sealed.record.as_bytes())?;
         arguments.add(row.sealed.hash.as_bytes().as_slice())?;
         arguments.add(row.sealed.values.as_deref())?;
+        arguments.add(row.tree.as_slice())?;
     }
     Ok(arguments)
 }
@@ -124,7 +125,7 @@ fn statement((ends, size): Which) -> String {
          INSERT INTO open_calls (owner, call_id, run_id, step_id, idempotent) \
          SELECT ?, value ->> 0, value ->> 1, value ->> 2, value ->> 3 FROM json_each(?); \
          DELETE FROM open_calls WHERE call_id IN (SELECT value FROM json_each(?)); \
-         INSERT INTO journal (idx, run_id, seq, kind, step_id, call_id, record, hash, sealed) \
+         INSERT INTO journal (idx, run_id, seq, kind, step_id, call_id, record, hash, sealed, tree) \
          SELECT * FROM (VALUES {rows}) WHERE column1 IS NOT NULL{commit}"
     )
 }
@@ -146,6 +147,7 @@ async fn rare(connection: &mut SqliteConnection, writes: &Writes) -> Result<(), 
     for write in &writes.remembered {
         remember(connection, write).await?;
     }
+    writes.sealing.write(connection).await?;
     for (run, artifact, at) in &writes.artifacts {
         sqlx::query("INSERT OR IGNORE INTO run_artifacts (run_id, artifact, size, media_type, linked) VALUES (?1, ?2, ?3, ?4, ?5)")
             .bind(run.to_string())

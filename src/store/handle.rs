@@ -2,11 +2,13 @@
 //!
 //! INVARIANT: writes go through the one writer, reads through connections that cannot write. Holds no rule of its own.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use sqlx::Connection as _;
 use tokio::sync::{mpsc, oneshot, watch};
+use toolgate_evidence::tree::{Hash, Subtree};
 
 use crate::call::{ArtifactRef, Artifacts, Redact};
 use crate::domain::{ApprovalId, ArtifactId, CallId, Clock, Digest, ErrorCode, Fault, Labels, Millis, OwnerId, RunId};
@@ -16,10 +18,11 @@ use super::apply::Task;
 use super::leases::{LeaseAct, LeaseDone};
 use super::open::Readers;
 use super::owners::{self, OwnerLock};
+use super::proof::{self, Act, Broken, Outside, Proofs, Refused};
 use super::writer::{self, Job, Writer};
 use super::{
-    Append, ApprovalFilter, ApprovalRow, Lease, OpenCall, OpenOptions, RunFilter, RunRow, StoredRecord, VerifyReport, approvals, artifacts,
-    events, home, open, remembered, runs, scrub, verify,
+    Append, ApprovalFilter, ApprovalRow, AuditOptions, InclusionProof, Lease, OpenCall, OpenOptions, RunFilter, RunRow, SignedCheckpoint,
+    StoredRecord, VerifyReport, approvals, artifacts, events, home, open, remembered, runs, scrub, tree, verify,
 };
 
 /// How long reads that are under way may take when the store is closed.
@@ -43,16 +46,65 @@ struct Inner {
     redact: Arc<dyn Redact>,
     /// `None` in memory, and once closed.
     lock: Mutex<Option<OwnerLock>>,
+    /// `None` where there are no checkpoints.
+    outside: Option<Outside>,
+}
+
+/// How a journal with checkpoints is opened.
+enum With<'a> {
+    /// Checked against them, and made more of.
+    Checked,
+    /// As it is: to look at it.
+    Unchecked,
+    /// As it is: the operator accepts it, under this event and for this reason.
+    Accepting(&'static str, &'a str),
 }
 
 impl Store {
-    /// Opens or creates the database of a home and takes the lock of `options.owner`.
+    /// Opens or creates the database of a home and takes the lock of `options.owner`. No checkpoints are made or looked at.
     ///
     /// # Errors
     /// `STORE_TOO_NEW` where a newer version wrote it, `STORE_FAILED` where it is damaged, not ours or cannot be used; then nothing was
     /// changed.
     pub async fn open(options: OpenOptions) -> Result<Self, Fault> {
+        Self::begin(options, None).await.map(|(store, _)| store)
+    }
+
+    /// The same with signed checkpoints: the journal must be the one that was signed last, and is signed from now on.
+    ///
+    /// # Errors
+    /// As [`Store::open`]; `AUDIT_BROKEN` with the first record that does not hold, `AUDIT_KEY_REFUSED`, `WITNESS_UNREACHABLE` where the
+    /// witness is required.
+    pub async fn open_proven(options: OpenOptions, audit: &AuditOptions) -> Result<Self, Fault> {
+        Self::begin(options, Some((audit, With::Checked))).await.map(|(store, _)| store)
+    }
+
+    /// The same without asking whether the journal holds: to verify it, and to prove and export records. Makes no checkpoints.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub async fn open_unchecked(options: OpenOptions, audit: &AuditOptions) -> Result<Self, Fault> {
+        Self::begin(options, Some((audit, With::Unchecked))).await.map(|(store, _)| store)
+    }
+
+    /// Opens a journal that may not hold, records by `event` (in `payload.event`) that the operator accepts it as it is, and signs it.
+    /// Whoever calls this has the operator's proof.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub async fn open_accepting(options: OpenOptions, audit: &AuditOptions, event: &'static str, reason: &str) -> Result<Self, Fault> {
+        let redact = Arc::clone(&options.redact);
+        let reason = redact.text(reason);
+        let (store, act) = Self::begin(options, Some((audit, With::Accepting(event, &reason)))).await?;
+        if let Some(act) = act {
+            store.seal(act).await?;
+        }
+        Ok(store)
+    }
+
+    async fn begin(options: OpenOptions, audit: Option<(&AuditOptions, With<'_>)>) -> Result<(Self, Option<Act>), Fault> {
         let OpenOptions { home, owner, clock, durability, redact } = options;
+        let (mut proofs, mut act, mut outside) = (None, None, None);
         let (connection, readers, artifacts, lock): (_, _, Arc<dyn Artifacts>, _) = match &home {
             None => {
                 let (connection, readers) = open::open(None, durability).await?;
@@ -62,16 +114,23 @@ impl Store {
                 home::make_folder(home)?;
                 let _opening = home::lock(home).await?;
                 let (connection, readers) = open::open(Some(home), durability).await?;
+                if let Some((audit, with)) = audit {
+                    let around = Outside::new(home, audit);
+                    (proofs, act) = prepare(&connection, &readers, &around, audit, (with, clock.as_ref())).await?;
+                    outside = Some(around);
+                }
                 let artifacts = artifacts::Files::open(home)?;
                 let lock = OwnerLock::take(home, owner)?;
                 (connection, readers, Arc::new(artifacts), Some(lock))
             }
         };
         let (counter, changes) = watch::channel(0);
-        let (jobs, task) = writer::start(Writer { connection, clock: Arc::clone(&clock), owner, home: home.clone(), changes: counter });
+        let writer = Writer { connection, clock: Arc::clone(&clock), owner, home: home.clone(), changes: counter, proofs };
+        let (jobs, task) = writer::start(writer);
         let (writer, lock) = (Mutex::new(Some(task)), Mutex::new(lock));
         let artifacts: Arc<dyn Artifacts> = Arc::new(scrub::Scrubbed { artifacts, redact: Arc::clone(&redact) });
-        Ok(Self { inner: Arc::new(Inner { owner, clock, home, jobs, writer, changes, readers, artifacts, redact, lock }) })
+        let inner = Inner { owner, clock, home, jobs, writer, changes, readers, artifacts, redact, lock, outside };
+        Ok((Self { inner: Arc::new(inner) }, act))
     }
 
     /// This process.
@@ -251,12 +310,86 @@ impl Store {
         verify::head(&self.inner.readers).await
     }
 
-    /// Verifies all that the journal holds now. Damage is what the report tells, not an error.
+    /// Verifies all that the journal holds now, and every checkpoint that is known. Damage is what the report tells, not an error.
     ///
     /// # Errors
     /// `STORE_FAILED` where the database cannot be used at all.
     pub async fn verify(&self) -> Result<VerifyReport, Fault> {
-        verify::verify(&self.inner.readers).await
+        verify::verify(&self.inner.readers, self.inner.outside.as_ref()).await
+    }
+
+    async fn seal(&self, act: Act) -> Result<(), Fault> {
+        let (answer, answered) = oneshot::channel();
+        self.queue(Job::Seal(act, answer)).await?;
+        answered.await.map_err(|_| unanswered())?
+    }
+
+    /// The newest checkpoint, as the database has it.
+    ///
+    /// # Errors
+    /// `STORE_FAILED`.
+    pub async fn checkpoint(&self) -> Result<Option<SignedCheckpoint>, Fault> {
+        proof::newest(&mut *self.inner.readers.get().await?).await
+    }
+
+    /// Signs all that is recorded now, unless that is done already. To be asked of a store that was opened proven.
+    ///
+    /// # Errors
+    /// As [`Store::append`].
+    pub async fn cover(&self) -> Result<Option<SignedCheckpoint>, Fault> {
+        self.seal(Act::Cover).await?;
+        self.checkpoint().await
+    }
+
+    /// Proves a record by the smallest checkpoint that covers it; `None` where none does yet.
+    ///
+    /// # Errors
+    /// `AUDIT_BROKEN` where the record, the tree or the checkpoint is not what was signed; `STORE_FAILED`.
+    pub async fn prove(&self, index: u64) -> Result<Option<InclusionProof>, Fault> {
+        proof::prove(&mut *self.inner.readers.get().await?, index).await
+    }
+
+    /// Hashes of complete subtrees of the journal's tree, as they are stored: what proofs are made of.
+    ///
+    /// # Errors
+    /// `AUDIT_BROKEN` where one is missing; `STORE_FAILED`.
+    pub async fn subtrees(&self, subtrees: &[Subtree]) -> Result<HashMap<Subtree, Hash>, Fault> {
+        tree::hashes(&mut *self.inner.readers.get().await?, subtrees).await
+    }
+
+    /// The public keys of the home, the first one first, each in the form that verifiers of signed notes take, with the size from which
+    /// on it signs.
+    ///
+    /// # Errors
+    /// `STORE_FAILED`.
+    pub async fn audit_keys(&self) -> Result<Vec<(String, u64)>, Fault> {
+        proof::public_keys(&mut *self.inner.readers.get().await?).await
+    }
+
+    /// Draws a new audit key; the old one signs for it, and that is recorded. Whoever calls this has the operator's proof.
+    ///
+    /// # Errors
+    /// `AUDIT_KEY_REFUSED` where this store has no key, and as [`Store::append`].
+    pub async fn rotate_key(&self) -> Result<Option<SignedCheckpoint>, Fault> {
+        let Some(outside) = &self.inner.outside else {
+            return Err(Fault::new(ErrorCode::AuditKeyRefused, "this store has no audit key"));
+        };
+        // Whoever opens the home meanwhile would take the new key for one of a rotation that did not come to its end.
+        let _opening = match &self.inner.home {
+            Some(home) => Some(home::lock(home).await?),
+            None => None,
+        };
+        let name = proof::name(&mut *self.inner.readers.get().await?).await?;
+        self.seal(proof::rotate(outside, &name)?).await?;
+        self.checkpoint().await
+    }
+
+    /// Whether new calls may be taken: not where a witness is required and does not hear of checkpoints.
+    ///
+    /// # Errors
+    /// `WITNESS_UNREACHABLE`.
+    pub fn witnessed(&self) -> Result<(), Fault> {
+        self.inner.outside.as_ref().and_then(Outside::refusal).map_or(Ok(()), Err)
     }
 
     /// What takes secrets out of whatever is recorded here.
@@ -287,6 +420,34 @@ impl Store {
             let _ = connection.close().await;
         }
         drop(self.inner.lock.lock().unwrap_or_else(PoisonError::into_inner).take());
+    }
+}
+
+/// The writer's part for checkpoints, and what it is to do first.
+async fn prepare(
+    connection: &open::Writing,
+    readers: &Readers,
+    outside: &Outside,
+    audit: &AuditOptions,
+    (with, clock): (With<'_>, &dyn Clock),
+) -> Result<(Option<Proofs>, Option<Act>), Fault> {
+    let opened = match with {
+        With::Unchecked => return Ok((None, None)),
+        With::Accepting(event, reason) => {
+            let mut connection = connection.lock().await;
+            let (proofs, act) = proof::accept(&mut connection, outside, audit, clock, (event, reason)).await?;
+            return Ok((Some(proofs), Some(act)));
+        }
+        With::Checked => proof::open(&mut *connection.lock().await, outside, audit, clock).await,
+    };
+    match opened {
+        Ok(proofs) => Ok((Some(proofs), None)),
+        Err(Refused::Fault(fault)) => Err(fault),
+        // What is wrong was found by a glance; the whole walk may name the very record.
+        Err(Refused::Broken(broken)) => match verify::verify(readers, Some(outside)).await.ok().and_then(|report| report.bad) {
+            Some(bad) if bad.index <= broken.index => Err(Broken::at(bad.index, bad.why).into_fault(bad.run_id)),
+            _ => Err(broken.into_fault(None)),
+        },
     }
 }
 

@@ -14,15 +14,18 @@ mod home;
 mod leases;
 mod open;
 mod owners;
+mod proof;
 mod remembered;
 mod runs;
 mod scrub;
 mod state;
+mod tree;
 mod types;
 mod verify;
 mod writer;
 
 pub use handle::Store;
+pub use proof::{AuditOptions, InclusionProof, SignedCheckpoint};
 pub use types::{
     Append, ApprovalFilter, ApprovalRow, ApprovalStatus, BadRecord, Change, Durability, Guard, Lease, NewApproval, OpenCall, OpenOptions,
     RecordColumns, RunFilter, RunRow, StoreResult, StoredRecord, VerifyReport,

@@ -14,7 +14,7 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 use crate::domain::{ErrorCode, Fault};
 
 use super::fault::Doing as _;
-use super::{Durability, home};
+use super::{Durability, home, tree};
 
 /// The database's name inside a home.
 pub(super) const FILE: &str = "toolgate.db";
@@ -23,7 +23,10 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/0001_journal.sql"),
     include_str!("../../migrations/0002_remembered.sql"),
     include_str!("../../migrations/0003_labels.sql"),
+    include_str!("../../migrations/0004_proofs.sql"),
 ];
+/// The format from which on records have their place in the tree.
+const TREE: u32 = 4;
 /// How long SQLite waits for another process's lock.
 const BUSY_MILLIS: u32 = 5000;
 /// Connections that read beside the writer.
@@ -203,6 +206,9 @@ async fn migrate_inside(connection: &mut SqliteConnection, path: &Path) -> Resul
     let done = usize::try_from(found).unwrap_or(usize::MAX);
     for sql in MIGRATIONS.iter().skip(done) {
         sqlx::raw_sql(*sql).execute(&mut *connection).await.doing("bringing its format up to date")?;
+    }
+    if found < TREE {
+        tree::fill(connection).await?;
     }
     let marks = format!("PRAGMA application_id = {}; PRAGMA user_version = {}", home::APPLICATION_ID, version());
     sqlx::raw_sql(AssertSqlSafe(marks)).execute(&mut *connection).await.doing("marking its format")?;

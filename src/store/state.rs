@@ -8,6 +8,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use futures_util::TryStreamExt as _;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Executor as _, Row as _, SqliteConnection};
+use toolgate_evidence::tree::Frontier;
 
 use crate::audit;
 use crate::domain::{ApprovalId, CallId, Digest, ErrorCode, Fault, RunId, Timestamp};
@@ -60,6 +61,8 @@ pub(super) struct Asked {
 /// The answers.
 pub(super) struct State {
     pub(super) head: Head,
+    /// The tree over the records up to the head; to be set by whoever begins, as it is mostly known already.
+    pub(super) tree: Frontier,
     pub(super) runs: HashMap<RunId, RunRow>,
     pub(super) leases: HashMap<RunId, LeaseRow>,
     pub(super) approvals: HashMap<ApprovalId, ApprovalState>,
@@ -110,6 +113,7 @@ impl State {
         let head = Head { next: 0, prev: Digest::ZERO, ts: Timestamp::from_unix_millis(0) };
         let mut state = Self {
             head,
+            tree: Frontier::default(),
             runs: HashMap::new(),
             leases: HashMap::new(),
             approvals: HashMap::new(),

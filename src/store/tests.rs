@@ -5,6 +5,7 @@ mod contract;
 mod crash;
 mod damage;
 mod many;
+mod proof;
 
 use std::path::Path;
 use std::sync::Arc;

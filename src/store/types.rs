@@ -10,6 +10,8 @@ use crate::call::{ArtifactRef, Redact};
 use crate::domain::{ApprovalId, CallId, Clock, Digest, Fault, Labels, OwnerId, Principal, RunId, StepId, Timestamp, ToolName};
 use crate::run::{EventDraft, RunKind, RunStatus};
 
+use super::SignedCheckpoint;
+
 /// When a commit counts as done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Durability {
@@ -302,6 +304,10 @@ pub struct VerifyReport {
     pub head: Option<(u64, Digest)>,
     /// The first record that is not.
     pub bad: Option<BadRecord>,
+    /// How many checkpoints were read.
+    pub checkpoints: u64,
+    /// The largest checkpoint that holds.
+    pub proven: Option<SignedCheckpoint>,
 }
 
 /// The first record that is not sound.

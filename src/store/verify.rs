@@ -5,6 +5,7 @@
 //! row, and that decides. Does not repair.
 
 use sqlx::{Connection as _, Row as _, SqliteConnection};
+use toolgate_evidence::tree::{Frontier, Hash, leaf};
 
 use crate::audit::{self, Bad, Chain, Link, View, Why};
 use crate::domain::{Digest, Fault, RunId};
@@ -12,13 +13,14 @@ use crate::domain::{Digest, Fault, RunId};
 use super::events::stored;
 use super::fault::{Doing as _, Kind, failed, int, kind, uint};
 use super::open::{Readers, Reading};
+use super::proof::{Broken, Checks, Outside, Signatures};
 use super::{BadRecord, VerifyReport};
 
 /// Records of one piece: few enough that its texts are allocated from memory used before, and not from fresh pages.
 const PIECE: u64 = 128;
 
 /// Verifies what the journal held when this began.
-pub(super) async fn verify(readers: &Readers) -> Result<VerifyReport, Fault> {
+pub(super) async fn verify(readers: &Readers, outside: Option<&Outside>) -> Result<VerifyReport, Fault> {
     let mut first = readers.get().await?;
     // Ends with this future, also where that is dropped half way.
     let mut snapshot = first.begin().await.doing("beginning to read")?;
@@ -27,22 +29,69 @@ pub(super) async fn verify(readers: &Readers) -> Result<VerifyReport, Fault> {
         Readers::Pool(_) => Some(readers.get().await?),
         Readers::Shared(_) => None,
     };
-    let (chain, bad) = inside(&mut snapshot, second.as_mut()).await?;
+    let mut walk =
+        Walk { chain: Chain::default(), tree: Frontier::default(), checks: Signatures::read(&mut snapshot, outside).await?.verify().await };
+    let bad = inside(&mut snapshot, second.as_mut(), &mut walk).await?;
     snapshot.rollback().await.doing("ending to read")?;
-    Ok(VerifyReport { events: chain.len(), redacted: chain.redacted(), head: chain.head(), bad })
+    let Walk { chain, checks, .. } = walk;
+    let (proven, checkpoints) = checks.proven();
+    Ok(VerifyReport { events: chain.len(), redacted: chain.redacted(), head: chain.head(), bad, checkpoints, proven })
 }
 
-async fn inside(first: &mut SqliteConnection, second: Option<&mut Reading>) -> Result<(Chain, Option<BadRecord>), Fault> {
-    let mut chain = Chain::default();
-    let end = match end(first).await? {
-        Ok(end) => end,
-        Err(bad) => return Ok((chain, Some(named(first, bad).await))),
+/// What the records so far come to.
+struct Walk {
+    chain: Chain,
+    tree: Frontier,
+    checks: Checks,
+}
+
+impl Walk {
+    /// Takes in the next record, whose column `tree` must hold what its leaf comes to.
+    fn add(&mut self, link: &Link, leaf: Hash, stored: &mut &[u8]) -> Result<(), Bad> {
+        self.chain.add(link)?;
+        let mut same = take(stored, &leaf);
+        self.tree.append_with(leaf, |_, hash| same &= take(stored, hash));
+        if !same {
+            return Err(Bad { index: link.index, why: Why::ColumnDiffers("tree") });
+        }
+        let (size, tree) = (self.tree.size(), &self.tree);
+        self.checks.at(size, || tree.root(), link.hash).map_err(signed)
+    }
+}
+
+/// Whether `stored` begins with `hash`, which is then passed.
+fn take(stored: &mut &[u8], hash: &Hash) -> bool {
+    match stored.split_first_chunk::<32>() {
+        Some((first, rest)) if first == hash => {
+            *stored = rest;
+            true
+        }
+        _ => false,
+    }
+}
+
+fn signed(broken: Broken) -> Bad {
+    Bad { index: broken.index, why: Why::NotSigned(broken.why) }
+}
+
+async fn inside(first: &mut SqliteConnection, second: Option<&mut Reading>, walk: &mut Walk) -> Result<Option<BadRecord>, Fault> {
+    let bad = match end(first).await? {
+        Ok(end) => match records(first, second, end, walk).await? {
+            None => walk.checks.end(walk.tree.size()).err().map(signed),
+            found => found,
+        },
+        Err(bad) => Some(bad),
     };
-    let bad = match records(first, second, end, &mut chain).await? {
-        Some(bad) => Some(named(first, bad).await),
-        None => runs(first, &chain).await?,
+    // What is wrong with a file or a key counts where nothing before it is.
+    let early = walk.checks.early().map(signed);
+    let bad = match (bad, early) {
+        (Some(bad), Some(early)) => Some(if early.index < bad.index { early } else { bad }),
+        (bad, early) => bad.or(early),
     };
-    Ok((chain, bad))
+    match bad {
+        Some(bad) => Ok(Some(named(first, bad).await)),
+        None => runs(first, &walk.chain).await,
+    }
 }
 
 /// How many records there should be.
@@ -60,12 +109,7 @@ async fn end(connection: &mut SqliteConnection) -> Result<Result<u64, Bad>, Faul
     }
 }
 
-async fn records(
-    first: &mut SqliteConnection,
-    mut second: Option<&mut Reading>,
-    end: u64,
-    chain: &mut Chain,
-) -> Result<Option<Bad>, Fault> {
+async fn records(first: &mut SqliteConnection, mut second: Option<&mut Reading>, end: u64, walk: &mut Walk) -> Result<Option<Bad>, Fault> {
     let mut checking: Vec<Checking> = Vec::new();
     let mut from = 0;
     while from < end || !checking.is_empty() {
@@ -80,7 +124,7 @@ async fn records(
         // While these are being checked, the next ones are read.
         let done = std::mem::replace(&mut checking, read.into_iter().flatten().map(Checking::start).collect());
         for checking in done {
-            if let Some(bad) = checking.finish(first, chain).await? {
+            if let Some(bad) = checking.finish(first, walk).await? {
                 return Ok(Some(bad));
             }
         }
@@ -100,30 +144,43 @@ struct Piece {
     hashes: Vec<u8>,
     /// One line a record, as `+text`, or `-` for none.
     sealed: String,
+    /// 32 bytes for each leaf and each subtree that it completes.
+    tree: Vec<u8>,
+}
+
+/// Records that are sound by themselves.
+struct Sound {
+    links: Vec<Link>,
+    leaves: Vec<Hash>,
+    tree: Vec<u8>,
 }
 
 struct Checking {
     from: u64,
     to: u64,
-    links: tokio::task::JoinHandle<Option<Vec<Link>>>,
+    sound: tokio::task::JoinHandle<Option<Sound>>,
 }
 
 impl Checking {
     fn start((from, to, piece): (u64, u64, Option<Piece>)) -> Self {
-        Self { from, to, links: tokio::task::spawn_blocking(move || piece.as_ref().and_then(links)) }
+        Self { from, to, sound: tokio::task::spawn_blocking(move || piece.and_then(sound)) }
     }
 
-    /// Takes the records into the chain, or says which is the first bad one.
-    async fn finish(self, connection: &mut SqliteConnection, chain: &mut Chain) -> Result<Option<Bad>, Fault> {
-        if let Ok(Some(links)) = self.links.await {
-            let mut trial = links.iter();
-            return Ok(trial.find_map(|link| chain.add(link).err()));
+    /// Takes the records in, or says which is the first bad one.
+    async fn finish(self, connection: &mut SqliteConnection, walk: &mut Walk) -> Result<Option<Bad>, Fault> {
+        if let Ok(Some(Sound { links, leaves, tree })) = self.sound.await {
+            let mut stored = tree.as_slice();
+            return Ok(links.iter().zip(leaves).find_map(|(link, leaf)| walk.add(link, leaf, &mut stored).err()));
         }
         for index in self.from..self.to {
             match row(connection, index).await? {
-                Ok(link) => {
-                    if let Err(bad) = chain.add(&link) {
+                Ok((link, leaf, stored)) => {
+                    let mut stored = stored.as_slice();
+                    if let Err(bad) = walk.add(&link, leaf, &mut stored) {
                         return Ok(Some(bad));
+                    }
+                    if !stored.is_empty() {
+                        return Ok(Some(Bad { index, why: Why::ColumnDiffers("tree") }));
                     }
                 }
                 Err(why) => return Ok(Some(Bad { index, why })),
@@ -143,7 +200,7 @@ async fn piece(connection: &mut SqliteConnection, from: u64, to: u64) -> Result<
                group_concat(run_id || char(10) || seq || char(10) || kind || char(10) || coalesce('+' || step_id, '-') || char(10) || \
                             coalesce('+' || call_id, '-'), char(10)), \
                CAST(group_concat(record, char(10)) AS TEXT), CAST(group_concat(hash, '') AS BLOB), \
-               group_concat(coalesce('+' || sealed, '-'), char(10)) \
+               group_concat(coalesce('+' || sealed, '-'), char(10)), CAST(group_concat(tree, '') AS BLOB), sum(length(tree)) \
                FROM journal WHERE idx >= ?1 AND idx < ?2";
     let read = sqlx::query(sql).bind(int(from)).bind(int(to)).fetch_one(connection).await;
     let row = match read {
@@ -153,12 +210,14 @@ async fn piece(connection: &mut SqliteConnection, from: u64, to: u64) -> Result<
         Err(error) => return Err(failed("reading the journal", &error)),
     };
     let count = to - from;
-    let counts = [(0, count), (1, 4 * count), (2, count)];
+    // Subtrees that records from..to complete: those that all before `to` do, without those that all before `from` do.
+    let completed = |to: u64| 2 * to - u64::from(to.count_ones());
+    let counts = [(0, count), (1, 4 * count), (2, count), (8, 32 * (completed(to) - completed(from)))];
     let whole = counts.iter().all(|(column, expected)| row.try_get::<i64, _>(*column).is_ok_and(|found| found == int(*expected)));
-    let texts = (row.try_get(3), row.try_get(4), row.try_get(5), row.try_get(6));
+    let texts = (row.try_get(3), row.try_get(4), row.try_get(5), row.try_get(6), row.try_get(7));
     let piece = match (whole, texts, usize::try_from(count)) {
-        (true, (Ok(columns), Ok(records), Ok(hashes), Ok(sealed)), Ok(count)) => {
-            Some(Piece { from, count, columns, records, hashes, sealed })
+        (true, (Ok(columns), Ok(records), Ok(hashes), Ok(sealed), Ok(tree)), Ok(count)) => {
+            Some(Piece { from, count, columns, records, hashes, sealed, tree })
         }
         _ => None,
     };
@@ -166,7 +225,7 @@ async fn piece(connection: &mut SqliteConnection, from: u64, to: u64) -> Result<
 }
 
 /// Checks a piece; `None` where it is not sound beyond doubt.
-fn links(piece: &Piece) -> Option<Vec<Link>> {
+fn sound(piece: Piece) -> Option<Sound> {
     let mut columns = piece.columns.split('\n');
     let mut records = piece.records.split('\n');
     let mut sealed = piece.sealed.split('\n');
@@ -175,6 +234,7 @@ fn links(piece: &Piece) -> Option<Vec<Link>> {
         return None;
     }
     let mut links = Vec::with_capacity(piece.count);
+    let mut leaves = Vec::with_capacity(piece.count);
     for (hash, index) in hashes.iter().zip(piece.from..) {
         let view = View {
             index,
@@ -188,9 +248,10 @@ fn links(piece: &Piece) -> Option<Vec<Link>> {
             sealed: perhaps(sealed.next()?)?,
         };
         links.push(audit::check(&view).ok()?);
+        leaves.push(leaf(view.record));
     }
     let all_used = columns.next().is_none() && records.next().is_none() && sealed.next().is_none();
-    all_used.then_some(links)
+    all_used.then_some(Sound { links, leaves, tree: piece.tree })
 }
 
 fn perhaps(text: &str) -> Option<Option<&str>> {
@@ -198,8 +259,8 @@ fn perhaps(text: &str) -> Option<Option<&str>> {
 }
 
 /// Reads and checks one record by itself.
-async fn row(connection: &mut SqliteConnection, index: u64) -> Result<Result<Link, Why>, Fault> {
-    let sql = "SELECT idx, run_id, seq, kind, step_id, call_id, record, hash, sealed FROM journal WHERE idx = ?1";
+async fn row(connection: &mut SqliteConnection, index: u64) -> Result<Result<(Link, Hash, Vec<u8>), Why>, Fault> {
+    let sql = "SELECT idx, run_id, seq, kind, step_id, call_id, record, hash, sealed, tree FROM journal WHERE idx = ?1";
     let row = match sqlx::query(sql).bind(int(index)).fetch_optional(connection).await {
         Ok(Some(row)) => row,
         Ok(None) => return Ok(Err(Why::Gap)),
@@ -210,7 +271,8 @@ async fn row(connection: &mut SqliteConnection, index: u64) -> Result<Result<Lin
         Ok(stored) => stored,
         Err(column) => return Ok(Err(Why::Unreadable(column))),
     };
-    Ok(audit::check(&View {
+    let tree: Vec<u8> = row.try_get::<Option<Vec<u8>>, _>("tree").ok().flatten().unwrap_or_default();
+    let link = audit::check(&View {
         index,
         run_id: &stored.columns.run_id,
         seq: stored.columns.seq,
@@ -220,7 +282,8 @@ async fn row(connection: &mut SqliteConnection, index: u64) -> Result<Result<Lin
         record: &stored.record,
         hash: &stored.hash,
         sealed: stored.sealed.as_deref(),
-    }))
+    });
+    Ok(link.map(|link| (link, leaf(&stored.record), tree)))
 }
 
 /// Compares each run's count with its records: a journal that was cut off at its end shows here, unless runs were changed too.

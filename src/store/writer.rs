@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use sqlx::SqliteConnection;
 use tokio::sync::{mpsc, oneshot, watch};
+use toolgate_evidence::tree::Frontier;
 
 use crate::domain::{Clock, ErrorCode, Fault, OwnerId, Timestamp};
 
@@ -16,7 +17,9 @@ use super::fault::{Kind, failed, kind};
 use super::flush::{self, flush};
 use super::leases::{self, LeaseAct, LeaseDone};
 use super::open::Writing;
+use super::proof::{Act, Proofs, Sealing};
 use super::state::{self, Asked, Head, State, broken};
+use super::tree;
 use super::{Change, Guard};
 
 /// Most jobs of one transaction.
@@ -32,6 +35,10 @@ pub(super) enum Job {
     Append(Task, oneshot::Sender<Result<Vec<Row>, Fault>>),
     /// Take, extend or give back a lease.
     Lease(LeaseAct, oneshot::Sender<Result<LeaseDone, Fault>>),
+    /// Make a checkpoint, or what comes with one.
+    Seal(Act, oneshot::Sender<Result<(), Fault>>),
+    /// See whether a checkpoint is due.
+    Tick,
     /// Finish what is queued, then stop.
     Stop,
 }
@@ -42,7 +49,8 @@ impl Job {
         match (self, done) {
             (Self::Append(_, answer), Done::Append(result)) => drop(answer.send(result)),
             (Self::Lease(_, answer), Done::Lease(done)) => drop(answer.send(Ok(done))),
-            (Self::Stop, Done::Stop) => {}
+            (Self::Seal(_, answer), Done::Seal) => drop(answer.send(Ok(()))),
+            (Self::Stop | Self::Tick, Done::Stop) => {}
             (job, _) => job.refuse(Fault::internal("the writer confused two answers")),
         }
     }
@@ -51,7 +59,8 @@ impl Job {
         match self {
             Self::Append(_, answer) => drop(answer.send(Err(fault))),
             Self::Lease(_, answer) => drop(answer.send(Err(fault))),
-            Self::Stop => {}
+            Self::Seal(_, answer) => drop(answer.send(Err(fault))),
+            Self::Stop | Self::Tick => {}
         }
     }
 
@@ -59,7 +68,7 @@ impl Job {
     fn fail(self, done: Done, fault: Fault) {
         match done {
             Done::Append(Err(own)) => self.refuse(own),
-            Done::Append(Ok(_)) | Done::Lease(_) | Done::Stop => self.refuse(fault),
+            Done::Append(Ok(_)) | Done::Lease(_) | Done::Seal | Done::Stop => self.refuse(fault),
         }
     }
 }
@@ -68,6 +77,7 @@ impl Job {
 enum Done {
     Append(Result<Vec<Row>, Fault>),
     Lease(LeaseDone),
+    Seal,
     Stop,
 }
 
@@ -79,6 +89,15 @@ pub(super) struct Writer {
     /// `None` in memory, where there are no other owners.
     pub(super) home: Option<PathBuf>,
     pub(super) changes: watch::Sender<u64>,
+    /// `None` where no checkpoints are made.
+    pub(super) proofs: Option<Proofs>,
+}
+
+/// When and by which process something is written.
+#[derive(Clone, Copy)]
+pub(super) struct At {
+    pub(super) now: Timestamp,
+    pub(super) owner: OwnerId,
 }
 
 /// The writer's task; gives its connection back at its end, unless something else holds it too.
@@ -92,11 +111,21 @@ pub(super) fn start(writer: Writer) -> (mpsc::Sender<Job>, Handle) {
     (sender, task)
 }
 
+/// The end of the journal: its head and the tree up to there.
+type End = (Head, Frontier);
+
+/// What came of a transaction: where the journal then ends, what came of each job, what was sealed, and how the commit went.
+type Transacted = (End, Vec<Done>, Sealing, Result<(), sqlx::Error>);
+
+fn no_key() -> Trouble {
+    Trouble::own(Fault::internal("a checkpoint was asked for where none are made"))
+}
+
 struct Running {
     writer: Writer,
     queue: mpsc::Receiver<Job>,
     /// The end of the journal as this process last wrote it.
-    last: Option<Head>,
+    last: Option<End>,
     /// Why nothing more is written.
     halted: Option<Fault>,
 }
@@ -104,14 +133,29 @@ struct Running {
 impl Running {
     async fn run(mut self) -> Option<SqliteConnection> {
         let mut jobs = Vec::with_capacity(BATCH);
-        while self.queue.recv_many(&mut jobs, BATCH).await > 0 {
+        while self.next(&mut jobs).await > 0 {
             self.gather(&mut jobs).await;
             if jobs.iter().any(|job| matches!(job, Job::Stop)) {
                 self.queue.close();
             }
             self.batch(std::mem::take(&mut jobs)).await;
         }
+        if let Some(proofs) = self.writer.proofs.take() {
+            proofs.anchor.finish().await;
+        }
         Arc::into_inner(self.writer.connection).map(tokio::sync::Mutex::into_inner)
+    }
+
+    /// Waits for jobs, or until a checkpoint is due.
+    async fn next(&mut self, jobs: &mut Vec<Job>) -> usize {
+        let deadline = self.writer.proofs.as_ref().filter(|_| self.halted.is_none()).and_then(Proofs::deadline);
+        let waiting = self.queue.recv_many(jobs, BATCH);
+        let Some(deadline) = deadline else { return waiting.await };
+        if let Ok(count) = tokio::time::timeout_at(deadline, waiting).await {
+            return count;
+        }
+        jobs.push(Job::Tick);
+        1
     }
 
     /// Takes in who is about to queue: a larger batch costs the disk no more than a small one.
@@ -148,7 +192,7 @@ impl Running {
         let connection = Arc::clone(&self.writer.connection);
         let mut connection = connection.lock().await;
         let transacted = self.transact(&mut connection, &jobs).await;
-        let (head, done, committed) = match transacted {
+        let (end, done, sealing, committed) = match transacted {
             Ok(done) => done,
             Err(trouble) => {
                 if let Err(error) = rollback(&mut connection).await {
@@ -157,6 +201,7 @@ impl Running {
                     return None;
                 }
                 if trouble.shared || last {
+                    self.put_off();
                     jobs.into_iter().for_each(|job| job.refuse(trouble.fault.clone()));
                     return None;
                 }
@@ -178,13 +223,42 @@ impl Running {
         let all = jobs.into_iter().zip(done);
         match fault {
             None => {
-                self.last = Some(head);
+                let next = end.0.next;
+                self.last = Some(end);
                 self.writer.changes.send_modify(|count| *count += 1);
-                all.for_each(|(job, done)| job.answer(done));
+                let mut accepted = false;
+                for (mut job, done) in all {
+                    accepted |= self.take_over(&mut job);
+                    job.answer(done);
+                }
+                if let Some(proofs) = &mut self.writer.proofs {
+                    proofs.committed(sealing, next, accepted);
+                }
             }
             Some(fault) => all.for_each(|(job, done)| job.fail(done, fault.clone())),
         }
         None
+    }
+
+    /// After a failure a checkpoint that was due is tried again later, not at once.
+    fn put_off(&mut self) {
+        if let Some(proofs) = self.writer.proofs.as_mut().filter(|proofs| proofs.open_since.is_some()) {
+            proofs.open_since = Some(tokio::time::Instant::now());
+        }
+    }
+
+    /// Uses the new key of a rotation or an acceptance from now on; tells whether it was an acceptance.
+    fn take_over(&mut self, job: &mut Job) -> bool {
+        let Job::Seal(act, _) = job else { return false };
+        let (key, accepted) = match std::mem::replace(act, Act::Cover) {
+            Act::Cover => (None, false),
+            Act::Rotate(key) => (Some(*key), false),
+            Act::Accept(acceptance) => (acceptance.key, true),
+        };
+        if let (Some(proofs), Some(key)) = (&mut self.writer.proofs, key) {
+            proofs.take_over(key);
+        }
+        accepted
     }
 
     fn halt(&mut self, fault: &Fault) {
@@ -194,43 +268,64 @@ impl Running {
         self.halted = Some(refusal);
     }
 
-    /// The whole transaction: where the journal then ends, what came of each job, and how the commit went. An error is one before the
-    /// commit.
-    async fn transact(
-        &self,
-        connection: &mut SqliteConnection,
-        jobs: &[Job],
-    ) -> Result<(Head, Vec<Done>, Result<(), sqlx::Error>), Trouble> {
-        let mut state = self.begin(connection, &asked(jobs)).await?;
+    /// The whole transaction. An error is one before the commit.
+    async fn transact(&mut self, connection: &mut SqliteConnection, jobs: &[Job]) -> Result<Transacted, Trouble> {
+        let mut asked = asked(jobs);
+        asked.runs.extend(self.writer.proofs.as_ref().map(|proofs| proofs.run));
+        let mut state = self.begin(connection, &asked).await?;
         let mut writes = Writes::default();
         let mut done = Vec::with_capacity(jobs.len());
+        let mut forced = false;
         for job in jobs {
             let now = self.writer.clock.now();
             done.push(match job {
                 Job::Append(task, _) => Done::Append(apply::apply(task, now, self.writer.owner, &mut state, &mut writes)),
                 Job::Lease(act, _) => Done::Lease(self.lease(connection, act, now, &mut state).await?),
-                Job::Stop => Done::Stop,
+                Job::Seal(act, _) => {
+                    let proofs = self.writer.proofs.as_mut().ok_or_else(no_key)?;
+                    if !matches!(act, Act::Accept(_)) {
+                        proofs.refresh(connection).await.map_err(Trouble::own)?;
+                    }
+                    proofs.act(act, At { now, owner: self.writer.owner }, &mut state, &mut writes).map_err(Trouble::own)?;
+                    forced = true;
+                    Done::Seal
+                }
+                Job::Stop | Job::Tick => {
+                    forced |= self.writer.proofs.as_ref().is_some_and(|proofs| proofs.open_since.is_some());
+                    Done::Stop
+                }
             });
+        }
+        if let Some(proofs) = &mut self.writer.proofs
+            && writes.sealing.is_empty()
+            && (forced || proofs.is_due(&state, &writes))
+        {
+            proofs.refresh(connection).await.map_err(Trouble::own)?;
+            let at = At { now: self.writer.clock.now(), owner: self.writer.owner };
+            proofs.cover(connection, at, &mut state, &mut writes).await.map_err(Trouble::own)?;
         }
         let committed = match flush(connection, &writes, self.writer.owner).await {
             Ok(()) => Ok(()),
             Err(flush::Failed::Committing(error)) => Err(error),
             Err(flush::Failed::Writing(error)) => return Err(Trouble::of("writing", &error)),
         };
-        Ok((state.head, done, committed))
+        Ok(((state.head, state.tree), done, writes.sealing, committed))
     }
 
     async fn begin(&self, connection: &mut SqliteConnection, asked: &Asked) -> Result<State, Trouble> {
-        let state = State::begin(connection, asked).await.map_err(|failed| match failed {
+        let mut state = State::begin(connection, asked).await.map_err(|failed| match failed {
             state::Failed::Database(error) => Trouble::of("beginning to write", &error),
             state::Failed::Content(fault) => Trouble { fault, shared: false },
         })?;
-        match &self.last {
-            Some(last) if state.head.next < last.next || (state.head.next == last.next && state.head != *last) => {
-                Err(Trouble { fault: broken("the journal lost records that were written before"), shared: true })
+        state.tree = match &self.last {
+            Some((last, _)) if state.head.next < last.next || (state.head.next == last.next && state.head != *last) => {
+                return Err(Trouble { fault: broken("the journal lost records that were written before"), shared: true });
             }
-            _ => Ok(state),
-        }
+            // Nobody wrote since: the tree is the one we left.
+            Some((last, tree)) if state.head == *last => tree.clone(),
+            _ => tree::frontier(connection, state.head.next).await.map_err(|fault| Trouble { fault, shared: false })?,
+        };
+        Ok(state)
     }
 
     async fn lease(
@@ -257,6 +352,11 @@ struct Trouble {
 }
 
 impl Trouble {
+    /// One of ours, not the database's.
+    fn own(fault: Fault) -> Self {
+        Self { fault, shared: false }
+    }
+
     fn of(what: &str, error: &sqlx::Error) -> Self {
         Self { fault: failed(what, error), shared: kind(error) == Kind::Busy }
     }
@@ -307,7 +407,7 @@ fn asked(jobs: &[Job]) -> Asked {
             Job::Lease(act, _) => {
                 asked.leases.insert(act.run());
             }
-            Job::Stop => {}
+            Job::Seal(..) | Job::Stop | Job::Tick => {}
         }
     }
     asked

@@ -10,6 +10,8 @@
 )]
 
 mod audit;
+mod audit_attacks;
+mod audit_keys;
 mod bad_input;
 mod both_runtimes;
 mod clients;

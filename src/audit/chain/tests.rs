@@ -197,6 +197,10 @@ fn sealed_values_are_bound_and_may_be_taken_away() {
         String::new(),
         "{}".into(),
         values.replace("\"value\"", "\"valuf\""),
+        values.replacen('{', "{\"another\":{},", 1),
+        values.replacen("\"secret\":{", "\"other\":{\"salt\":\"00\"},\"secret\":{", 1),
+        values.replace("\"value\"", "\"valua\":1,\"value\""),
+        values.replacen("}}", "},\"z\":1}", 1),
     ] {
         assert_eq!(with(Some(&bad)), Err(Why::CommitmentMismatch), "{bad}");
     }

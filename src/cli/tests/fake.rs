@@ -19,7 +19,9 @@ use crate::config::{Ambient, Config, Platform};
 use crate::domain::*;
 use crate::run::{Event, EventKind, RunKind, RunStatus};
 use crate::secrets::operator::{Ask, OperatorProof, Passphrase};
-use crate::store::{ApprovalFilter, ApprovalRow, ApprovalStatus, RunFilter, RunRow};
+use crate::store::{
+    ApprovalFilter, ApprovalRow, ApprovalStatus, InclusionProof, RecordColumns, RunFilter, RunRow, SignedCheckpoint, StoredRecord,
+};
 
 pub(super) const NOW: u64 = 1_700_000_000_000;
 pub(super) const PHRASE: &str = "correct horse";
@@ -159,6 +161,14 @@ impl Door for FakeDoor {
             None => Ok(self.house.clone()),
         }
     }
+    async fn audit(&self, _config: &Config, how: AuditAccess) -> Result<Arc<dyn AuditRoom>, Fault> {
+        *self.house.accepted.lock().unwrap() = match how {
+            AuditAccess::Look => None,
+            AuditAccess::Accept(reason, _) => Some(reason),
+            AuditAccess::Rotate(_) => Some("rotate".into()),
+        };
+        Ok(self.house.clone())
+    }
     async fn serve(&self, config: Result<Config, Problems>) -> Result<(), Fault> {
         let told = match config {
             Ok(config) => format!("{} {}", config.tool_names.value.as_str(), config.toolsets.value.join("+")),
@@ -215,6 +225,7 @@ pub(super) struct FakeHouse {
     pub started: Mutex<Option<Map<String, Value>>>,
     pub decided: Mutex<Option<(bool, Option<String>)>>,
     pub audit_broken: Mutex<bool>,
+    pub accepted: Mutex<Option<String>>,
     pub driven_elsewhere: Mutex<bool>,
     pub closed: Mutex<u32>,
     commits: watch::Sender<u64>,
@@ -228,6 +239,50 @@ impl FakeHouse {
     fn with_view<T>(&self, change: impl FnOnce(&mut RunView) -> T) -> Result<T, Fault> {
         let mut view = self.view.lock().unwrap();
         view.as_mut().map(change).ok_or_else(|| Fault::new(ErrorCode::UnknownRun, "there is no run of that id"))
+    }
+}
+
+fn checkpoint() -> SignedCheckpoint {
+    let note = "toolgate/00\n40\nroot\nhead 00\n\n\u{2014} toolgate/00 signature\n".to_owned();
+    SignedCheckpoint { size: 40, root: Digest::of(b"root"), head: Some(Digest::of(b"head")), key: "0badc0de".into(), note }
+}
+
+#[async_trait]
+impl AuditRoom for FakeHouse {
+    async fn verify(&self) -> Result<AuditReport, Fault> {
+        let head = Some(AuditHead { index: 41, hash: Digest::of(b"head") });
+        Ok(match *self.audit_broken.lock().unwrap() {
+            false => AuditReport { records: 42, head, checkpoints: 2, proven: Some(checkpoint()), broken: None },
+            true => AuditReport {
+                records: 7,
+                head,
+                checkpoints: 2,
+                proven: None,
+                broken: Some(BrokenRecord { index: 7, run: Some(run_id()), why: "its hash is another".into() }),
+            },
+        })
+    }
+    async fn head(&self) -> Result<Option<AuditHead>, Fault> {
+        Ok(Some(AuditHead { index: 41, hash: Digest::of(b"head") }))
+    }
+    async fn checkpoint(&self) -> Result<Option<SignedCheckpoint>, Fault> {
+        Ok(Some(checkpoint()))
+    }
+    async fn place(&self, _run: &RunId, seq: u64) -> Result<u64, Fault> {
+        Ok(seq + 10)
+    }
+    async fn proof(&self, index: u64) -> Result<InclusionProof, Fault> {
+        let (leaf, public_key) = (Digest::of(b"leaf"), "toolgate/00+0badc0de+AQ==".to_owned());
+        Ok(InclusionProof { index, record: "{}".into(), leaf, path: vec![leaf], checkpoint: checkpoint(), public_key })
+    }
+    async fn records(&self, from: u64, limit: u32) -> Result<Vec<StoredRecord>, Fault> {
+        let columns = RecordColumns { run_id: run_id().to_string(), seq: 1, kind: "tool_call".into(), step_id: None, call_id: None };
+        let row =
+            |index| StoredRecord { index, columns: columns.clone(), record: b"{}".to_vec(), hash: vec![7; 32], sealed: Some("{}".into()) };
+        Ok((from..42).take(limit as usize).map(row).collect())
+    }
+    async fn close(&self) {
+        *self.closed.lock().unwrap() += 1;
     }
 }
 
@@ -347,20 +402,6 @@ impl House for FakeHouse {
         row.answer.clone_from(&reason);
         *self.decided.lock().unwrap() = Some((approve, reason));
         Ok(row.clone())
-    }
-    async fn verify(&self) -> Result<AuditReport, Fault> {
-        let head = Some(AuditHead { index: 41, hash: Digest::of(b"head") });
-        Ok(match *self.audit_broken.lock().unwrap() {
-            false => AuditReport { records: 42, head, broken: None },
-            true => AuditReport {
-                records: 7,
-                head,
-                broken: Some(BrokenRecord { index: 7, run: Some(run_id()), why: "its hash is another".into() }),
-            },
-        })
-    }
-    async fn head(&self) -> Result<Option<AuditHead>, Fault> {
-        Ok(Some(AuditHead { index: 41, hash: Digest::of(b"head") }))
     }
     async fn close(&self) {
         *self.closed.lock().unwrap() += 1;

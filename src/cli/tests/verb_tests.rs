@@ -361,14 +361,31 @@ async fn audit() {
     let scene = Scene::new();
     insta::assert_snapshot!(scene.call(&["audit", "verify"]).await.whole(), @"
     42 records are sound; the newest is 41 9f2e6d33a3717ee826353a404ba4618d1aeeb6879ad7936bce8ed5f46814924d
+    40 of them are as they were signed by the key 0badc0de; 2 checkpoints hold
     --- stderr
     --- exit 0
     ");
     insta::assert_snapshot!(scene.call(&["audit", "head"]).await.whole(), @"
     41 9f2e6d33a3717ee826353a404ba4618d1aeeb6879ad7936bce8ed5f46814924d
+
+    toolgate/00
+    40
+    root
+    head 00
+
+    — toolgate/00 signature
     --- stderr
     --- exit 0
     ");
+    let head = scene.call(&["audit", "head", "--json"]).await.json();
+    assert_eq!((head["index"].as_u64(), head["checkpoint"]["size"].as_u64()), (Some(41), Some(40)));
+    let run = run_id().to_string();
+    assert_eq!(scene.call(&["audit", "proof", "5", "--run", &run]).await.json()["index"], 15);
+    let export = scene.call(&["audit", "export"]).await.out;
+    assert_eq!(export.lines().count(), 42);
+    let few = scene.call(&["audit", "export", "--from", "40", "--limit", "1", "--without-values"]).await.json();
+    assert_eq!((few["index"].as_u64(), few["record"].as_str(), few["sealed"].is_null()), (Some(40), Some("{}"), true));
+    assert_eq!(few["hash"].as_str().map(str::len), Some(64));
     *scene.house.audit_broken.lock().unwrap() = true;
     insta::assert_snapshot!(scene.call(&["audit", "verify"]).await.whole(), @"
     --- stderr
@@ -408,6 +425,13 @@ async fn config() {
     sandbox.jobs_at_once 8 default
     approvals.wait_sec 45 default
     approvals.expire_sec 900 default
+    policy.profile default default
+    labels.private_paths [] default
+    audit.checkpoint_events 1000 default
+    audit.checkpoint_seconds 60 default
+    audit.key_file default
+    audit.witness default
+    audit.witness_required no default
     limits.inline_output_bytes 16384 default
     redaction.patterns tokens default
     redaction.pii [] default

@@ -129,3 +129,30 @@ async fn readers_cannot_write() {
     let mut reader = readers.get().await.unwrap();
     assert!(sqlx::query("DELETE FROM journal").execute(&mut *reader).await.is_err());
 }
+
+#[tokio::test]
+async fn records_from_before_the_tree_are_given_their_places_in_it() {
+    let new = tempfile::tempdir().unwrap();
+    let store = open_home(new.path()).await;
+    let run = run(&store).await;
+    for n in 0..20 {
+        store.append(crate::store::tests::notes(run, n)).await.unwrap();
+    }
+    store.close().await;
+    let (old, _) = with(b"");
+    let mut connection = raw(old.path()).await;
+    for sql in &MIGRATIONS[..2] {
+        sqlx::raw_sql(*sql).execute(&mut connection).await.unwrap();
+    }
+    let marks = format!("PRAGMA application_id = {}; PRAGMA user_version = 2", home::APPLICATION_ID);
+    sqlx::raw_sql(AssertSqlSafe(marks)).execute(&mut connection).await.unwrap();
+    sqlx::query("ATTACH ?1 AS new").bind(new.path().join(FILE).display().to_string()).execute(&mut connection).await.unwrap();
+    let copy = "INSERT INTO journal SELECT idx, run_id, seq, kind, step_id, call_id, record, hash, sealed FROM new.journal; \
+                INSERT INTO runs SELECT id, kind, workflow, principal, status, created, updated, last_seq FROM new.runs";
+    sqlx::raw_sql(copy).execute(&mut connection).await.unwrap();
+    connection.close().await.unwrap();
+    let store = open_home(old.path()).await;
+    assert_eq!(crate::store::tests::sound(&store).await.events, 21);
+    store.append(crate::store::tests::notes(run, 20)).await.unwrap();
+    assert_eq!(crate::store::tests::sound(&store).await.events, 22);
+}

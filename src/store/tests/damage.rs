@@ -55,6 +55,11 @@ async fn every_column_that_is_changed_is_found_in_its_row() {
         ("UPDATE journal SET sealed = '{}' WHERE idx = 11", 11),
         ("UPDATE journal SET sealed = (SELECT sealed FROM journal WHERE idx = 12) WHERE idx = 13", 13),
         ("UPDATE journal SET sealed = '{\"x\":{\"salt\":\"\",\"value\":1}}' WHERE idx = 0", 0),
+        ("UPDATE journal SET tree = NULL WHERE idx = 5", 5),
+        ("UPDATE journal SET tree = zeroblob(32) WHERE idx = 6", 6),
+        ("UPDATE journal SET tree = CAST(tree || zeroblob(32) AS BLOB) WHERE idx = 8", 8),
+        ("UPDATE journal SET tree = (SELECT tree FROM journal WHERE idx = 9) WHERE idx = 13", 13),
+        ("UPDATE journal SET tree = substr(tree, 1, 32) WHERE idx = 15", 15),
         ("UPDATE journal SET idx = 1000 WHERE idx = 14", 14),
         ("UPDATE journal SET idx = 1000 WHERE idx = 0", 0),
         ("PRAGMA ignore_check_constraints = 1; UPDATE journal SET idx = -1 WHERE idx = 3", 0),
@@ -78,7 +83,7 @@ async fn rows_that_are_taken_out_moved_or_put_in_are_found() {
             "UPDATE journal SET idx = 100 WHERE idx = 4; UPDATE journal SET idx = 4 WHERE idx = 9; UPDATE journal SET idx = 9 WHERE idx = 100",
             4,
         ),
-        ("INSERT INTO journal SELECT 20, run_id, 21, kind, step_id, call_id, record, hash, sealed FROM journal WHERE idx = 19", 20),
+        ("INSERT INTO journal SELECT 20, run_id, 21, kind, step_id, call_id, record, hash, sealed, tree FROM journal WHERE idx = 19", 20),
         ("UPDATE runs SET last_seq = 21", 20),
     ] {
         let copy = copy(home.path());
@@ -87,9 +92,9 @@ async fn rows_that_are_taken_out_moved_or_put_in_are_found() {
     }
 }
 
-/// As one who knows how hashes are made would do it: the change itself fits, its successor does not.
+/// As one who knows how hashes are made would do it: the change itself fits its hash, but not its place in the tree.
 #[tokio::test]
-async fn a_record_that_is_rewritten_with_its_hash_is_found_at_the_next() {
+async fn a_record_that_is_rewritten_with_its_hash_is_found_by_the_tree() {
     let home = home().await;
     let mut connection = raw(home.path()).await;
     let record: Vec<u8> = sqlx::query_scalar("SELECT record FROM journal WHERE idx = 6").fetch_one(&mut connection).await.unwrap();
@@ -100,6 +105,15 @@ async fn a_record_that_is_rewritten_with_its_hash_is_found_at_the_next() {
     update.execute(&mut connection).await.unwrap();
     connection.close().await.unwrap();
     let bad = found(home.path()).await;
+    assert_eq!((bad.index, bad.why.contains("`tree`")), (6, true), "{bad:?}");
+    // With its leaf rewritten as well, the tree above it does not fit.
+    let mut connection = raw(home.path()).await;
+    let leaf = toolgate_evidence::tree::leaf(
+        &sqlx::query_scalar::<_, Vec<u8>>("SELECT record FROM journal WHERE idx = 6").fetch_one(&mut connection).await.unwrap(),
+    );
+    sqlx::query("UPDATE journal SET tree = ?1 WHERE idx = 6").bind(leaf.to_vec()).execute(&mut connection).await.unwrap();
+    connection.close().await.unwrap();
+    let bad = found(home.path()).await;
     assert_eq!((bad.index, bad.why.contains("does not follow")), (7, true), "{bad:?}");
 }
 
@@ -107,7 +121,7 @@ async fn a_record_that_is_rewritten_with_its_hash_is_found_at_the_next() {
 fn any_flipped_bit_of_a_row_is_found_in_that_row() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let home = runtime.block_on(home());
-    let strategy = (1..EVENTS, prop::sample::select(vec!["record", "hash", "sealed"]), any::<prop::sample::Index>(), 0..8_u32);
+    let strategy = (1..EVENTS, prop::sample::select(vec!["record", "hash", "sealed", "tree"]), any::<prop::sample::Index>(), 0..8_u32);
     let mut runner = TestRunner::new(Config { cases: 48, failure_persistence: None, ..Config::default() });
     let result = runner.run(&strategy, |(index, column, at, bit)| {
         runtime.block_on(async {

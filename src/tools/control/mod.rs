@@ -4,6 +4,7 @@
 //! [`RunControl`], which the engine implements.
 
 mod artifacts;
+mod audit;
 mod port;
 mod runs;
 #[cfg(test)]
@@ -18,6 +19,7 @@ use crate::call::Artifacts;
 
 use super::{Handler, handler};
 
+pub use audit::{AuditVerify, JournalCheck};
 pub use port::RunControl;
 
 /// The handlers by their tools' canonical names.

@@ -414,3 +414,40 @@ pub struct ReadOutput {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next_offset: Option<u64>,
 }
+
+/// Nothing: the whole log is read.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(inline)]
+pub struct AuditVerifyInput {}
+
+/// What reading the log again came to.
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+#[schemars(inline)]
+pub struct AuditVerifyOutput {
+    /// Whether everything holds.
+    pub ok: bool,
+    /// Records that hold, from the first on.
+    pub records: u64,
+    /// Records that the newest signed checkpoint covers.
+    pub covered: u64,
+    /// Signed checkpoints that were read.
+    pub checkpoints: u64,
+    /// The first record that does not hold.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub broken: Option<AuditBroken>,
+}
+
+/// A record that does not hold.
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+#[schemars(inline)]
+pub struct AuditBroken {
+    /// Its place in the log, from 0.
+    pub index: u64,
+    /// The run it claims to belong to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub run_id: Option<RunId>,
+    /// What is wrong.
+    pub why: String,
+}
