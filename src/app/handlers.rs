@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::call::{Artifacts, Spawner};
+use crate::call::{Artifacts, Redact, Spawner};
 use crate::config::Config;
 use crate::domain::{Clock, Fault, ToolName};
 use crate::egress::Egress;
@@ -12,6 +12,7 @@ use crate::packages::{Packages, PackagesOptions};
 use crate::sandbox::Sandbox;
 use crate::sandbox::process::ProcessSandbox;
 use crate::tools::control::{self, AuditVerify, JournalCheck, RunControl};
+use crate::secrets::source::SecretSource;
 use crate::tools::drive::{DriveGet, DriveSearch, LocalDrive};
 use crate::tools::eval::EvalRun;
 use crate::tools::notify::{Notifier, NotifySend};
@@ -19,6 +20,7 @@ use crate::tools::python::{CodeCalls, HttpEvents, PythonRun};
 use crate::tools::repo_git::{Author, GitAddAll, GitCommit, GitInit, GitLog, GitStatus};
 use crate::tools::sandbox_status::SandboxStatus;
 use crate::tools::script::Script;
+use crate::tools::secret_list::SecretList;
 use crate::tools::transform::TransformJq;
 use crate::tools::workers::{WorkerCodegen, WorkerPlan, WorkerResearch};
 use crate::tools::workspace::{WorkspaceList, WorkspaceRead, WorkspaceRemove, WorkspaceWrite};
@@ -37,6 +39,8 @@ pub(super) struct Ports<'a> {
     pub(super) egress: Egress,
     pub(super) http_events: Arc<dyn HttpEvents>,
     pub(super) calls: Arc<dyn CodeCalls>,
+    pub(super) secrets: Arc<dyn SecretSource>,
+    pub(super) redact: Arc<dyn Redact>,
     pub(super) notifier: Arc<dyn Notifier>,
     pub(super) journal: Arc<dyn JournalCheck>,
     pub(super) control: Arc<dyn RunControl>,
@@ -69,6 +73,7 @@ pub(super) fn builtin(ports: &Ports<'_>) -> Result<BTreeMap<ToolName, Arc<dyn Ha
         ("repo.git.status", handler(GitStatus)),
         ("repo.git.log", handler(GitLog)),
         ("notify.send", handler(NotifySend::new(ports.notifier.clone()))),
+        ("secret.list", handler(SecretList { secrets: ports.secrets.clone() })),
         ("transform.jq", handler(TransformJq)),
         ("drive.search", handler(DriveSearch::new(drive.clone()))),
         ("drive.get", handler(DriveGet::new(drive, artifacts()))),
@@ -103,6 +108,8 @@ fn python(ports: &Ports<'_>) -> Result<PythonRun, Fault> {
         egress: ports.egress.clone(),
         http_events: ports.http_events.clone(),
         calls: ports.calls.clone(),
+        secrets: ports.secrets.clone(),
+        redact: ports.redact.clone(),
         spawner: ports.spawner.clone(),
     })
 }

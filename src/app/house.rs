@@ -13,6 +13,7 @@ use crate::domain::{Actor, ApprovalId, ErrorCode, Fault, Labels, RunId, StepId};
 use crate::gateway::Answer;
 use crate::run::{Event, RunKind, RunStatus};
 use crate::secrets::operator::OperatorProof;
+use crate::secrets::vault::Vault;
 use crate::store::{ApprovalFilter, ApprovalRow, RunFilter, RunRow};
 use crate::tools::control::RunControl;
 use crate::tools::control::types::{CancelInput, SubmitInput};
@@ -153,6 +154,10 @@ impl House for App {
         tracing::info!(approval_id = %id, approve, proved_by = ?proof.by(), "the operator answers");
         let answer = if approve { Answer::Approve } else { Answer::Deny { reason: reason.unwrap_or_default() } };
         self.gateway.answer(*id, answer).await
+    }
+
+    fn vault(&self) -> Result<Vault, Fault> {
+        Ok(self.vault.clone())
     }
 
     async fn close(&self) {

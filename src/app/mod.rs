@@ -12,6 +12,7 @@ mod gate;
 mod handlers;
 mod house;
 mod http_events;
+mod hygiene;
 mod native;
 mod network;
 mod notes;
@@ -20,6 +21,7 @@ mod redaction;
 mod schemas;
 mod start;
 mod tasks;
+mod vault;
 mod views;
 
 pub use clock::SystemClock;
@@ -27,6 +29,7 @@ pub use door::FrontDoor;
 pub use schemas::generated_schemas;
 pub use start::{front_door, launcher, on_runtime};
 pub use tasks::Tasks;
+pub use vault::StoreShelf;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -46,6 +49,7 @@ use crate::registry::Registry;
 use crate::sandbox::process::ProcessSandbox;
 use crate::sandbox::wasm::{WasmOptions, WasmSandbox};
 use crate::secrets::redact::Redactor;
+use crate::secrets::vault::Vault;
 use crate::store::Store;
 use crate::tools::Handler;
 use crate::tools::control::RunControl;
@@ -62,6 +66,7 @@ const KEPT_READY: usize = 2;
 pub struct App {
     tasks: Tasks,
     store: Store,
+    vault: Vault,
     gateway: Gateway,
     control: Arc<Control>,
     driver: Driver,
@@ -103,6 +108,11 @@ impl App {
             crate::confine::Folder::create(drive)?;
         }
         let store = Store::open_proven(audit_room::opening(config, &clock, redact.clone()), &audit_room::options(config)).await?;
+        let vault = vault::vault(config, &store, redactor.live(), &clock)?;
+        if let Err(fault) = vault.refresh().await {
+            tracing::warn!(code = %fault.code, "no secret can be used: {fault}");
+        }
+        let config = &vault::with_secrets(config, &vault).await;
         let workflows = Arc::new(files.workflows);
         let rules: Arc<std::sync::OnceLock<Arc<policy::Current>>> = Arc::default();
         let pinned = rules.clone();
@@ -118,6 +128,8 @@ impl App {
             egress: network::egress(config)?,
             http_events: Arc::new(http_events::JournalledRequests(store.clone())),
             calls: code.clone(),
+            secrets: Arc::new(vault.clone()),
+            redact: Arc::new(redaction::values_only(redactor)?),
             artifacts: store.artifacts(),
             clock: clock.clone(),
             journal: Arc::new(audit_room::Room::new(store.clone())),
@@ -157,13 +169,15 @@ impl App {
             tracing::warn!(calls = closed, "calls of processes that died were closed as interrupted");
         }
         let stop = CancellationToken::new();
-        Ok(Arc::new(Self { tasks, store, gateway, control, driver, workflows, sandbox, process, hub, notes, stop }))
+        Ok(Arc::new(Self { tasks, store, vault, gateway, control, driver, workflows, sandbox, process, hub, notes, stop }))
     }
 
     /// Drives every open run of the home until [`App::close`].
     pub fn drive(&self) {
         let (driver, stop) = (self.driver.clone(), self.stop.clone());
         crate::call::Spawner::spawn(&self.tasks, "driver", Box::pin(async move { driver.drive(stop).await }));
+        let looking = vault::keep_live(self.vault.clone(), self.stop.clone());
+        crate::call::Spawner::spawn(&self.tasks, "vault", Box::pin(looking));
     }
 
     /// Gives everything back: calls in flight are cancelled and recorded, leases released, the database closed.

@@ -1,6 +1,7 @@
 //! The redactor as the settings want it.
 
 use crate::config::{Config, Patterns};
+use crate::domain::Fault;
 use crate::secrets::redact::{Pii, Redactor, Settings};
 use crate::secrets::scan::Sureness;
 
@@ -14,6 +15,16 @@ pub(super) fn configure(config: &Config, redactor: &Redactor) {
     // Other words have not come through the settings.
     let pii = config.redaction_pii.value.iter().filter_map(|word| Pii::NONE.with(word)).fold(Pii::NONE, Pii::and);
     redactor.configure(Settings { shapes, pii });
+}
+
+/// One that takes out the values of the same live secrets and nothing else: for answers that programs work with.
+///
+/// # Errors
+/// Where the rules of the program cannot be read.
+pub(super) fn values_only(redactor: &Redactor) -> Result<Redactor, Fault> {
+    let exact = Redactor::new(redactor.live().clone())?;
+    exact.configure(Settings { shapes: None, pii: Pii::NONE });
+    Ok(exact)
 }
 
 #[cfg(test)]

@@ -42,6 +42,8 @@ pub async fn generated_schemas(config: &Config) -> Result<BTreeMap<String, Strin
         spawner: Arc::new(Tasks::default()),
         egress: network::egress(config)?,
         http_events: Arc::new(http_events::JournalledRequests(store.clone())),
+        secrets: Arc::new(crate::secrets::source::NoSecrets),
+        redact: Arc::new(crate::call::NoRedaction),
         calls: Arc::new(CodeGate::default()),
         artifacts: store.artifacts(),
         clock,

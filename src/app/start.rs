@@ -24,9 +24,10 @@ pub fn front_door() -> Result<FrontDoor, ExitCode> {
     Ok(door)
 }
 
-/// Runs the program's one future to its end.
+/// Runs the program's one future to its end. Before it begins the process's memory is closed to others, as every verb may open the vault.
 #[must_use]
 pub fn on_runtime(program: impl Future<Output = ExitCode>) -> ExitCode {
+    super::hygiene::close_memory();
     match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime.block_on(program),
         // A system that gives no threads: nothing else would run either.

@@ -2,6 +2,7 @@
 
 mod audit;
 mod evidence;
+mod vault;
 
 use std::path::PathBuf;
 
@@ -14,6 +15,7 @@ use super::inputs::Assignment;
 
 pub use audit::Audit;
 pub use evidence::VerifyBundle;
+pub use vault::{Vault, VaultExport, VaultImport, VaultSet};
 
 /// The heading of options that every verb has.
 const EVERYWHERE: &str = "For every verb";
@@ -62,6 +64,9 @@ pub enum Verb {
     Audit(Audit),
     /// Check a file of evidence that `runs export` wrote; needs no home
     VerifyBundle(VerifyBundle),
+    /// Secrets, for those who may use them without seeing them
+    #[command(subcommand)]
+    Vault(Vault),
     /// Settings and where they come from
     #[command(subcommand)]
     Config(Config),
@@ -335,6 +340,7 @@ impl Verb {
             | Self::Config(Config::Show { json } | Config::Check { json }) => json.json,
             Self::Audit(audit) => audit.json(),
             Self::Run(Run { follow, .. }) | Self::Runs(Runs::Watch { follow, .. }) => follow.json,
+            Self::Vault(vault) => vault.json(),
             Self::Serve(_) => false,
         }
     }

@@ -58,6 +58,11 @@ fn settings(config: &Config) -> Vec<(&'static str, Value, &Source)> {
                 let path = config.egress_extra_roots.value.as_ref().map(|path| path.display().to_string()).unwrap_or_default();
                 (json!(path), &config.egress_extra_roots.source)
             }
+            "vault.key" => (json!(config.vault_key.value.as_str()), &config.vault_key.source),
+            "vault.key_file" => {
+                let path = config.vault_key_file.value.as_ref().map(|path| path.display().to_string()).unwrap_or_default();
+                (json!(path), &config.vault_key_file.source)
+            }
             "sandbox.cgroup" => {
                 let path = config.sandbox_cgroup.value.as_ref().map(|path| path.display().to_string()).unwrap_or_default();
                 (json!(path), &config.sandbox_cgroup.source)

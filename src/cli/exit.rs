@@ -55,7 +55,7 @@ impl Exit {
     pub fn of(code: ErrorCode) -> Self {
         match code {
             ErrorCode::ApprovalRequired => Self::Waiting,
-            ErrorCode::PolicyDenied | ErrorCode::ApprovalDenied | ErrorCode::OperatorLocked => Self::Refused,
+            ErrorCode::PolicyDenied | ErrorCode::ApprovalDenied | ErrorCode::OperatorLocked | ErrorCode::SecretRefused => Self::Refused,
             ErrorCode::UnknownTool
             | ErrorCode::InvalidInput
             | ErrorCode::PolicyInvalid
@@ -70,6 +70,7 @@ impl Exit {
             | ErrorCode::PathRefused
             | ErrorCode::NotFound
             | ErrorCode::UnknownArtifact
+            | ErrorCode::UnknownSecret
             | ErrorCode::ConfigInvalid => Self::Usage,
             ErrorCode::InvalidOutput
             | ErrorCode::ExpressionInvalid
@@ -99,6 +100,8 @@ impl Exit {
             | ErrorCode::AuditKeyRefused
             | ErrorCode::WitnessUnreachable
             | ErrorCode::LeaseLost
+            | ErrorCode::VaultLocked
+            | ErrorCode::VaultBroken
             | ErrorCode::Internal => Self::Failed,
         }
     }

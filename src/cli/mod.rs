@@ -24,6 +24,7 @@ mod start;
 pub mod text;
 mod tools;
 mod tree;
+mod vault;
 mod verify_bundle;
 mod workflows;
 

@@ -16,6 +16,7 @@ use crate::config::Config;
 use crate::domain::{ApprovalId, Digest, Effects, Fault, Limits, Problems, RunId, StepId, Timestamp, ToolName};
 use crate::run::{Event, RunStatus};
 use crate::secrets::operator::OperatorProof;
+use crate::secrets::vault::Vault;
 use crate::store::{ApprovalFilter, ApprovalRow, RunFilter, RunRow};
 
 pub use super::audit_port::{AuditAccess, AuditHead, AuditReport, AuditRoom, BrokenRecord};
@@ -91,6 +92,9 @@ pub trait House: Send + Sync {
 
     /// Says yes or no: `UNKNOWN_APPROVAL` unless it is pending. Returns it as it stands then.
     async fn decide(&self, id: &ApprovalId, approve: bool, reason: Option<String>, proof: OperatorProof) -> Result<ApprovalRow, Fault>;
+
+    /// The vault.
+    fn vault(&self) -> Result<Vault, Fault>;
 
     /// Gives everything back.
     async fn close(&self);

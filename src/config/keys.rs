@@ -197,6 +197,20 @@ pub const KEYS: &[Key] = &[
         default: "[\"default\"]",
         about: "which toolsets clients see listed; in the variable separated by commas",
     },
+    Key {
+        path: "vault.key",
+        env: "TOOLGATE_VAULT_KEY_PLACE",
+        option: None,
+        default: "\"auto\"",
+        about: "where the vault's master key lies: keyring, file, or auto (the file if there is one, else the keyring, else a new file)",
+    },
+    Key {
+        path: "vault.key_file",
+        env: "TOOLGATE_VAULT_KEY_FILE",
+        option: None,
+        default: "\"\"",
+        about: "file of the vault's master key, if not vault/key in the home; for its owner alone",
+    },
 ];
 
 /// The key of a dotted path.

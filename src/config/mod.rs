@@ -26,7 +26,7 @@ pub use keys::{KEYS, Key, template};
 pub use principals::Principals;
 
 pub use resolve::{Location, SettingsFile, locate, resolve};
-pub use value::{LogLevel, PII, Patterns, Source, Sourced, ToolNames};
+pub use value::{LogLevel, PII, Patterns, Source, Sourced, ToolNames, VaultKeyPlace};
 
 /// The name of the settings file in the home.
 pub const FILE_NAME: &str = "toolgate.toml";
@@ -107,6 +107,10 @@ pub struct Config {
     pub tool_names: Sourced<ToolNames>,
     /// Which toolsets are listed.
     pub toolsets: Sourced<Vec<String>>,
+    /// Where the vault's master key lies.
+    pub vault_key: Sourced<VaultKeyPlace>,
+    /// The file of the vault's master key, where the operator names one.
+    pub vault_key_file: Sourced<Option<PathBuf>>,
     /// What is odd but not wrong, such as a variable that nothing reads.
     pub notes: Vec<String>,
 }

@@ -12,7 +12,7 @@ use crate::domain::{Bytes, Globs, Millis, Problem, Problems, Profile, nearest};
 use super::file::FileValue;
 use super::keys::{self, KEYS, Key};
 use super::principals;
-use super::{Ambient, Config, FILE_NAME, Installer, LogLevel, Options, PII, Patterns, Source, Sourced, ToolNames};
+use super::{Ambient, Config, FILE_NAME, Installer, LogLevel, Options, PII, Patterns, Source, Sourced, ToolNames, VaultKeyPlace};
 
 pub use super::file::SettingsFile;
 
@@ -87,6 +87,8 @@ pub fn resolve(options: &Options, ambient: &Ambient, file: Option<&SettingsFile>
         redaction_pii: resolver.words("redaction.pii", &PII),
         tool_names: resolver.word("serve.tool_names", ToolNames::Underscore, ToolNames::from_word, &ToolNames::ALL.map(ToolNames::as_str)),
         toolsets: resolver.toolsets(),
+        vault_key: resolver.vault_key(),
+        vault_key_file: resolver.perhaps_path("vault.key_file"),
         notes: stray_variables(ambient),
         home,
     };
@@ -215,6 +217,19 @@ impl<'a> Resolver<'a> {
                 let message = format!("`{}` is none of {}", said.value.escape_debug(), words.join(", "));
                 self.refuse(path, &said.source, &message);
                 Sourced::default(default)
+            }
+        }
+    }
+
+    /// Like [`Self::word`], but what was written is not repeated: somebody may have taken it for the place of the key itself.
+    fn vault_key(&mut self) -> Sourced<VaultKeyPlace> {
+        let path = "vault.key";
+        let Some(said) = self.text(path) else { return Sourced::default(VaultKeyPlace::Auto) };
+        match VaultKeyPlace::from_word(&said.value) {
+            Some(value) => Sourced { value, source: said.source },
+            None => {
+                self.refuse(path, &said.source, "must be auto, keyring or file; a key itself never stands in settings");
+                Sourced::default(VaultKeyPlace::Auto)
             }
         }
     }

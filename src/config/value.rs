@@ -95,6 +95,39 @@ impl LogLevel {
     }
 }
 
+/// Where the vault's master key lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum VaultKeyPlace {
+    /// The key file where one is named or there already, else the keyring where there is one, else the file.
+    Auto,
+    /// The operating system's keyring.
+    Keyring,
+    /// A file that belongs to its owner alone.
+    File,
+}
+
+impl VaultKeyPlace {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Auto, Self::Keyring, Self::File];
+
+    /// The word as it is written.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Keyring => "keyring",
+            Self::File => "file",
+        }
+    }
+
+    /// The place of a word.
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|place| place.as_str() == word)
+    }
+}
+
 /// How tools are named to clients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]

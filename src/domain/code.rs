@@ -115,6 +115,14 @@ codes! {
     GitRepository = "GIT_REPOSITORY", Model;
     /// The repository's own configuration asks for something that is not allowed.
     GitConfigUntrusted = "GIT_CONFIG_UNTRUSTED", Model;
+    /// The vault holds no secret of that name for this use.
+    UnknownSecret = "UNKNOWN_SECRET", Model;
+    /// A secret may not go where it was to go.
+    SecretRefused = "SECRET_REFUSED", Model;
+    /// The vault's key is missing, refused or the wrong one.
+    VaultLocked = "VAULT_LOCKED", Internal;
+    /// What the vault holds was damaged or changed.
+    VaultBroken = "VAULT_BROKEN", Internal;
     /// There is nothing to commit.
     GitNothingToCommit = "GIT_NOTHING_TO_COMMIT", Model;
     /// A jq filter does not compile or fails on its input.

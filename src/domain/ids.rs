@@ -77,6 +77,10 @@ uuid_id! {
     ApprovalId, "apr"
 }
 uuid_id! {
+    /// One secret of the vault, through all its versions.
+    SecretId, "sec"
+}
+uuid_id! {
     /// One toolgate process: the owner of the calls it has in flight and of the runs it drives.
     OwnerId, "own"
 }

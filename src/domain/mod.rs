@@ -23,7 +23,7 @@ pub use digest::Digest;
 pub use effect::{Effect, Effects};
 pub use fault::Fault;
 pub use globs::Globs;
-pub use ids::{ApprovalId, ArtifactId, CallId, OwnerId, RunId, StepId};
+pub use ids::{ApprovalId, ArtifactId, CallId, OwnerId, RunId, SecretId, StepId};
 pub use labels::{Label, Labels};
 pub use limits::{Bytes, Limits, Millis};
 pub use name::ToolName;

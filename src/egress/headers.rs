@@ -122,6 +122,39 @@ impl HeaderList {
         self.items.iter().filter(|item| item.secret).map(|item| item.value.as_bytes())
     }
 
+    /// Changes the caller's headers: `change` gets name and value of each and gives back what is sent in its place, if it is to be another
+    /// value; that one is kept out of records, errors and the answer.
+    ///
+    /// # Errors
+    /// Those of `change`; `INVALID_INPUT` for a value that no header can have, which is not repeated.
+    pub fn fill(&mut self, mut change: impl FnMut(&str, &[u8]) -> Result<Filled, Fault>) -> Result<(), Fault> {
+        let mut items = Vec::with_capacity(self.items.len());
+        for item in std::mem::take(&mut self.items) {
+            match change(item.name.as_str(), item.value.as_bytes())? {
+                Filled::AsItWas => items.push(item),
+                Filled::LeftOut => {}
+                Filled::With(value) => {
+                    let mut value = HeaderValue::from_bytes(&value).map_err(|_| bad_value(&item.name))?;
+                    value.set_sensitive(true);
+                    items.push(Item { name: item.name, value, secret: true });
+                }
+            }
+        }
+        self.items = items;
+        Ok(())
+    }
+
+    /// Puts a header that is no secret in place of all of that name.
+    ///
+    /// # Errors
+    /// `INVALID_INPUT` where it cannot be a header.
+    pub fn set(&mut self, name: &str, value: &str) -> Result<(), Fault> {
+        let (name, value) = checked(name, value)?;
+        self.items.retain(|item| item.name != name);
+        self.items.push(Item { name, value, secret: false });
+        Ok(())
+    }
+
     pub(super) fn to_map(&self) -> HeaderMap {
         let mut map = HeaderMap::new();
         for item in &self.items {
@@ -129,6 +162,16 @@ impl HeaderList {
         }
         map
     }
+}
+
+/// What becomes of a header.
+pub enum Filled {
+    /// Nothing.
+    AsItWas,
+    /// It is not sent.
+    LeftOut,
+    /// It is sent with this value, which nobody may see.
+    With(zeroize::Zeroizing<Vec<u8>>),
 }
 
 impl fmt::Debug for HeaderList {
@@ -156,14 +199,13 @@ fn checked(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), Fault> 
         Fault::new(ErrorCode::InvalidInput, format!("`{}` is not a header name", shown(name, 60)))
             .hint("a name has letters, digits and `-`, no blank, colon or line break")
     })?;
-    let value = HeaderValue::from_bytes(value.as_bytes()).map_err(|_| {
-        Fault::new(
-            ErrorCode::InvalidInput,
-            format!("the value of header `{header}` holds a line break, a NUL or another control character"),
-        )
-        .hint("send one line of text; encode anything else, for example as base64")
-    })?;
+    let value = HeaderValue::from_bytes(value.as_bytes()).map_err(|_| bad_value(&header))?;
     Ok((header, value))
+}
+
+fn bad_value(header: &HeaderName) -> Fault {
+    let message = format!("the value of header `{header}` holds a line break, a NUL or another control character");
+    Fault::new(ErrorCode::InvalidInput, message).hint("send one line of text; encode anything else, for example as base64")
 }
 
 #[cfg(test)]

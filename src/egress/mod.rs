@@ -6,6 +6,7 @@
 //! It decides nothing about who may ask (policy does) and keeps no record itself (see [`RequestLog`]).
 
 pub mod address;
+pub mod fill;
 pub mod headers;
 pub mod host;
 pub mod proxy;
@@ -22,13 +23,14 @@ mod hop;
 mod mask;
 mod send;
 
-pub use headers::{Credentials, HeaderList, NoCredentials};
+pub use fill::{Fill, NoFill, Outgoing};
+pub use headers::{Credentials, Filled, HeaderList, NoCredentials};
 pub use host::Host;
 pub use proxy::{ProxyTerms, serve};
 pub use record::{RequestLog, RequestRecord};
 pub use request::{Answer, Caps, Request, Terms};
 pub use resolve::{PrivateException, Resolve, SystemResolver};
-pub use rules::HostRules;
+pub use rules::{HostRules, host_and_port};
 pub use send::{Egress, EgressOptions};
 pub use target::{Origin, Scheme};
 pub use tunnel::Tunnel;

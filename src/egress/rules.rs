@@ -74,7 +74,7 @@ impl HostRules {
 
 impl Rule {
     fn parse(entry: &str) -> Result<Self, &'static str> {
-        let (host, port) = split_port(entry)?;
+        let (host, port) = host_and_port(entry)?;
         let hosts = match host.strip_prefix("*.") {
             None => Pattern::Exact(Host::parse(host)?),
             Some(suffix) => match Host::parse(suffix)? {
@@ -107,8 +107,8 @@ impl fmt::Display for Rule {
     }
 }
 
-/// Host and port of `host`, `host:port`, `[v6]` and `[v6]:port`.
-fn split_port(entry: &str) -> Result<(&str, Option<u16>), &'static str> {
+/// Host and port of `host`, `host:port`, `[v6]` and `[v6]:port`; the host is not looked at.
+pub fn host_and_port(entry: &str) -> Result<(&str, Option<u16>), &'static str> {
     // `[::1]` ends with its bracket, so the last colon is inside it.
     let (host, port) = match entry.rsplit_once(':') {
         Some((host, port)) if !port.contains(']') => (host, port),

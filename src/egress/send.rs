@@ -21,7 +21,10 @@ use super::mask::Mask;
 use super::record::{shown_path, shown_word};
 use super::resolve::Guard;
 use super::target::Target;
-use super::{Answer, Caps, Credentials, Origin, PrivateException, Request, RequestLog, RequestRecord, Resolve, Terms, failure};
+use super::{
+    Answer, Caps, Credentials, Fill, NoFill, Origin, Outgoing, PrivateException, Request, RequestLog, RequestRecord, Resolve, Terms,
+    failure,
+};
 
 /// Longest wall time; a larger one is taken for this.
 pub(super) const MAX_WALL: Duration = Duration::from_secs(24 * 3600);
@@ -70,6 +73,18 @@ impl Egress {
 
     /// Sends a request and gives its answer, redirects followed, within the terms.
     pub async fn send(&self, request: Request, terms: &Terms, cancel: &CancellationToken, log: &dyn RequestLog) -> Result<Answer, Fault> {
+        self.send_filled(request, terms, &NoFill, cancel, log).await
+    }
+
+    /// The same, with secrets put in on the way out and taken out on the way back.
+    pub async fn send_filled(
+        &self,
+        request: Request,
+        terms: &Terms,
+        secrets: &dyn Fill,
+        cancel: &CancellationToken,
+        log: &dyn RequestLog,
+    ) -> Result<Answer, Fault> {
         let deadline = Instant::now() + terms.caps.wall.duration().min(MAX_WALL);
         let asked = shown_word(&request.method);
         let mut hop = match Hop::first(request, &terms.caps) {
@@ -83,11 +98,11 @@ impl Egress {
                 biased;
                 () = cancel.cancelled() => Err(cancelled(&hop.target.origin)),
                 () = sleep_until(deadline) => Err(too_late(&hop.target.origin, terms.caps.wall)),
-                step = self.inner.exchange(&hop, terms, &mut note) => step,
+                step = self.inner.exchange(&hop, terms, secrets, &mut note) => step,
             };
             log.record(note.finish(step.as_ref().err())).await?;
             match step? {
-                Step::Answer(answer) => return Ok(answer),
+                Step::Answer(answer) => return secrets.scrub(answer),
                 Step::Redirect { status, location } => {
                     let next = Note::new(&terms.purpose, hop.method.as_str(), hop.number.saturating_add(1));
                     hop = match hop.follow(status, &location, &terms.caps) {
@@ -102,7 +117,7 @@ impl Egress {
 
 impl Inner {
     /// One hop: rules, guard, credentials, then the wire.
-    async fn exchange(&self, hop: &Hop, terms: &Terms, note: &mut Note) -> Result<Step, Fault> {
+    async fn exchange(&self, hop: &Hop, terms: &Terms, secrets: &dyn Fill, note: &mut Note) -> Result<Step, Fault> {
         let origin = &hop.target.origin;
         if !terms.rules.allows(origin) {
             return Err(not_allowed(origin, terms));
@@ -110,6 +125,8 @@ impl Inner {
         let (pin, proxied) = self.pin(origin, &terms.purpose).await?;
         note.record.proxied = proxied;
         let mut headers = hop.headers.clone();
+        let (body, redirected) = (hop.body.clone(), hop.number > 0);
+        let body = secrets.fill(Outgoing { origin, headers: &mut headers, body, redirected })?;
         self.credentials.attach(&terms.purpose, origin, &mut headers);
         let mask = Mask::new(headers.secrets());
         let client = self.clients.get(terms.caps.connect, proxied).await?;
@@ -117,8 +134,8 @@ impl Inner {
         let mut request = reqwest::Request::new(hop.method.clone(), hop.target.url.clone());
         *request.headers_mut() = headers.to_map();
         request.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-        if !hop.body.is_empty() {
-            *request.body_mut() = Some(hop.body.clone().into());
+        if !body.is_empty() {
+            *request.body_mut() = Some(body.into());
         }
         note.record.bytes_out = Bytes(len(hop.headers.caller_bytes().saturating_add(hop.body.len())));
         if let [only] = pin.addresses.as_slice() {

@@ -5,7 +5,6 @@
 //! Does not protect from a program that runs as the operator's own OS user: that one can read and replace the files.
 
 mod ask;
-mod files;
 mod record;
 mod session;
 mod ticket;
@@ -17,6 +16,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::domain::{Clock, ErrorCode, Fault, Millis, Timestamp};
+
+use super::files;
 
 pub use ask::{Ask, FromDescriptor, FromTerminal, Passphrase};
 pub use session::Session;
@@ -145,7 +146,7 @@ impl Operator {
             let message = format!("the passphrase has fewer than {SHORTEST} characters");
             return Err(Fault::new(ErrorCode::OperatorLocked, message).hint("nothing was set; choose a longer one"));
         }
-        let _turn = files::turn(&self.home)?;
+        let _turn = turn(&self.home)?;
         if Record::load(&self.home)?.is_some() {
             return Err(Fault::new(ErrorCode::OperatorLocked, "somebody else set the operator's passphrase just now")
                 .hint("if that was not you, see who can write in toolgate's home"));
@@ -156,7 +157,7 @@ impl Operator {
     }
 
     fn check(&self, passphrase: &Passphrase, remember: bool) -> Result<OperatorProof, Fault> {
-        let _turn = files::turn(&self.home)?;
+        let _turn = turn(&self.home)?;
         let Some(mut record) = Record::load(&self.home)? else {
             return Err(Fault::new(ErrorCode::OperatorLocked, "the operator's passphrase was removed just now"));
         };
@@ -186,4 +187,17 @@ impl Operator {
         }
         Ok(OperatorProof { by, at })
     }
+}
+
+/// The fault of a file that cannot be used.
+fn trouble(path: &Path, what: &str, why: &dyn std::fmt::Display) -> Fault {
+    Fault::new(ErrorCode::OperatorLocked, format!("`{}` {what}: {why}", path.display()))
+        .hint("the operator's passphrase is kept there; look at the file, or remove it and set a new passphrase")
+}
+
+/// Waits until no other process tries a passphrase on this home; others wait until what this returns is dropped.
+fn turn(home: &Path) -> Result<std::fs::File, Fault> {
+    let path = home.join("operator.lock");
+    let turn = std::fs::create_dir_all(home).and_then(|()| files::turn(&path));
+    turn.map_err(|error| trouble(&path, "cannot be locked", &error))
 }

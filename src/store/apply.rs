@@ -12,6 +12,7 @@ use crate::run::EventKind;
 use super::proof::Sealing;
 use super::state::{ApprovalState, Head, State};
 use super::tree;
+use super::vault::VaultWrite;
 use super::{ApprovalStatus, Change, Guard, NewApproval, RunRow};
 
 /// An event ready to be given its place.
@@ -68,6 +69,7 @@ pub(super) struct Writes {
     /// Keys, and the call remembered under each from now on, if one is.
     pub(super) remembered: Vec<(Digest, Option<Remembered>)>,
     pub(super) sealing: Sealing,
+    pub(super) vault: Vec<VaultWrite>,
 }
 
 /// A call that is found again by a key: in which run it is, and since when.
@@ -161,6 +163,7 @@ fn take_in(mut share: Share, events: &[Ready], now: Timestamp, state: &mut State
         };
     }
     writes.remembered.append(&mut share.writes.remembered);
+    writes.vault.append(&mut share.writes.vault);
     rows
 }
 
@@ -282,6 +285,7 @@ impl Stage<'_> {
                 let run = self.the_run(run)?.id;
                 self.share.writes.artifacts.push((run, artifact.clone(), self.now));
             }
+            Change::Vault(write) => self.share.writes.vault.push(write.clone()),
         }
         Ok(())
     }

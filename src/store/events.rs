@@ -2,8 +2,8 @@
 //!
 //! INVARIANT: a run's events come without gaps or not at all. Reads only, and does not verify the chain: see `verify`.
 
-use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
+use sqlx::{Row as _, SqliteConnection};
 
 use crate::audit;
 use crate::domain::{CallId, Digest, Fault, RunId};
@@ -58,11 +58,16 @@ fn event_of(row: &SqliteRow) -> Result<Event, Fault> {
 }
 
 pub(super) async fn of_run(mut connection: Reading, run: &RunId, after: u64, most: u32) -> Result<Vec<Event>, Fault> {
+    of_run_by(&mut connection, run, after, most).await
+}
+
+/// The same by a connection that may be inside a transaction.
+pub(super) async fn of_run_by(connection: &mut SqliteConnection, run: &RunId, after: u64, most: u32) -> Result<Vec<Event>, Fault> {
     let rows = sqlx::query("SELECT idx, record, hash, sealed FROM journal WHERE run_id = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3")
         .bind(run.to_string())
         .bind(int(after))
         .bind(limit(most))
-        .fetch_all(&mut *connection)
+        .fetch_all(connection)
         .await
         .doing("reading events")?;
     let mut events = Vec::with_capacity(rows.len());

@@ -12,8 +12,8 @@ use sqlx::{Arguments as _, AssertSqlSafe, Executor as _, SqlSafeStr as _, SqlStr
 use crate::domain::{Digest, OwnerId};
 
 use super::apply::{ApprovalWrite, Remembered, Row, Writes};
-use super::approvals;
 use super::fault::int;
+use super::{approvals, vault};
 
 /// Rows of one insert: the least that will do is taken, and what is left over is NULL and not inserted. Few sizes, so that every
 /// statement stays prepared.
@@ -37,7 +37,7 @@ pub(super) async fn flush(connection: &mut SqliteConnection, writes: &Writes, ow
         run(connection, (Ends::Open, MOST), arguments(&Writes::default(), chunk, owner)).await?;
     }
     let size = SIZES.into_iter().find(|size| *size >= rows.len()).unwrap_or(MOST);
-    if writes.approvals.is_empty() && writes.artifacts.is_empty() && writes.remembered.is_empty() && writes.sealing.is_empty() {
+    if writes.approvals.is_empty() && writes.artifacts.is_empty() && writes.remembered.is_empty() && writes.vault.is_empty() && writes.sealing.is_empty() {
         return run(connection, (Ends::Committed, size), arguments(writes, rows, owner)).await;
     }
     run(connection, (Ends::Open, size), arguments(writes, rows, owner)).await?;
@@ -148,6 +148,9 @@ async fn rare(connection: &mut SqliteConnection, writes: &Writes) -> Result<(), 
         remember(connection, write).await?;
     }
     writes.sealing.write(connection).await?;
+    for write in &writes.vault {
+        vault::write(connection, write).await?;
+    }
     for (run, artifact, at) in &writes.artifacts {
         sqlx::query("INSERT OR IGNORE INTO run_artifacts (run_id, artifact, size, media_type, linked) VALUES (?1, ?2, ?3, ?4, ?5)")
             .bind(run.to_string())

@@ -22,7 +22,7 @@ use super::proof::{self, Act, Broken, Outside, Proofs, Refused};
 use super::writer::{self, Job, Writer};
 use super::{
     Append, ApprovalFilter, ApprovalRow, AuditOptions, InclusionProof, Lease, OpenCall, OpenOptions, RunFilter, RunRow, SignedCheckpoint,
-    StoredRecord, VerifyReport, approvals, artifacts, events, home, open, remembered, runs, scrub, tree, verify,
+    StoredRecord, VaultRows, VerifyReport, approvals, artifacts, events, home, open, remembered, runs, scrub, tree, vault, verify,
 };
 
 /// How long reads that are under way may take when the store is closed.
@@ -281,6 +281,14 @@ impl Store {
     /// `STORE_FAILED`.
     pub async fn remembered(&self, key: &Digest) -> Result<Option<(CallId, RunId)>, Fault> {
         remembered::one(self.inner.readers.get().await?, key).await
+    }
+
+    /// The vault's rows, and the events of the run that tells of them, at one moment.
+    ///
+    /// # Errors
+    /// `AUDIT_BROKEN` where an event cannot be read or is missing; `STORE_FAILED`.
+    pub async fn vault(&self, run: &RunId) -> Result<VaultRows, Fault> {
+        vault::all(self.inner.readers.get().await?, run).await
     }
 
     /// Intents without an outcome whose owner process is gone.

@@ -21,6 +21,7 @@ mod scrub;
 mod state;
 mod tree;
 mod types;
+mod vault;
 mod verify;
 mod writer;
 
@@ -30,6 +31,7 @@ pub use types::{
     Append, ApprovalFilter, ApprovalRow, ApprovalStatus, BadRecord, Change, Durability, Guard, Lease, NewApproval, OpenCall, OpenOptions,
     RecordColumns, RunFilter, RunRow, StoreResult, StoredRecord, VerifyReport,
 };
+pub use vault::{VaultKey, VaultRows, VaultSecret, VaultWrite};
 
 #[cfg(test)]
 mod tests;

@@ -24,6 +24,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/0002_remembered.sql"),
     include_str!("../../migrations/0003_labels.sql"),
     include_str!("../../migrations/0004_proofs.sql"),
+    include_str!("../../migrations/0005_vault.sql"),
 ];
 /// The format from which on records have their place in the tree.
 const TREE: u32 = 4;

@@ -11,6 +11,7 @@ use crate::domain::{ApprovalId, CallId, Clock, Digest, Fault, Labels, OwnerId, P
 use crate::run::{EventDraft, RunKind, RunStatus};
 
 use super::SignedCheckpoint;
+use super::vault::VaultWrite;
 
 /// When a commit counts as done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -121,6 +122,8 @@ pub enum Change {
     Forget(Digest),
     /// The artifact belongs to the run; linking it again changes nothing.
     LinkArtifact(ArtifactRef),
+    /// A row of the vault; the events must tell of it.
+    Vault(VaultWrite),
 }
 
 /// A question to a human, to be stored.

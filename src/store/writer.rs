@@ -400,7 +400,7 @@ fn asked(jobs: &[Job]) -> Asked {
                         Change::AddLabels { run, .. } => {
                             asked.runs.insert(*run);
                         }
-                        Change::CreateRun { .. } | Change::SetStatus(_) | Change::LinkArtifact(_) => {}
+                        Change::CreateRun { .. } | Change::SetStatus(_) | Change::LinkArtifact(_) | Change::Vault(_) => {}
                     }
                 }
             }

@@ -16,6 +16,7 @@ pub mod python;
 pub mod repo_git;
 pub mod sandbox_status;
 pub mod script;
+pub mod secret_list;
 mod text;
 pub mod transform;
 pub mod workers;

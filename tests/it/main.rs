@@ -42,3 +42,4 @@ mod redaction;
 mod schemas;
 mod support;
 mod threat_model;
+mod vault;

@@ -403,6 +403,10 @@ impl House for FakeHouse {
         *self.decided.lock().unwrap() = Some((approve, reason));
         Ok(row.clone())
     }
+    fn vault(&self) -> Result<crate::secrets::vault::Vault, Fault> {
+        Err(Fault::internal("this house has no vault"))
+    }
+
     async fn close(&self) {
         *self.closed.lock().unwrap() += 1;
     }

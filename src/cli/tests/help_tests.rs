@@ -34,7 +34,10 @@ fn the_help_of_every_verb_is_as_written_down() {
 fn every_verb_of_the_specification_is_there() {
     let command = Invocation::command();
     let verbs: Vec<&str> = command.get_subcommands().map(clap::Command::get_name).collect();
-    assert_eq!(verbs, ["init", "serve", "run", "runs", "workflows", "tools", "approvals", "audit", "verify-bundle", "config", "doctor"]);
+    assert_eq!(
+        verbs,
+        ["init", "serve", "run", "runs", "workflows", "tools", "approvals", "audit", "verify-bundle", "vault", "config", "doctor"]
+    );
     Invocation::command().debug_assert();
 }
 

@@ -437,6 +437,8 @@ async fn config() {
     redaction.pii [] default
     serve.tool_names underscore default
     serve.toolsets ["default"] default
+    vault.key auto default
+    vault.key_file default
     --- stderr
     note: the variable `TOOLGATE_STRAY` means nothing to toolgate
     --- exit 0

@@ -26,6 +26,12 @@ impl Passphrase {
         self.0.expose_secret() == other.0.expose_secret()
     }
 
+    /// As what it is for another use: a value or passphrase that was typed.
+    #[must_use]
+    pub fn secret(self) -> SecretString {
+        self.0
+    }
+
     pub(super) fn bytes(&self) -> &[u8] {
         self.0.expose_secret().as_bytes()
     }

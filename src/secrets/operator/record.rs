@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::domain::{Fault, Millis, Timestamp};
 
 use super::ask::Passphrase;
-use super::files;
+use super::{files, trouble};
 
 /// Argon2id with 46 MiB, one pass, one lane: the strongest of the settings OWASP counts as equal.
 const MEMORY_KIB: u32 = 46 * 1024;
@@ -66,11 +66,11 @@ impl Record {
     /// The record of a home, if there is one.
     pub(super) fn load(home: &Path) -> Result<Option<Self>, Fault> {
         let path = path(home);
-        let bytes = files::read(&path).map_err(|error| files::trouble(&path, "cannot be read", &error))?;
+        let bytes = files::read(&path).map_err(|error| trouble(&path, "cannot be read", &error))?;
         let Some(bytes) = bytes else { return Ok(None) };
-        let record: Self = serde_json::from_slice(&bytes).map_err(|error| files::trouble(&path, "is damaged", &error))?;
+        let record: Self = serde_json::from_slice(&bytes).map_err(|error| trouble(&path, "is damaged", &error))?;
         if record.version != 1 {
-            return Err(files::trouble(&path, "is damaged", &format!("it has version {}", record.version)));
+            return Err(trouble(&path, "is damaged", &format!("it has version {}", record.version)));
         }
         record.hash(&path).map(|_| Some(record))
     }
@@ -78,11 +78,11 @@ impl Record {
     pub(super) fn save(&self, home: &Path) -> Result<(), Fault> {
         let path = path(home);
         let bytes = serde_json::to_vec_pretty(self).map_err(|error| Fault::internal(error.to_string()))?;
-        files::write(&path, &bytes).map_err(|error| files::trouble(&path, "cannot be written", &error))
+        files::write(&path, &bytes).map_err(|error| trouble(&path, "cannot be written", &error))
     }
 
     fn hash(&self, path: &Path) -> Result<PasswordHash, Fault> {
-        let damaged = |why: &dyn std::fmt::Display| files::trouble(path, "is damaged", why);
+        let damaged = |why: &dyn std::fmt::Display| trouble(path, "is damaged", why);
         let hash = PasswordHash::new(&self.passphrase).map_err(|error| damaged(&error))?;
         let params = Params::try_from(&hash).map_err(|error| damaged(&error))?;
         if hash.hash.is_none() || params.m_cost() > MOST_MEMORY_KIB || params.t_cost() > MOST_PASSES || params.p_cost() > 16 {
@@ -99,7 +99,7 @@ impl Record {
 
     pub(super) fn ticket_key(&self) -> Result<Vec<u8>, Fault> {
         let key = BASE64.decode(&self.ticket_key).unwrap_or_default();
-        if key.len() == 32 { Ok(key) } else { Err(files::trouble(Path::new("operator.json"), "is damaged", &"its ticket key")) }
+        if key.len() == 32 { Ok(key) } else { Err(trouble(Path::new("operator.json"), "is damaged", &"its ticket key")) }
     }
 
     pub(super) fn failures(&self) -> u32 {

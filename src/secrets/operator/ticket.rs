@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::{Digest, Fault, Timestamp};
 
-use super::{Session, UNLOCKED_FOR, files};
+use super::{Session, UNLOCKED_FOR, files, trouble};
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -36,7 +36,7 @@ pub(super) fn write(home: &Path, session: &Session, key: &[u8], expires: Timesta
     let ticket = Ticket { session: session.id, terminal: session.terminal.clone(), expires, seal: seal(key, session, expires) };
     let path = path(home);
     let bytes = serde_json::to_vec(&ticket).map_err(|error| Fault::internal(error.to_string()))?;
-    files::write(&path, &bytes).map_err(|error| files::trouble(&path, "cannot be written", &error))
+    files::write(&path, &bytes).map_err(|error| trouble(&path, "cannot be written", &error))
 }
 
 /// Whether this session is unlocked. Whatever is odd about the ticket only means that the passphrase is asked for.
@@ -67,6 +67,6 @@ pub(super) fn remove(home: &Path) -> Result<(), Fault> {
     match std::fs::remove_file(&path) {
         Ok(()) => Ok(()),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(files::trouble(&path, "cannot be removed", &error)),
+        Err(error) => Err(trouble(&path, "cannot be removed", &error)),
     }
 }

@@ -16,6 +16,7 @@ use crate::sandbox::{Answer, Asked, GuestHost, HttpAnswer, HttpRequest, Operatio
 use crate::tools::CallContext;
 
 use super::ports::{CodeCall, CodeCalls, CodeTool};
+use super::secrets::Borrowed;
 
 /// What egress calls the requests of programs.
 const PURPOSE: &str = "python";
@@ -28,6 +29,7 @@ pub(super) struct Network {
     pub(super) egress: Egress,
     pub(super) rules: HostRules,
     pub(super) log: Arc<dyn RequestLog>,
+    pub(super) borrowed: Borrowed,
 }
 
 /// One program's host.
@@ -142,7 +144,7 @@ async fn exchange(network: &Network, request: HttpRequest, ended: CancellationTo
     let caps = Caps { redirects: 0, wall: Millis(u64::try_from(wanted.as_millis()).unwrap_or(u64::MAX)), ..Caps::default() };
     let terms = Terms { purpose: PURPOSE.to_owned(), rules: network.rules.clone(), caps };
     let request = Request { method, url, headers, body: body.into() };
-    let answer = network.egress.send(request, &terms, &ended, &*network.log).await?;
+    let answer = network.egress.send_filled(request, &terms, &network.borrowed, &ended, &*network.log).await?;
     Ok(HttpAnswer { status: answer.status, reason: answer.reason, headers: answer.headers, body: answer.body.to_vec(), url: answer.url })
 }
 

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::{ErrorCode, Fault};
 use crate::sandbox::Entry;
+use crate::secrets::vault::SecretName;
 use crate::tools::guest_files::FileInput;
 
 /// The entrypoint that stands for `code`.
@@ -52,6 +53,10 @@ pub struct Input {
     #[serde(default)]
     #[schemars(length(max = 50))]
     pub allowed_hosts: Vec<String>,
+    /// For `{{secret:NAME}}` in requests.
+    #[serde(default)]
+    #[schemars(length(max = 20))]
+    pub secrets: Vec<String>,
     /// Packages, `name==version`; native ones with `process`.
     #[serde(default)]
     #[schemars(length(max = 50))]
@@ -116,6 +121,14 @@ impl Input {
         self.allow_network && !self.allowed_hosts.is_empty()
     }
 
+    /// The secrets it may use.
+    ///
+    /// # Errors
+    /// `INVALID_INPUT` for what is no name.
+    pub(super) fn secrets(&self) -> Result<Vec<SecretName>, Fault> {
+        self.secrets.iter().map(|name| name.parse()).collect()
+    }
+
     /// Refuses what contradicts itself or is not here.
     ///
     /// # Errors
@@ -125,6 +138,10 @@ impl Input {
         if !self.allow_network && !self.allowed_hosts.is_empty() {
             return Err(Fault::new(ErrorCode::InvalidInput, "`allowed_hosts` without `allow_network`")
                 .hint("set allow_network to true, or leave allowed_hosts out"));
+        }
+        if !self.secrets.is_empty() && (!self.has_network() || self.runtime == Runtime::Process) {
+            return Err(Fault::new(ErrorCode::InvalidInput, "`secrets` without the sandbox's own network")
+                .hint("secrets go into HTTP requests: set allow_network and allowed_hosts, with the runtime `wasm`"));
         }
         if self.runtime == Runtime::Process && !self.tools.is_empty() {
             return Err(Fault::new(ErrorCode::InvalidInput, "a program in the runtime `process` cannot call tools")

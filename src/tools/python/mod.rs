@@ -7,6 +7,7 @@ mod host;
 mod input;
 mod output;
 mod ports;
+mod secrets;
 
 pub use input::{Input, Runtime};
 pub use output::{Layers, Metrics, Output, ProducedFile};
@@ -18,17 +19,23 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use crate::call::{Artifacts, Preparation, Spawner};
-use crate::domain::{Bytes, Effect, Effects, ErrorCode, Fault, Millis};
+use crate::call::{Artifacts, Preparation, Redact, Spawner};
+use crate::domain::{Bytes, Effect, Effects, ErrorCode, Fault, Labels, Millis};
 use crate::egress::{Egress, HostRules};
 use crate::packages::{Packages, Requirement};
 use crate::sandbox::{GuestFile, GuestHost, Sandbox, SandboxLimits, SandboxSpec};
+use crate::secrets::source::SecretSource;
+use crate::secrets::vault::unknown;
 
 use super::guest_files;
 use super::native::Native;
 use super::{CallContext, PACKAGE_INDEX, Tool};
 
 use host::{Network, ProgramHost};
+use secrets::Borrowed;
+
+/// What secrets know this tool by.
+const NAME: &str = "python.run";
 
 /// The tool, with what it needs of the house.
 pub struct PythonRun {
@@ -42,6 +49,10 @@ pub struct PythonRun {
     pub egress: Egress,
     /// Where HTTP requests are recorded.
     pub http_events: Arc<dyn HttpEvents>,
+    /// Secrets by name.
+    pub secrets: Arc<dyn SecretSource>,
+    /// Takes their values out of answers.
+    pub redact: Arc<dyn Redact>,
     /// Calls of tools.
     pub calls: Arc<dyn CodeCalls>,
     /// Where what programs ask for is done.
@@ -77,6 +88,7 @@ impl Tool for PythonRun {
         guest_files::check(&input.files)?;
         let pins = input.pins()?;
         input.rules()?;
+        self.check_secrets(input).await?;
         if context.from_code && !input.tools.is_empty() {
             return Err(Fault::new(ErrorCode::InvalidInput, "a program that a program started cannot call tools")
                 .hint("call the tools from the outer program"));
@@ -109,13 +121,31 @@ impl Tool for PythonRun {
 }
 
 impl PythonRun {
+    /// That there are secrets of these names, before anybody is asked about the call.
+    async fn check_secrets(&self, input: &Input) -> Result<(), Fault> {
+        let names = input.secrets()?;
+        if names.is_empty() {
+            return Ok(());
+        }
+        let usable = self.secrets.usable(Some(NAME)).await?;
+        match names.iter().find(|name| !usable.iter().any(|secret| secret.name == **name)) {
+            Some(name) => Err(unknown(name)),
+            None => Ok(()),
+        }
+    }
+
     async fn in_wasm(&self, input: &Input, files: Vec<GuestFile>, context: &CallContext) -> Result<Output, Fault> {
         let (packages, lock) = self.packages(input, context).await?;
         let tools = self.calls.describe(&input.tools)?;
         let resumed = if tools.is_empty() { None } else { self.calls.resume(context).await? };
         let run = resumed.as_ref().map_or(context.run, |resumed| resumed.run);
         let network = if input.has_network() {
-            Some(Network { egress: self.egress.clone(), rules: input.rules()?, log: self.http_events.of(context) })
+            if !input.secrets.is_empty() {
+                // What a secret opens is not for everybody.
+                context.brought.add(Labels { private: true, ..Labels::default() });
+            }
+            let borrowed = Borrowed { lent: self.secrets.lend(&input.secrets()?, NAME).await?, redact: self.redact.clone() };
+            Some(Network { egress: self.egress.clone(), rules: input.rules()?, log: self.http_events.of(context), borrowed })
         } else {
             None
         };

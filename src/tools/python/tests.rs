@@ -52,6 +52,8 @@ fn tool() -> (Arc<dyn Handler>, Arc<MemArtifacts>) {
         egress: egress(),
         native: native(),
         http_events: Arc::new(NoEvents),
+        secrets: Arc::new(crate::secrets::source::NoSecrets),
+        redact: Arc::new(crate::call::NoRedaction),
         calls: Arc::new(NoCalls),
         spawner: Arc::new(crate::app::Tasks::default()),
     };

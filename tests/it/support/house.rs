@@ -305,6 +305,8 @@ fn python(sandbox: Arc<dyn Sandbox>, code: Arc<CodeGate>, store: &Store) -> Pyth
         packages: Arc::new(Packages::new(packages)),
         egress,
         http_events: Arc::new(Nothing),
+        secrets: Arc::new(toolgate::secrets::source::NoSecrets),
+        redact: Arc::new(toolgate::call::NoRedaction),
         calls: code,
         spawner: Arc::new(Tasks::default()),
     }

@@ -17,6 +17,7 @@ pub struct HttpServer {
 #[derive(Default)]
 struct Shared {
     asked: Mutex<Vec<String>>,
+    heard: Mutex<Vec<String>>,
     together: Mutex<usize>,
     changed: Condvar,
 }
@@ -48,6 +49,11 @@ impl HttpServer {
         format!("http://127.0.0.1:{}", self.port)
     }
 
+    /// Every request so far: its first line, its headers and its body.
+    pub fn heard(&self) -> Vec<String> {
+        self.shared.heard.lock().unwrap().clone()
+    }
+
     /// Method and path of every request so far.
     pub fn asked(&self) -> Vec<String> {
         self.shared.asked.lock().unwrap().clone()
@@ -59,6 +65,10 @@ fn serve(shared: &Shared, stream: TcpStream) -> std::io::Result<()> {
     let mut stream = stream;
     while let Some(request) = read(&mut reader)? {
         shared.asked.lock().unwrap().push(format!("{} {}", request.method, request.path));
+        let headers: String = request.headers.iter().map(|(name, value)| format!("{name}: {value}\n")).collect();
+        let body = String::from_utf8_lossy(&request.body).into_owned();
+        let query: String = request.query.iter().map(|(name, value)| format!("{name}={value}&")).collect();
+        shared.heard.lock().unwrap().push(format!("{} {}?{query}\n{headers}\n{body}", request.method, request.path));
         answer(shared, &request, &mut stream)?;
     }
     Ok(())
