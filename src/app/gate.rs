@@ -4,9 +4,9 @@ use async_trait::async_trait;
 use tokio::sync::broadcast;
 
 use crate::call::{RawCall, Reply};
-use crate::domain::{Actor, Fault, RunId};
+use crate::domain::{Actor, ApprovalId, Fault, RunId};
 use crate::engine::CallPath;
-use crate::gateway::Gateway;
+use crate::gateway::{Filled, Form, Gateway, Retry};
 use crate::mcp::{Gate, Notice, NoticeLevel, Notices, PublishedTool};
 use crate::tools::notify::{self, Sink};
 
@@ -21,6 +21,26 @@ impl Gate for Gateway {
 
     async fn adhoc_run(&self, actor: &Actor) -> Result<RunId, Fault> {
         Self::adhoc_run(self, actor).await
+    }
+
+    fn may_ask(&self, actor: &Actor) -> bool {
+        self.trusts_the_human_of(actor)
+    }
+
+    async fn form(&self, actor: &Actor, question: &ApprovalId) -> Result<Option<Form>, Fault> {
+        Self::form(self, actor, question).await
+    }
+
+    async fn answer_form(&self, form: Form, filled: Filled) -> Result<(), Fault> {
+        Self::answer_form(self, form, filled).await
+    }
+
+    async fn ticket(&self, retry: &Retry<'_>, question: ApprovalId) -> Result<String, Fault> {
+        Self::ticket(self, retry, question).await
+    }
+
+    fn redeem(&self, retry: &Retry<'_>, ticket: &str) -> Result<ApprovalId, Fault> {
+        Self::redeem(self, retry, ticket)
     }
 
     fn tools(&self) -> Vec<PublishedTool> {

@@ -7,14 +7,14 @@ use serde_json::{Map, Value};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::call::{Origin, RawCall, Reply};
+use crate::call::{Asking, Origin, RawCall, Reply};
 use crate::cli::ports::{CallAsk, House, RunView, StepNotes, ToolView, WorkflowRef, WorkflowView};
-use crate::domain::{Actor, ApprovalId, ErrorCode, Fault, Labels, RunId, StepId};
+use crate::domain::{Actor, ApprovalId, ErrorCode, Fault, GrantId, Labels, RunId, StepId};
 use crate::gateway::Answer;
 use crate::run::{Event, RunKind, RunStatus};
 use crate::secrets::operator::OperatorProof;
 use crate::secrets::vault::Vault;
-use crate::store::{ApprovalFilter, ApprovalRow, RunFilter, RunRow};
+use crate::store::{ApprovalFilter, ApprovalRow, GrantRow, PausedRun, RunFilter, RunRow};
 use crate::tools::control::RunControl;
 use crate::tools::control::types::{CancelInput, SubmitInput};
 use crate::workflow::{Library, Plan};
@@ -72,6 +72,7 @@ impl House for App {
             actor,
             run,
             cancel: ask.cancel,
+            asking: Asking::default(),
             progress: ask.progress,
         };
         Ok(self.gateway.call(raw).await)
@@ -150,10 +151,28 @@ impl House for App {
         self.store.approval(id).await?.ok_or_else(unknown)
     }
 
-    async fn decide(&self, id: &ApprovalId, approve: bool, reason: Option<String>, proof: OperatorProof) -> Result<ApprovalRow, Fault> {
-        tracing::info!(approval_id = %id, approve, proved_by = ?proof.by(), "the operator answers");
-        let answer = if approve { Answer::Approve } else { Answer::Deny { reason: reason.unwrap_or_default() } };
-        self.gateway.answer(*id, answer).await
+    async fn decide(&self, id: &ApprovalId, answer: Answer, proof: OperatorProof) -> Result<ApprovalRow, Fault> {
+        self.gateway.answer(*id, answer, proof).await
+    }
+
+    async fn lift_denial(&self, id: &ApprovalId, proof: OperatorProof) -> Result<ApprovalRow, Fault> {
+        self.gateway.lift_denial(*id, proof).await
+    }
+
+    async fn grants(&self, all: bool) -> Result<Vec<GrantRow>, Fault> {
+        self.store.grants(all).await
+    }
+
+    async fn revoke(&self, id: &GrantId, proof: OperatorProof) -> Result<GrantRow, Fault> {
+        self.gateway.revoke(*id, proof).await
+    }
+
+    async fn paused_runs(&self) -> Result<Vec<PausedRun>, Fault> {
+        self.store.paused_runs().await
+    }
+
+    async fn release(&self, run: &RunId, proof: OperatorProof) -> Result<(), Fault> {
+        self.gateway.release(*run, proof).await
     }
 
     fn vault(&self) -> Result<Vault, Fault> {

@@ -17,12 +17,14 @@ mod native;
 mod network;
 mod notes;
 mod panic;
+mod questions;
 mod redaction;
 mod schemas;
 mod start;
 mod tasks;
 mod vault;
 mod views;
+mod webhook;
 
 pub use clock::SystemClock;
 pub use door::FrontDoor;
@@ -42,7 +44,7 @@ use crate::call::Redact;
 use crate::config::Config;
 use crate::domain::{Clock, ErrorCode, Fault, Problem, Problems, Profile, ToolName};
 use crate::engine::{Control, Driver, DriverParts, DriverSettings};
-use crate::gateway::{ApprovalSettings, CodeGate, Gateway, Parts};
+use crate::gateway::{CodeGate, Gateway, Parts};
 use crate::manifest::{self, ToolDef};
 use crate::policy::{self, PolicySet};
 use crate::registry::Registry;
@@ -75,6 +77,7 @@ pub struct App {
     process: Arc<ProcessSandbox>,
     hub: Arc<NotifyHub>,
     notes: Arc<notes::StepNotesOf>,
+    webhook: std::sync::Mutex<Option<webhook::Webhook>>,
     stop: CancellationToken,
 }
 
@@ -151,7 +154,7 @@ impl App {
             clock: clock.clone(),
             spawner: Arc::new(tasks.clone()),
             runs_folder: home.join("runs"),
-            approvals: ApprovalSettings { wait: config.approvals_wait.value, expires: config.approvals_expire.value },
+            approvals: questions::settings(config),
             inline: config.inline_output.value,
             private_paths: config.private_paths.value.clone(),
         });
@@ -168,8 +171,9 @@ impl App {
         if closed > 0 {
             tracing::warn!(calls = closed, "calls of processes that died were closed as interrupted");
         }
+        let webhook = std::sync::Mutex::new(webhook::Webhook::of(config, &store, &clock)?);
         let stop = CancellationToken::new();
-        Ok(Arc::new(Self { tasks, store, vault, gateway, control, driver, workflows, sandbox, process, hub, notes, stop }))
+        Ok(Arc::new(Self { tasks, store, vault, gateway, control, driver, workflows, sandbox, process, hub, notes, webhook, stop }))
     }
 
     /// Drives every open run of the home until [`App::close`].
@@ -178,6 +182,11 @@ impl App {
         crate::call::Spawner::spawn(&self.tasks, "driver", Box::pin(async move { driver.drive(stop).await }));
         let looking = vault::keep_live(self.vault.clone(), self.stop.clone());
         crate::call::Spawner::spawn(&self.tasks, "vault", Box::pin(looking));
+        let keeping = questions::keep(self.gateway.clone(), self.stop.clone());
+        crate::call::Spawner::spawn(&self.tasks, "questions", Box::pin(keeping));
+        if let Some(webhook) = self.webhook.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take() {
+            crate::call::Spawner::spawn(&self.tasks, "webhook", Box::pin(webhook.tell(self.stop.clone())));
+        }
     }
 
     /// Gives everything back: calls in flight are cancelled and recorded, leases released, the database closed.

@@ -16,5 +16,5 @@ pub use output::{CheckedOutput, RawOutput, Reply};
 pub use ports::{ArtifactRef, Artifacts, NoProgress, OutStream, Progress, Spawner};
 pub use recorded::{reference, whole};
 pub use redact::{NoRedaction, Redact, RedactStream};
-pub use stages::{Origin, ParsedArgs, ParsedCall, Preparation, PreparedCall, RawCall, ToolRef};
+pub use stages::{Asking, Origin, ParsedArgs, ParsedCall, Preparation, PreparedCall, RawCall, ToolRef};
 pub use wall::{Paused, WallTime};

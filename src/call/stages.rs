@@ -40,6 +40,15 @@ pub enum Origin {
     },
 }
 
+/// How a human is to be asked about a call, should one have to be.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Asking {
+    /// Why the model makes the call, in its own words: shown to the human as the model's, never as ours. No part of the digest.
+    pub reason: Option<String>,
+    /// Whoever makes the call puts the question to its human itself, so the call does not wait for the answer.
+    pub elsewhere: bool,
+}
+
 /// A call as it arrived: nothing about it has been checked.
 pub struct RawCall {
     /// The tool's canonical or exposed name, as the caller wrote it.
@@ -52,6 +61,8 @@ pub struct RawCall {
     pub actor: Actor,
     /// The run it belongs to, where the caller did not name one in the arguments.
     pub run: RunId,
+    /// How a human is asked about it.
+    pub asking: Asking,
     /// Fires when the caller no longer wants the answer.
     pub cancel: CancellationToken,
     /// Where progress goes.
@@ -120,6 +131,8 @@ pub struct ParsedCall {
     pub origin: Origin,
     /// The run it belongs to.
     pub run: RunId,
+    /// How a human is asked about it.
+    pub asking: Asking,
     /// What it may use up.
     pub limits: Limits,
     /// Fires when the caller no longer wants the answer.

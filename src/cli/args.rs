@@ -1,5 +1,6 @@
 //! What can be typed: verbs, options, and their help.
 
+mod approvals;
 mod audit;
 mod evidence;
 mod vault;
@@ -8,11 +9,12 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::domain::{ApprovalId, RunId};
+use crate::domain::RunId;
 use crate::run::RunStatus;
 
 use super::inputs::Assignment;
 
+pub use approvals::{Allow, Approvals};
 pub use audit::Audit;
 pub use evidence::VerifyBundle;
 pub use vault::{Vault, VaultExport, VaultImport, VaultSet};
@@ -249,50 +251,6 @@ pub enum Tools {
     },
 }
 
-/// `approvals`
-#[derive(Debug, Subcommand)]
-pub enum Approvals {
-    /// List what waits for an answer
-    List {
-        /// Also what was answered or expired
-        #[arg(long)]
-        all: bool,
-        #[command(flatten)]
-        json: Json,
-    },
-    /// Show in full what is asked
-    Show {
-        /// The approval
-        id: ApprovalId,
-        #[command(flatten)]
-        json: Json,
-    },
-    /// Say yes to exactly this
-    Approve {
-        /// The approval
-        id: ApprovalId,
-        /// A word for the log
-        #[arg(long, value_name = "TEXT")]
-        reason: Option<String>,
-        #[command(flatten)]
-        from: PassphraseFrom,
-        #[command(flatten)]
-        json: Json,
-    },
-    /// Say no
-    Deny {
-        /// The approval
-        id: ApprovalId,
-        /// Why; the agent reads it
-        #[arg(long, value_name = "TEXT")]
-        reason: String,
-        #[command(flatten)]
-        from: PassphraseFrom,
-        #[command(flatten)]
-        json: Json,
-    },
-}
-
 /// `config`
 #[derive(Debug, Subcommand)]
 pub enum Config {
@@ -335,7 +293,11 @@ impl Verb {
                 Approvals::List { json, .. }
                 | Approvals::Show { json, .. }
                 | Approvals::Approve { json, .. }
-                | Approvals::Deny { json, .. },
+                | Approvals::Deny { json, .. }
+                | Approvals::Forget { json, .. }
+                | Approvals::Grants { json, .. }
+                | Approvals::Revoke { json, .. }
+                | Approvals::Release { json, .. },
             )
             | Self::Config(Config::Show { json } | Config::Check { json }) => json.json,
             Self::Audit(audit) => audit.json(),

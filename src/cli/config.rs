@@ -73,6 +73,18 @@ fn settings(config: &Config) -> Vec<(&'static str, Value, &Source)> {
             "sandbox.jobs_at_once" => (json!(config.sandbox_jobs_at_once.value), &config.sandbox_jobs_at_once.source),
             "approvals.wait_sec" => (json!(config.approvals_wait.value.0 / 1000), &config.approvals_wait.source),
             "approvals.expire_sec" => (json!(config.approvals_expire.value.0 / 1000), &config.approvals_expire.source),
+            "approvals.pending_per_run" => (json!(config.approvals_limits.0.value), &config.approvals_limits.0.source),
+            "approvals.per_minute" => (json!(config.approvals_limits.1.value), &config.approvals_limits.1.source),
+            "approvals.longest_grant_sec" => (json!(config.approvals_longest_grant.value.0 / 1000), &config.approvals_longest_grant.source),
+            "approvals.elicitation" => {
+                (json!(if config.approvals_elicitation.value { "trusted-clients" } else { "off" }), &config.approvals_elicitation.source)
+            }
+            "approvals.trusted_principals" => (json!(config.approvals_trusted.value), &config.approvals_trusted.source),
+            "approvals.webhook" => (json!(config.approvals_webhook.value.as_deref().unwrap_or("")), &config.approvals_webhook.source),
+            "approvals.webhook_secret" => {
+                let path = config.approvals_webhook_secret.value.as_ref().map(|path| path.display().to_string()).unwrap_or_default();
+                (json!(path), &config.approvals_webhook_secret.source)
+            }
             "policy.profile" => (json!(config.policy_profile.value.as_str()), &config.policy_profile.source),
             "labels.private_paths" => (json!(config.private_paths.value.patterns()), &config.private_paths.source),
             "audit.checkpoint_events" => (json!(config.audit_checkpoint_events.value), &config.audit_checkpoint_events.source),

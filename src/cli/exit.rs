@@ -55,7 +55,11 @@ impl Exit {
     pub fn of(code: ErrorCode) -> Self {
         match code {
             ErrorCode::ApprovalRequired => Self::Waiting,
-            ErrorCode::PolicyDenied | ErrorCode::ApprovalDenied | ErrorCode::OperatorLocked | ErrorCode::SecretRefused => Self::Refused,
+            ErrorCode::PolicyDenied
+            | ErrorCode::ApprovalDenied
+            | ErrorCode::ApprovalsPaused
+            | ErrorCode::OperatorLocked
+            | ErrorCode::SecretRefused => Self::Refused,
             ErrorCode::UnknownTool
             | ErrorCode::InvalidInput
             | ErrorCode::PolicyInvalid

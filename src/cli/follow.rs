@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::Source;
 use crate::domain::{ApprovalId, ErrorCode, RunId, StepId};
+use crate::gateway::{Amount, Answer, describe};
 use crate::run::RunStatus;
 use crate::store::ApprovalStatus;
 
@@ -147,13 +148,13 @@ fn waiting_steps(view: &RunView) -> impl Iterator<Item = (&StepView, &WaitsFor)>
 /// Shows in full what is asked and takes the operator's word; `false` when it is left for later.
 async fn ask(id: &ApprovalId, args: &args::Follow, cx: &Cx<'_>) -> Result<bool, Stop> {
     let console = &cx.desk.console;
-    console.tell(&approvals::describe(&cx.house.approval(id).await?, cx.desk.clock.now()));
+    console.tell(&describe(&cx.house.approval(id).await?, cx.desk.clock.now(), Amount::Short));
     console.tell(&format!("From another terminal: `{0} approvals approve {id}` or `{0} approvals deny {id} --reason …`\n", command(cx)));
     loop {
         let Some(word) = console.ask("Say yes to exactly this? [y]es, [n]o, [l]ater: ")? else { return Ok(false) };
-        let (approve, reason) = match word.to_lowercase().as_str() {
-            "y" | "yes" => (true, None),
-            "n" | "no" => (false, console.ask("Why not? The agent reads it: ")?.filter(|reason| !reason.is_empty())),
+        let answer = match word.to_lowercase().as_str() {
+            "y" | "yes" => Answer::yes(),
+            "n" | "no" => Answer::Deny { reason: console.ask("Why not? The agent reads it: ")?.unwrap_or_default() },
             "l" | "later" => return Ok(false),
             _ => continue,
         };
@@ -163,7 +164,7 @@ async fn ask(id: &ApprovalId, args: &args::Follow, cx: &Cx<'_>) -> Result<bool, 
             console.tell("it was answered elsewhere or has expired\n");
             return Ok(true);
         }
-        match approvals::decide(&row, approve, reason, args.from, cx).await {
+        match approvals::decide(&row, answer, args.from, cx).await {
             Ok(_) => return Ok(true),
             Err(Stop::Fault(fault)) if fault.code == ErrorCode::OperatorLocked => report(console, &fault, false),
             Err(stop) => return Err(stop),

@@ -13,11 +13,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::call::{Progress, Reply};
 use crate::config::Config;
-use crate::domain::{ApprovalId, Digest, Effects, Fault, Limits, Problems, RunId, StepId, Timestamp, ToolName};
+use crate::domain::{ApprovalId, Digest, Effects, Fault, GrantId, Limits, Problems, RunId, StepId, Timestamp, ToolName};
+use crate::gateway::Answer;
 use crate::run::{Event, RunStatus};
 use crate::secrets::operator::OperatorProof;
 use crate::secrets::vault::Vault;
-use crate::store::{ApprovalFilter, ApprovalRow, RunFilter, RunRow};
+use crate::store::{ApprovalFilter, ApprovalRow, GrantRow, PausedRun, RunFilter, RunRow};
 
 pub use super::audit_port::{AuditAccess, AuditHead, AuditReport, AuditRoom, BrokenRecord};
 
@@ -91,7 +92,22 @@ pub trait House: Send + Sync {
     async fn approval(&self, id: &ApprovalId) -> Result<ApprovalRow, Fault>;
 
     /// Says yes or no: `UNKNOWN_APPROVAL` unless it is pending. Returns it as it stands then.
-    async fn decide(&self, id: &ApprovalId, approve: bool, reason: Option<String>, proof: OperatorProof) -> Result<ApprovalRow, Fault>;
+    async fn decide(&self, id: &ApprovalId, answer: Answer, proof: OperatorProof) -> Result<ApprovalRow, Fault>;
+
+    /// Takes a refusal back: `UNKNOWN_APPROVAL` unless it was refused.
+    async fn lift_denial(&self, id: &ApprovalId, proof: OperatorProof) -> Result<ApprovalRow, Fault>;
+
+    /// Standing grants, the newest first: those that may still stand, or all there ever were.
+    async fn grants(&self, all: bool) -> Result<Vec<GrantRow>, Fault>;
+
+    /// Takes a standing grant back: `UNKNOWN_APPROVAL` unless it stands.
+    async fn revoke(&self, id: &GrantId, proof: OperatorProof) -> Result<GrantRow, Fault>;
+
+    /// Runs that asked too much.
+    async fn paused_runs(&self) -> Result<Vec<PausedRun>, Fault>;
+
+    /// Lets such a run ask again: `RUN_STATE` unless it was paused.
+    async fn release(&self, run: &RunId, proof: OperatorProof) -> Result<(), Fault>;
 
     /// The vault.
     fn vault(&self) -> Result<Vault, Fault>;

@@ -81,6 +81,18 @@ pub struct Config {
     pub approvals_wait: Sourced<Millis>,
     /// How long a question to a human, and its answer, stay good.
     pub approvals_expire: Sourced<Millis>,
+    /// How many questions of one run may wait, and how many one principal may ask within a minute.
+    pub approvals_limits: (Sourced<u32>, Sourced<u32>),
+    /// The longest that something may be allowed for at once.
+    pub approvals_longest_grant: Sourced<Millis>,
+    /// Whether questions may be answered in the clients of [`Config::approvals_trusted`].
+    pub approvals_elicitation: Sourced<bool>,
+    /// Principals whose client's human is trusted.
+    pub approvals_trusted: Sourced<Vec<String>>,
+    /// What hears of every question.
+    pub approvals_webhook: Sourced<Option<String>>,
+    /// The file with the secret that signs what it hears.
+    pub approvals_webhook_secret: Sourced<Option<PathBuf>>,
     /// Which shipped rules are in force.
     pub policy_profile: Sourced<Profile>,
     /// Who has which roles.

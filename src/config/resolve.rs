@@ -69,6 +69,15 @@ pub fn resolve(options: &Options, ambient: &Ambient, file: Option<&SettingsFile>
         installer: Installer::of(ambient),
         approvals_wait: resolver.number("approvals.wait_sec", 45, 0..=45).map(|sec| Millis(sec * 1000)),
         approvals_expire: resolver.number("approvals.expire_sec", 900, 10..=86_400).map(|sec| Millis(sec * 1000)),
+        approvals_limits: (
+            resolver.number("approvals.pending_per_run", 10, 1..=200).map(|n| u32::try_from(n).unwrap_or(10)),
+            resolver.number("approvals.per_minute", 20, 1..=200).map(|n| u32::try_from(n).unwrap_or(20)),
+        ),
+        approvals_longest_grant: resolver.number("approvals.longest_grant_sec", 28_800, 60..=604_800).map(|sec| Millis(sec * 1000)),
+        approvals_elicitation: resolver.word("approvals.elicitation", false, off_or_trusted, &["off", "trusted-clients"]),
+        approvals_trusted: resolver.list("approvals.trusted_principals"),
+        approvals_webhook: resolver.perhaps_text("approvals.webhook"),
+        approvals_webhook_secret: resolver.perhaps_path("approvals.webhook_secret"),
         policy_profile: resolver.word("policy.profile", Profile::Default, Profile::from_word, &Profile::ALL.map(Profile::as_str)),
         principals: principals::read(file, &mut resolver.problems),
         private_paths: resolver.globs("labels.private_paths"),
@@ -101,6 +110,14 @@ fn yes_or_no(word: &str) -> Option<bool> {
     match word {
         "yes" => Some(true),
         "no" => Some(false),
+        _ => None,
+    }
+}
+
+fn off_or_trusted(word: &str) -> Option<bool> {
+    match word {
+        "trusted-clients" => Some(true),
+        "off" => Some(false),
         _ => None,
     }
 }

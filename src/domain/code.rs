@@ -57,6 +57,8 @@ codes! {
     ApprovalRequired = "APPROVAL_REQUIRED", Policy;
     /// A human said no to this exact call.
     ApprovalDenied = "APPROVAL_DENIED", Policy;
+    /// Too many questions were put to humans; the run asks no more until the operator releases it.
+    ApprovalsPaused = "APPROVALS_PAUSED", Policy;
     /// No approval of that id is waiting.
     UnknownApproval = "UNKNOWN_APPROVAL", Model;
     /// The operator's passphrase is missing or wrong.

@@ -81,6 +81,10 @@ uuid_id! {
     SecretId, "sec"
 }
 uuid_id! {
+    /// An operator's leave that stands for a while.
+    GrantId, "grt"
+}
+uuid_id! {
     /// One toolgate process: the owner of the calls it has in flight and of the runs it drives.
     OwnerId, "own"
 }

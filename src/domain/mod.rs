@@ -15,6 +15,7 @@ pub mod nearest;
 pub mod principal;
 pub mod problem;
 pub mod profile;
+pub mod shown;
 pub mod time;
 pub mod twin;
 
@@ -23,7 +24,7 @@ pub use digest::Digest;
 pub use effect::{Effect, Effects};
 pub use fault::Fault;
 pub use globs::Globs;
-pub use ids::{ApprovalId, ArtifactId, CallId, OwnerId, RunId, SecretId, StepId};
+pub use ids::{ApprovalId, ArtifactId, CallId, GrantId, OwnerId, RunId, SecretId, StepId};
 pub use labels::{Label, Labels};
 pub use limits::{Bytes, Limits, Millis};
 pub use name::ToolName;

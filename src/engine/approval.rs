@@ -48,7 +48,7 @@ pub(super) fn request(
     let requested =
         RunEvent::ApprovalRequested { approval_id: id, tool: TOOL.to_owned(), digest, expires_at: expires, reason: message.clone() };
     let reason = message.as_str().map_or_else(|| message.to_string(), str::to_owned);
-    let asked = NewApproval { id, digest, tool, step: Some(step.clone()), shown, reason, expires };
+    let asked = NewApproval { id, digest, tool, step: Some(step.clone()), shown, reason, note: None, covers: None, limits: None, expires };
     let events = vec![waiting.draft(Some(step), Actor::system()), requested.draft(Some(step), Actor::system())];
     Ok((events, Change::RequestApproval(asked)))
 }

@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use crate::call::{Artifacts, Origin, Progress, RawCall, Reply, whole};
+use crate::call::{Artifacts, Asking, Origin, Progress, RawCall, Reply, whole};
 use crate::domain::{Actor, ApprovalId, ErrorCode, Fault, RunId, StepId};
 use crate::run::CallRecord;
 
@@ -92,6 +92,7 @@ impl StepCalls {
                 actor: self.actor.clone(),
                 run: self.run,
                 cancel: self.cancel.child_token(),
+                asking: Asking::default(),
                 progress: self.progress.clone(),
             })
             .await;

@@ -305,7 +305,7 @@ impl Drive {
                 ApprovalStatus::Pending => Answer::Pending,
                 ApprovalStatus::Approved => Answer::Approved,
                 ApprovalStatus::Used => Answer::Used,
-                ApprovalStatus::Denied => Answer::Denied(row.answer),
+                ApprovalStatus::Denied | ApprovalStatus::Lifted => Answer::Denied(row.answer),
                 ApprovalStatus::Expired => Answer::Expired,
             };
             answers.insert(*id, answer);

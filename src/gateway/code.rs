@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::call::{Origin, RawCall, whole};
+use crate::call::{Asking, Origin, RawCall, whole};
 use crate::domain::{CallId, Digest, ErrorCode, Fault, RunId, ToolName};
 use crate::run::{Event, EventDraft, EventKind};
 use crate::store::{Append, Change};
@@ -91,6 +91,7 @@ impl CodeCalls for CodeGate {
                 actor: context.actor.clone(),
                 run: context.run,
                 cancel: call.cancel,
+                asking: Asking::default(),
                 progress: call.progress,
             })
             .await;

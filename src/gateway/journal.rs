@@ -39,7 +39,7 @@ impl Inner {
 }
 
 /// Whether the JSON text of `value` is longer than `most` bytes; stops counting once it is.
-fn larger_than(value: &Value, most: usize) -> bool {
+pub(super) fn larger_than(value: &Value, most: usize) -> bool {
     struct Counter(usize);
     impl std::io::Write for Counter {
         fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {

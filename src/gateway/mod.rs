@@ -4,17 +4,25 @@
 //! Does not know who calls (faces and engine do) nor what tools do.
 
 mod adhoc;
+mod answer;
 mod approval;
 mod code;
+mod form;
 mod idempotency;
 mod journal;
 mod path;
+mod question;
 mod recovery;
 mod surroundings;
+mod ticket;
 mod workspaces;
 
-pub use approval::{Answer, ApprovalSettings};
+pub use answer::{AllowFor, Answer};
+pub use approval::ApprovalSettings;
 pub use code::CodeGate;
+pub use form::{Filled, Form};
+pub use question::{Amount, describe, word};
+pub use ticket::Retry;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -66,6 +74,7 @@ struct Inner {
     private_paths: Globs,
     workspaces: workspaces::Workspaces,
     adhoc: adhoc::AdhocRuns,
+    tickets: ticket::Tickets,
     /// Set when an outcome could not be recorded: from then on nothing new runs in this process.
     halted: AtomicBool,
 }
@@ -79,6 +88,7 @@ impl Gateway {
                 artifacts: parts.store.artifacts(),
                 workspaces: workspaces::Workspaces::new(parts.runs_folder),
                 adhoc: adhoc::AdhocRuns::default(),
+                tickets: ticket::Tickets::default(),
                 halted: AtomicBool::new(false),
                 registry: parts.registry,
                 policy: parts.policy,

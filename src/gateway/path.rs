@@ -11,13 +11,13 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use crate::call::{CheckedOutput, Origin, ParsedCall, PreparedCall, RawCall, RawOutput, Reply, WallTime};
-use crate::domain::{CallId, Digest, ErrorCode, Fault, Labels, Role, RunId};
+use crate::domain::{CallId, Digest, ErrorCode, Fault, GrantId, Labels, Role, RunId};
 use crate::policy::{Decision, Grant, Verdict};
 use crate::run::{EventDraft, EventKind};
 use crate::store::{Append, Change};
 use crate::tools::{Brought, CallContext};
 
-use super::approval::Approved;
+use super::approval::{Approved, Yes};
 use super::idempotency::CallKey;
 use super::journal::{self, Identity, Recorded};
 use super::surroundings::{Surroundings, seen};
@@ -30,6 +30,7 @@ const GRACE: Duration = Duration::from_secs(2);
 enum Leave {
     Policy(Grant),
     Human(Approved),
+    Standing(Grant, GrantId),
 }
 
 /// A call that may go on.
@@ -134,8 +135,9 @@ impl Inner {
         who.decided = Some(seen(EventDraft::new(EventKind::ToolError, who.actor.clone()), &decision, &prepared, &around.facts).payload);
         let leave = match decision.verdict {
             Verdict::Deny => return Err(self.refuse(who, "policy", decision.refusal(), written).await),
-            Verdict::Ask => match self.ask(&prepared, &decision).await {
-                Ok(approved) => Leave::Human(approved),
+            Verdict::Ask => match self.ask(&prepared, &decision, (&policy, &context)).await {
+                Ok(Yes::Once(approved)) => Leave::Human(approved),
+                Ok(Yes::Standing(grant, id)) => Leave::Standing(grant, id),
                 Err(fault) => return Err(self.refuse(who, "approval", fault, written).await),
             },
             Verdict::Allow => match decision.grant(&prepared) {
@@ -188,13 +190,20 @@ impl Inner {
                 return Ok((OpenCall { unrecorded: Some(intent) }, grant));
             }
             Leave::Policy(_) => {}
-            Leave::Human(approved) => changes.push(Change::UseApproval { id: approved.id, digest: *call.digest() }),
+            Leave::Human(approved) => {
+                intent = intent.field("approval_used", approved.id.to_string());
+                changes.push(Change::UseApproval { id: approved.id, digest: *call.digest() });
+            }
+            Leave::Standing(_, id) => {
+                intent = intent.field("grant_used", id.to_string());
+                changes.push(Change::UseGrant(*id));
+            }
         }
         let idempotent = self.registry.find(parsed.tool.name.as_str()).is_some_and(|entry| entry.def.idempotent);
         changes.push(Change::OpenCall { call: parsed.id, idempotent });
         self.store.append(Append { run: Some(parsed.run), events: vec![intent], changes, ..Append::default() }).await?;
         let grant = match leave {
-            Leave::Policy(grant) => grant,
+            Leave::Policy(grant) | Leave::Standing(grant, _) => grant,
             Leave::Human(approved) => approved.grant(*call.digest()),
         };
         Ok((OpenCall { unrecorded: None }, grant))

@@ -5,6 +5,7 @@
 //!
 //! Not here: approving (never an MCP tool), policy, records.
 
+mod asking;
 mod catalog;
 mod convert;
 mod cut;

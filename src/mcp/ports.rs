@@ -7,7 +7,8 @@ use serde_json::Value;
 use tokio::sync::broadcast;
 
 use crate::call::{RawCall, Reply};
-use crate::domain::{Actor, Effects, Fault, RunId, ToolName};
+use crate::domain::{Actor, ApprovalId, Effects, ErrorCode, Fault, RunId, ToolName};
+use crate::gateway::{Filled, Form, Retry};
 
 /// The one path, seen from a face.
 #[async_trait]
@@ -21,8 +22,49 @@ pub trait Gate: Send + Sync {
     /// Where the run cannot be opened, as when the store cannot be written.
     async fn adhoc_run(&self, actor: &Actor) -> Result<RunId, Fault>;
 
+    /// Whether questions of this actor may be shown to the human in front of its client. Nobody's, unless the operator says so.
+    fn may_ask(&self, _actor: &Actor) -> bool {
+        false
+    }
+
+    /// The form of a question of this actor; `None` where there is none to be shown.
+    ///
+    /// # Errors
+    /// Where the question cannot be read.
+    async fn form(&self, _actor: &Actor, _question: &ApprovalId) -> Result<Option<Form>, Fault> {
+        Ok(None)
+    }
+
+    /// Takes what a human made of a form.
+    ///
+    /// # Errors
+    /// As `Gateway::answer_form`.
+    async fn answer_form(&self, _form: Form, _filled: Filled) -> Result<(), Fault> {
+        Err(no_forms())
+    }
+
+    /// What a client has to bring back with its answer to this question.
+    ///
+    /// # Errors
+    /// As `Gateway::ticket`.
+    async fn ticket(&self, _retry: &Retry<'_>, _question: ApprovalId) -> Result<String, Fault> {
+        Err(no_forms())
+    }
+
+    /// The question that such a ticket is for.
+    ///
+    /// # Errors
+    /// As `Gateway::redeem`.
+    fn redeem(&self, _retry: &Retry<'_>, _ticket: &str) -> Result<ApprovalId, Fault> {
+        Err(no_forms())
+    }
+
     /// Every registered tool, in name order. Read once, when serving begins.
     fn tools(&self) -> Vec<PublishedTool>;
+}
+
+fn no_forms() -> Fault {
+    Fault::new(ErrorCode::InvalidInput, "this server gave no state and asked nothing")
 }
 
 /// A tool as a client may know it.

@@ -19,12 +19,13 @@ use rmcp::{ErrorData, RoleServer, ServerHandler};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use crate::call::{NoProgress, Origin, Progress, RawCall, Redact, Reply};
+use crate::call::{Asking, NoProgress, Origin, Progress, RawCall, Redact, Reply};
 use crate::domain::{Actor, ErrorCode, Fault, Principal};
+use crate::gateway::Retry;
 
 use super::notices::NoticeListener;
 use super::resources::{self, Reader, Refused, Target};
-use super::{Catalog, Gate, Pace, convert, progress};
+use super::{Catalog, Gate, Pace, asking, convert, progress};
 
 /// How long clients may keep the list of tools: it changes only with a new start.
 const LIST_TTL_MS: u64 = 3_600_000;
@@ -86,7 +87,14 @@ impl Server {
     }
 
     /// Takes one call down the path. `Err` where there is no reply to show: no run could be opened, or the process ends.
-    async fn pass(&self, tool: &str, arguments: Value, cancel: CancellationToken, notes: Arc<dyn Progress>) -> Result<Reply, Fault> {
+    async fn pass(
+        &self,
+        tool: &str,
+        arguments: Value,
+        asking: Asking,
+        cancel: CancellationToken,
+        notes: Arc<dyn Progress>,
+    ) -> Result<Reply, Fault> {
         let actor = Self::actor();
         let path = async {
             let run = self.gate.adhoc_run(&actor).await?;
@@ -97,6 +105,7 @@ impl Server {
                 actor: actor.clone(),
                 run,
                 cancel: cancel.clone(),
+                asking,
                 progress: notes,
             };
             Ok(self.gate.call(raw).await)
@@ -109,6 +118,41 @@ impl Server {
                     .hint("start the server again and see `run.list` for what was recorded"))
             }
         }
+    }
+}
+
+/// The model's own reason for a call, where it gives one beside the arguments.
+fn reason_of(cx: &RequestContext<RoleServer>) -> Option<String> {
+    cx.meta.get("toolgate/reason").and_then(Value::as_str).map(str::to_owned)
+}
+
+impl Server {
+    /// Whether a question of this request can be put to the human in front of the client.
+    fn may_ask(&self, cx: &RequestContext<RoleServer>) -> bool {
+        self.gate.may_ask(&Self::actor()) && asking::shows_forms(cx)
+    }
+
+    /// Takes a call down the path; where it needs a human and an older client can ask hers, asks and takes it down once more.
+    async fn pass_asking(
+        &self,
+        request: &CallToolRequestParams,
+        arguments: &Value,
+        cx: &RequestContext<RoleServer>,
+        notes: Arc<dyn Progress>,
+    ) -> Result<Reply, Fault> {
+        let asking = Asking { reason: reason_of(cx), elsewhere: self.may_ask(cx) };
+        let pass = || self.pass(&request.name, arguments.clone(), asking.clone(), cx.ct.child_token(), notes.clone());
+        let reply = pass().await?;
+        if !asking.elsewhere || is_modern(cx) {
+            return Ok(reply);
+        }
+        let Some(question) = asking::question(&reply) else { return Ok(reply) };
+        let actor = Self::actor();
+        tokio::select! {
+            asked = asking::ask(&*self.gate, &actor, &question, cx) => asked?,
+            () = self.ending.ended.cancelled() => return Ok(reply),
+        }
+        pass().await
     }
 }
 
@@ -138,7 +182,7 @@ struct Calls<'a> {
 
 impl Reader for Calls<'_> {
     async fn call(&self, tool: &str, arguments: Value) -> Result<Value, Refused> {
-        let reply = self.server.pass(tool, arguments, self.cancel.child_token(), Arc::new(NoProgress)).await?;
+        let reply = self.server.pass(tool, arguments, Asking::default(), self.cancel.child_token(), Arc::new(NoProgress)).await?;
         let call = reply.call;
         reply.outcome.map(|output| output.value).map_err(|fault| Refused { fault, call: Some(call) })
     }
@@ -190,11 +234,21 @@ impl ServerHandler for Server {
     }
 
     async fn call_tool(&self, request: CallToolRequestParams, cx: RequestContext<RoleServer>) -> Result<CallToolResponse, ErrorData> {
-        let arguments = Value::Object(request.arguments.unwrap_or_default());
+        let arguments = Value::Object(request.arguments.clone().unwrap_or_default());
+        let actor = Self::actor();
+        let retry = Retry { actor: &actor, method: "tools/call", tool: &request.name, arguments: &arguments };
+        asking::take_back(&*self.gate, &actor, &retry, &request).await?;
         let (teller, listener) = progress::channel(cx.meta.get_progress_token().is_some(), &*self.redact);
-        let cancel = cx.ct.child_token();
-        let call = self.pass(&request.name, arguments, cancel, Arc::new(teller));
+        let call = self.pass_asking(&request, &arguments, &cx, Arc::new(teller));
         let passed = progress::follow(call, listener, &cx.peer, cx.meta.get_progress_token(), self.pace).await;
+        if let (Ok(reply), true, None) = (&passed, self.may_ask(&cx) && is_modern(&cx), &request.request_state)
+            && let Some(question) = asking::question(reply)
+        {
+            let wanted = asking::input_required(&*self.gate, &actor, &retry, question).await;
+            if let Some(wanted) = wanted.map_err(|fault| convert::protocol_error(&fault, &reply.call.to_string()))? {
+                return Ok(wanted.into());
+            }
+        }
         let reference = format!("request {}", cx.id);
         let mut result = match (passed, self.catalog.find(&request.name)) {
             (Ok(reply), Some(entry)) => convert::call_result(reply, entry),

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Grant, Trial};
 use crate::call::PreparedCall;
-use crate::domain::{Digest, ErrorCode, Fault};
+use crate::domain::{Digest, ErrorCode, Fault, GrantId};
 
 /// What may become of a call; ordered, and the strictest that any rule gives wins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -53,6 +53,8 @@ pub struct Decision {
     pub failures: Vec<Reason>,
     /// What rules on trial would have made of it.
     pub trials: Vec<Trial>,
+    /// The standing grant that turned a question into a yes, where one did; its use must be recorded with the intent.
+    pub standing: Option<GrantId>,
     /// The call that may run, until its Grant is taken.
     allowed: Option<Digest>,
     taken: AtomicBool,
@@ -61,11 +63,19 @@ pub struct Decision {
 impl Decision {
     pub(super) fn new(verdict: Verdict, reasons: Vec<Reason>, failures: Vec<Reason>, call: Option<Digest>) -> Self {
         let allowed = call.filter(|_| verdict == Verdict::Allow);
-        Self { verdict, reasons, failures, trials: Vec::new(), allowed, taken: AtomicBool::new(false) }
+        Self { verdict, reasons, failures, trials: Vec::new(), standing: None, allowed, taken: AtomicBool::new(false) }
     }
 
     pub(super) fn with_trials(self, trials: Vec<Trial>) -> Self {
         Self { trials, ..self }
+    }
+
+    /// A question that a standing grant answers.
+    pub(super) fn answered(self, grant: GrantId, call: Digest) -> Self {
+        match self.verdict {
+            Verdict::Ask => Self { verdict: Verdict::Allow, standing: Some(grant), allowed: Some(call), ..self },
+            Verdict::Allow | Verdict::Deny => self,
+        }
     }
 
     /// The Grant of an allowed call: once, and only for the call that was decided on. `None` otherwise: a second run needs a

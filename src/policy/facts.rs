@@ -1,5 +1,6 @@
 //! What toolgate knows of a call's surroundings when policy is asked; read by the gateway just before.
 
+use super::StandingGrant;
 use crate::domain::Labels;
 
 /// The surroundings of a call.
@@ -9,4 +10,6 @@ pub struct Facts {
     pub labels: Labels,
     /// The workflow its run follows, if it follows one.
     pub workflow: Option<String>,
+    /// What the operator has allowed for a while and that could answer a question of this call.
+    pub grants: Vec<StandingGrant>,
 }

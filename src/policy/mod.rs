@@ -16,6 +16,7 @@ mod principals;
 mod set;
 mod shape;
 mod source;
+mod standing;
 mod trial;
 mod vocabulary;
 
@@ -28,6 +29,7 @@ pub use grant::{Grant, UsedApproval};
 pub use principals::Principals;
 pub use set::PolicySet;
 pub use source::{PolicySource, of_home, read_folder, read_test_folder, shipped, shipped_tests};
+pub use standing::{Coverage, StandingGrant};
 pub use trial::{Trial, TrialCount};
 
 #[cfg(test)]

@@ -126,7 +126,11 @@ impl PolicySet {
             tracing::error!(call_id = %call.parsed().id, tool = %call.parsed().tool.name, rule = %failure.rule, "a rule could not be evaluated: {}", failure.text);
         }
         self.counters.count(asked.verdict, &asked.trials);
-        Decision::new(asked.verdict, asked.reasons, asked.failures, Some(*call.digest())).with_trials(asked.trials)
+        let decision = Decision::new(asked.verdict, asked.reasons, asked.failures, Some(*call.digest())).with_trials(asked.trials);
+        match facts.grants.iter().find(|grant| grant.answers(call, &decision)) {
+            Some(grant) => decision.answered(grant.id, *call.digest()),
+            None => decision,
+        }
     }
 
     /// How often each rule on trial matched since these rules were loaded, and how often it would have changed the verdict.

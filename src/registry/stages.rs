@@ -41,6 +41,7 @@ impl Registry {
             run,
             limits: def.limits,
             cancel: raw.cancel,
+            asking: raw.asking,
             progress: raw.progress,
         })
     }

@@ -86,6 +86,7 @@ fn raw(tool: &str, arguments: Value) -> RawCall {
         actor: Actor::agent(Principal::local()),
         run: RunId::mint(now()),
         cancel: CancellationToken::new(),
+        asking: crate::call::Asking::default(),
         progress: Arc::new(NoProgress),
     }
 }

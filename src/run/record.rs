@@ -137,6 +137,16 @@ pub enum RunEvent {
         /// To which question.
         approval_id: ApprovalId,
     },
+    /// Nobody answered in time, or nobody used the answer; nothing may come of it any more.
+    ApprovalExpired {
+        /// Which question.
+        approval_id: ApprovalId,
+    },
+    /// The operator took a refusal back.
+    ApprovalLifted {
+        /// Of which question.
+        approval_id: ApprovalId,
+    },
     /// Somebody wants the run to stop.
     RunCancelRequested {
         /// Why.

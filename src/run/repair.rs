@@ -148,6 +148,8 @@ pub(super) fn apply(state: &mut RunState, record: RunEvent) {
         | RunEvent::ApprovalRequested { .. }
         | RunEvent::ApprovalGranted { .. }
         | RunEvent::ApprovalDenied { .. }
+        | RunEvent::ApprovalExpired { .. }
+        | RunEvent::ApprovalLifted { .. }
         | RunEvent::RunCancelRequested { .. }
         | RunEvent::RunSucceeded
         | RunEvent::RunFailed { .. }

@@ -287,7 +287,11 @@ fn apply(state: &mut RunState, event: &Event, record: RunEvent) {
         RunEvent::RunFailed { error, .. } => end(state, RunStatus::Failed, Some(fault_of(Some(&error)))),
         RunEvent::RunCancelled => end(state, RunStatus::Cancelled, None),
         // Answers are read from the approvals themselves; these tell the timeline.
-        RunEvent::ApprovalRequested { .. } | RunEvent::ApprovalGranted { .. } | RunEvent::ApprovalDenied { .. } => {}
+        RunEvent::ApprovalRequested { .. }
+        | RunEvent::ApprovalGranted { .. }
+        | RunEvent::ApprovalDenied { .. }
+        | RunEvent::ApprovalExpired { .. }
+        | RunEvent::ApprovalLifted { .. } => {}
         RunEvent::RepairRequested { .. } | RunEvent::RepairStopped { .. } => repair::apply(state, record),
         RunEvent::StepStarted { .. }
         | RunEvent::StepResumed
@@ -340,6 +344,8 @@ fn apply_to_step(step: &mut StepState, now: Timestamp, record: RunEvent) {
         | RunEvent::ApprovalRequested { .. }
         | RunEvent::ApprovalGranted { .. }
         | RunEvent::ApprovalDenied { .. }
+        | RunEvent::ApprovalExpired { .. }
+        | RunEvent::ApprovalLifted { .. }
         | RunEvent::RunCancelRequested { .. }
         | RunEvent::RunSucceeded
         | RunEvent::RunFailed { .. }

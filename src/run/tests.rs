@@ -267,6 +267,8 @@ fn every_record_reads_back_and_sealed_fields_stay_out_of_the_open() {
         RunEvent::ApprovalRequested { approval_id, tool: "a.b".into(), digest: Digest::ZERO, expires_at: at(9), reason: json!("secret") },
         RunEvent::ApprovalGranted { approval_id },
         RunEvent::ApprovalDenied { approval_id },
+        RunEvent::ApprovalExpired { approval_id },
+        RunEvent::ApprovalLifted { approval_id },
         RunEvent::RunCancelRequested { reason: json!("secret") },
         RunEvent::RunSucceeded,
         RunEvent::RunFailed { step: Some(id("a")), error },

@@ -9,5 +9,6 @@ pub mod operator;
 pub mod redact;
 pub mod reference;
 pub mod scan;
+pub mod sealed;
 pub mod source;
 pub mod vault;

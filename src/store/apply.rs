@@ -10,10 +10,12 @@ use crate::domain::{ApprovalId, CallId, Digest, ErrorCode, Fault, Labels, OwnerI
 use crate::run::EventKind;
 
 use super::proof::Sealing;
+use super::questions::state::{QuestionShare, is_pending};
+use super::questions::write::QuestionWrite;
 use super::state::{ApprovalState, Head, State};
 use super::tree;
 use super::vault::VaultWrite;
-use super::{ApprovalStatus, Change, Guard, NewApproval, RunRow};
+use super::{ApprovalStatus, Change, Channel, Guard, NewApproval, RunRow};
 
 /// An event ready to be given its place.
 pub(super) struct Ready {
@@ -54,7 +56,7 @@ pub(super) struct Opening {
 /// An approval to be written: a new one, or a new state of one.
 pub(super) enum ApprovalWrite {
     Ask { approval: Box<NewApproval>, run: RunId, principal: Principal, at: Timestamp },
-    Move { id: ApprovalId, status: ApprovalStatus, answer: Option<String> },
+    Move { id: ApprovalId, status: ApprovalStatus, answer: Option<String>, channel: Option<Channel> },
 }
 
 /// All that a batch writes.
@@ -65,11 +67,21 @@ pub(super) struct Writes {
     pub(super) approvals: Vec<ApprovalWrite>,
     pub(super) opened: Vec<Opening>,
     pub(super) closed: Vec<CallId>,
+    pub(super) questions: Vec<QuestionWrite>,
     pub(super) artifacts: Vec<(RunId, ArtifactRef, Timestamp)>,
     /// Keys, and the call remembered under each from now on, if one is.
     pub(super) remembered: Vec<(Digest, Option<Remembered>)>,
     pub(super) sealing: Sealing,
     pub(super) vault: Vec<VaultWrite>,
+}
+
+impl Writes {
+    /// Whether there is anything beside records, runs and calls in flight: most batches have nothing, and need one statement less.
+    pub(super) fn holds_rare(&self) -> bool {
+        let Self { approvals, questions, artifacts, remembered, sealing, vault, .. } = self;
+        let is_empty = approvals.is_empty() && questions.is_empty() && artifacts.is_empty() && remembered.is_empty();
+        !(is_empty && sealing.is_empty() && vault.is_empty())
+    }
 }
 
 /// A call that is found again by a key: in which run it is, and since when.
@@ -89,6 +101,7 @@ struct Share {
     /// Labels of other runs.
     others: Vec<(RunId, Labels)>,
     approvals: BTreeMap<ApprovalId, ApprovalState>,
+    questions: QuestionShare,
     writes: Writes,
 }
 
@@ -145,6 +158,8 @@ fn take_in(mut share: Share, events: &[Ready], now: Timestamp, state: &mut State
             writes.runs.insert(run, row.clone());
         }
     }
+    state.questions.take_in(&share.questions);
+    writes.questions.append(&mut share.questions.writes);
     state.approvals.extend(share.approvals);
     state.open.extend(share.writes.opened.iter().map(|opening| opening.call));
     for call in &share.writes.closed {
@@ -229,13 +244,41 @@ impl Stage<'_> {
                 self.share.others.push((*of, *labels));
             }
             Change::RequestApproval(approval) => self.ask(run, approval)?,
-            Change::DecideApproval { id, approve, reason } => {
+            Change::AskAgain(id) => {
+                if self.approval(*id).is_none_or(|found| found.status != ApprovalStatus::Pending) {
+                    return Err(unknown_approval(*id));
+                }
+                self.share.questions.writes.push(QuestionWrite::AskAgain(*id));
+            }
+            Change::ToldOf(id) => self.share.questions.writes.push(QuestionWrite::Told(*id)),
+            Change::LiftDenial(id) => {
+                if self.approval(*id).is_none_or(|found| found.status != ApprovalStatus::Denied) {
+                    return Err(unknown_approval(*id));
+                }
+                self.move_approval(*id, ApprovalStatus::Lifted, None, None);
+            }
+            Change::PauseQuestions { why } => {
+                let run = self.the_run(run)?.id;
+                self.share.questions.pause(&self.state.questions, run, why, self.now)?;
+            }
+            Change::ReleaseQuestions => {
+                let run = self.the_run(run)?.id;
+                self.share.questions.release(&self.state.questions, run)?;
+            }
+            Change::GiveGrant(new) => {
+                let run = self.the_run(run)?.id;
+                self.share.questions.give(&self.state.questions, run, new, self.now)?;
+            }
+            Change::UseGrant(id) => self.share.questions.use_grant(&self.state.questions, *id, self.now)?,
+            Change::EndGrant { id, revoked } => self.share.questions.end_grant(&self.state.questions, *id, *revoked, self.now)?,
+            Change::DecideApproval { id, approve, reason, channel } => {
                 let id = *id;
                 let found = self.approval(id);
                 if found.is_none_or(|found| found.status != ApprovalStatus::Pending || found.expires <= self.now) {
                     return Err(unknown_approval(id));
                 }
-                self.move_approval(id, if *approve { ApprovalStatus::Approved } else { ApprovalStatus::Denied }, reason.clone());
+                let status = if *approve { ApprovalStatus::Approved } else { ApprovalStatus::Denied };
+                self.move_approval(id, status, reason.clone(), Some(*channel));
             }
             Change::UseApproval { id, digest } => {
                 let id = *id;
@@ -249,7 +292,7 @@ impl Stage<'_> {
                     )
                     .hint("make the same call again to ask anew"));
                 }
-                self.move_approval(id, ApprovalStatus::Used, None);
+                self.move_approval(id, ApprovalStatus::Used, None, None);
             }
             Change::ExpireApproval(id) => {
                 let id = *id;
@@ -257,7 +300,7 @@ impl Stage<'_> {
                 if found.is_none_or(|found| !matches!(found.status, ApprovalStatus::Pending | ApprovalStatus::Approved)) {
                     return Err(unknown_approval(id));
                 }
-                self.move_approval(id, ApprovalStatus::Expired, None);
+                self.move_approval(id, ApprovalStatus::Expired, None, None);
             }
             Change::OpenCall { call, idempotent } => self.open_call(run, *call, *idempotent)?,
             Change::CloseCall(call) => {
@@ -296,6 +339,10 @@ impl Stage<'_> {
         if self.approval(approval.id).is_some() {
             return Err(Fault::internal(format!("approval `{}` exists already", approval.id)));
         }
+        let (now, known) = (self.now, &self.state.questions);
+        let states = (&self.share.approvals, &self.state.approvals);
+        let status = |id: ApprovalId| states.0.get(&id).or_else(|| states.1.get(&id)).map(|found| found.status);
+        self.share.questions.ask(known, (run, &principal, approval), now, |id| is_pending(status(id)))?;
         let state = ApprovalState { status: ApprovalStatus::Pending, digest: approval.digest, expires: approval.expires };
         self.share.approvals.insert(approval.id, state);
         self.share.writes.approvals.push(ApprovalWrite::Ask { approval: Box::new(approval.clone()), run, principal, at: self.now });
@@ -306,10 +353,10 @@ impl Stage<'_> {
         self.share.approvals.get(&id).or_else(|| self.state.approvals.get(&id))
     }
 
-    fn move_approval(&mut self, id: ApprovalId, status: ApprovalStatus, answer: Option<String>) {
+    fn move_approval(&mut self, id: ApprovalId, status: ApprovalStatus, answer: Option<String>, channel: Option<Channel>) {
         if let Some(found) = self.approval(id).cloned() {
             self.share.approvals.insert(id, ApprovalState { status, ..found });
-            self.share.writes.approvals.push(ApprovalWrite::Move { id, status, answer });
+            self.share.writes.approvals.push(ApprovalWrite::Move { id, status, answer, channel });
         }
     }
 

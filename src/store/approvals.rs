@@ -20,6 +20,7 @@ pub(super) fn word(status: ApprovalStatus) -> &'static str {
         ApprovalStatus::Denied => "denied",
         ApprovalStatus::Used => "used",
         ApprovalStatus::Expired => "expired",
+        ApprovalStatus::Lifted => "lifted",
     }
 }
 
@@ -31,7 +32,7 @@ pub(super) fn status_of(text: &str) -> Result<ApprovalStatus, Fault> {
 macro_rules! select {
     ($rest:literal) => {
         concat!(
-            "SELECT * FROM (SELECT id, run_id, step_id, digest, tool, principal, shown, reason, answer, created, expires, \
+            "SELECT * FROM (SELECT id, run_id, step_id, digest, tool, principal, shown, reason, note, covers, asked, channel, answer, created, expires, \
              CASE WHEN status IN ('pending', 'approved') AND expires <= ?1 THEN 'expired' ELSE status END AS status FROM approvals) ",
             $rest
         )
@@ -42,7 +43,8 @@ fn row(row: &SqliteRow) -> Result<ApprovalRow, Fault> {
     let text = |column: &'static str| row.try_get::<String, _>(column).doing("reading an approval");
     let time =
         |column: &'static str| row.try_get::<i64, _>(column).doing("reading an approval").map(|at| Timestamp::from_unix_millis(uint(at)));
-    let step: Option<String> = row.try_get("step_id").doing("reading an approval")?;
+    let maybe = |column: &'static str| row.try_get::<Option<String>, _>(column).doing("reading an approval");
+    let step = maybe("step_id")?;
     let bad = || unreadable("an approval");
     Ok(ApprovalRow {
         id: text("id")?.parse().map_err(|_| bad())?,
@@ -53,6 +55,10 @@ fn row(row: &SqliteRow) -> Result<ApprovalRow, Fault> {
         principal: Principal::new(text("principal")?),
         shown: serde_json::from_str(&text("shown")?).map_err(|_| bad())?,
         reason: text("reason")?,
+        note: row.try_get("note").doing("reading an approval")?,
+        covers: maybe("covers")?.map(|covers| serde_json::from_str(&covers).map_err(|_| bad())).transpose()?,
+        asked: uint(row.try_get("asked").doing("reading an approval")?),
+        channel: maybe("channel")?.map(|word| runs::word(&word, "an answer by a way")).transpose()?,
         status: status_of(&text("status")?)?,
         answer: row.try_get("answer").doing("reading an approval")?,
         created: time("created")?,

@@ -13,7 +13,7 @@ use crate::domain::{Digest, OwnerId};
 
 use super::apply::{ApprovalWrite, Remembered, Row, Writes};
 use super::fault::int;
-use super::{approvals, vault};
+use super::{approvals, questions, vault};
 
 /// Rows of one insert: the least that will do is taken, and what is left over is NULL and not inserted. Few sizes, so that every
 /// statement stays prepared.
@@ -37,7 +37,7 @@ pub(super) async fn flush(connection: &mut SqliteConnection, writes: &Writes, ow
         run(connection, (Ends::Open, MOST), arguments(&Writes::default(), chunk, owner)).await?;
     }
     let size = SIZES.into_iter().find(|size| *size >= rows.len()).unwrap_or(MOST);
-    if writes.approvals.is_empty() && writes.artifacts.is_empty() && writes.remembered.is_empty() && writes.vault.is_empty() && writes.sealing.is_empty() {
+    if !writes.holds_rare() {
         return run(connection, (Ends::Committed, size), arguments(writes, rows, owner)).await;
     }
     run(connection, (Ends::Open, size), arguments(writes, rows, owner)).await?;
@@ -144,6 +144,9 @@ async fn rare(connection: &mut SqliteConnection, writes: &Writes) -> Result<(), 
     for write in &writes.approvals {
         approval(connection, write).await?;
     }
+    for write in &writes.questions {
+        questions::write::write(connection, write).await?;
+    }
     for write in &writes.remembered {
         remember(connection, write).await?;
     }
@@ -179,8 +182,10 @@ async fn remember(connection: &mut SqliteConnection, write: &(Digest, Option<Rem
 async fn approval(connection: &mut SqliteConnection, write: &ApprovalWrite) -> Result<(), sqlx::Error> {
     match write {
         ApprovalWrite::Ask { approval, run, principal, at } => {
-            let sql = "INSERT INTO approvals (id, run_id, step_id, digest, tool, principal, shown, reason, status, created, expires) \
-                       VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 'pending', ?9, ?10)";
+            let sql = "INSERT INTO approvals (id, run_id, step_id, digest, tool, principal, shown, reason, note, covers, status, created, \
+                       expires) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, 'pending', ?11, ?12)";
+            let covers = approval.covers.as_ref().map(serde_json::to_string).transpose();
+            let covers = covers.map_err(|error| sqlx::Error::Encode(error.into()))?;
             sqlx::query(sql)
                 .bind(approval.id.to_string())
                 .bind(run.to_string())
@@ -190,15 +195,21 @@ async fn approval(connection: &mut SqliteConnection, write: &ApprovalWrite) -> R
                 .bind(principal.as_str())
                 .bind(approval.shown.to_string())
                 .bind(&approval.reason)
+                .bind(approval.note.as_deref())
+                .bind(covers)
                 .bind(int(at.unix_millis()))
                 .bind(int(approval.expires.unix_millis()))
                 .execute(connection)
                 .await
                 .map(drop)
         }
-        ApprovalWrite::Move { id, status, answer } => {
-            let sql = "UPDATE approvals SET status = ?2, answer = coalesce(?3, answer) WHERE id = ?1";
-            let query = sqlx::query(sql).bind(id.to_string()).bind(approvals::word(*status)).bind(answer.as_deref());
+        ApprovalWrite::Move { id, status, answer, channel } => {
+            let sql = "UPDATE approvals SET status = ?2, answer = coalesce(?3, answer), channel = coalesce(?4, channel) WHERE id = ?1";
+            let query = sqlx::query(sql)
+                .bind(id.to_string())
+                .bind(approvals::word(*status))
+                .bind(answer.as_deref())
+                .bind(channel.map(super::Channel::as_str));
             query.execute(connection).await.map(drop)
         }
     }

@@ -11,7 +11,9 @@ use tokio::sync::{mpsc, oneshot, watch};
 use toolgate_evidence::tree::{Hash, Subtree};
 
 use crate::call::{ArtifactRef, Artifacts, Redact};
-use crate::domain::{ApprovalId, ArtifactId, CallId, Clock, Digest, ErrorCode, Fault, Labels, Millis, OwnerId, RunId};
+use crate::domain::{
+    ApprovalId, ArtifactId, CallId, Clock, Digest, ErrorCode, Fault, GrantId, Labels, Millis, OwnerId, Principal, RunId, ToolName,
+};
 use crate::run::Event;
 
 use super::apply::Task;
@@ -21,8 +23,9 @@ use super::owners::{self, OwnerLock};
 use super::proof::{self, Act, Broken, Outside, Proofs, Refused};
 use super::writer::{self, Job, Writer};
 use super::{
-    Append, ApprovalFilter, ApprovalRow, AuditOptions, InclusionProof, Lease, OpenCall, OpenOptions, RunFilter, RunRow, SignedCheckpoint,
-    StoredRecord, VaultRows, VerifyReport, approvals, artifacts, events, home, open, remembered, runs, scrub, tree, vault, verify,
+    Append, ApprovalFilter, ApprovalRow, AuditOptions, GrantRow, InclusionProof, Lease, OpenCall, OpenOptions, PausedRun, RunFilter, RunRow,
+    SignedCheckpoint, StoredRecord, VaultRows, VerifyReport, approvals, artifacts, events, home, open, questions, remembered, runs, scrub,
+    tree, vault, verify,
 };
 
 /// How long reads that are under way may take when the store is closed.
@@ -273,6 +276,54 @@ impl Store {
     /// `STORE_FAILED`.
     pub async fn approval_of(&self, digest: &Digest) -> Result<Option<ApprovalRow>, Fault> {
         approvals::of_digest(self.inner.readers.get().await?, digest, self.inner.clock.now()).await
+    }
+
+    /// Standing grants of this principal and tool that stand now.
+    ///
+    /// # Errors
+    /// `STORE_FAILED`.
+    pub async fn standing_grants(&self, principal: &Principal, tool: &ToolName) -> Result<Vec<GrantRow>, Fault> {
+        questions::read::standing(self.inner.readers.get().await?, principal, tool, self.inner.clock.now()).await
+    }
+
+    /// Standing grants, the newest first: those not yet noted as ended, or all there ever were.
+    ///
+    /// # Errors
+    /// `STORE_FAILED`.
+    pub async fn grants(&self, all: bool) -> Result<Vec<GrantRow>, Fault> {
+        questions::read::grants(self.inner.readers.get().await?, !all, self.inner.clock.now()).await
+    }
+
+    /// One standing grant.
+    ///
+    /// # Errors
+    /// `STORE_FAILED`.
+    pub async fn grant(&self, id: &GrantId) -> Result<Option<GrantRow>, Fault> {
+        questions::read::one(self.inner.readers.get().await?, id, self.inner.clock.now()).await
+    }
+
+    /// Runs whose questions are paused.
+    ///
+    /// # Errors
+    /// `STORE_FAILED`.
+    pub async fn paused_runs(&self) -> Result<Vec<PausedRun>, Fault> {
+        questions::read::paused(self.inner.readers.get().await?).await
+    }
+
+    /// Questions and unused answers whose time is over, without an event that says so yet; at most 100.
+    ///
+    /// # Errors
+    /// `STORE_FAILED`.
+    pub async fn overdue_approvals(&self) -> Result<Vec<ApprovalId>, Fault> {
+        questions::read::overdue(self.inner.readers.get().await?, self.inner.clock.now()).await
+    }
+
+    /// Questions that wait and that the webhook has not heard of; at most 20.
+    ///
+    /// # Errors
+    /// `STORE_FAILED`.
+    pub async fn untold_approvals(&self) -> Result<Vec<ApprovalId>, Fault> {
+        questions::read::untold(self.inner.readers.get().await?, self.inner.clock.now()).await
     }
 
     /// The call remembered under a key, and its run.

@@ -15,6 +15,7 @@ mod leases;
 mod open;
 mod owners;
 mod proof;
+mod questions;
 mod remembered;
 mod runs;
 mod scrub;
@@ -27,6 +28,7 @@ mod writer;
 
 pub use handle::Store;
 pub use proof::{AuditOptions, InclusionProof, SignedCheckpoint};
+pub use questions::{AskLimits, Channel, GrantRow, GrantStatus, NewGrant, PausedRun};
 pub use types::{
     Append, ApprovalFilter, ApprovalRow, ApprovalStatus, BadRecord, Change, Durability, Guard, Lease, NewApproval, OpenCall, OpenOptions,
     RecordColumns, RunFilter, RunRow, StoreResult, StoredRecord, VerifyReport,

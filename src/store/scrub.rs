@@ -47,9 +47,10 @@ fn scrub_event(event: &mut EventDraft, redact: &dyn Redact) {
 
 fn scrub_change(change: &mut Change, redact: &dyn Redact) {
     match change {
-        Change::RequestApproval(NewApproval { shown, reason, .. }) => {
+        Change::RequestApproval(NewApproval { shown, reason, note, .. }) => {
             redact.value(shown);
             scrub_text(reason, redact);
+            note.iter_mut().for_each(|note| scrub_text(note, redact));
         }
         Change::DecideApproval { reason: Some(reason), .. } => scrub_text(reason, redact),
         Change::DecideApproval { reason: None, .. }
@@ -57,6 +58,14 @@ fn scrub_change(change: &mut Change, redact: &dyn Redact) {
         | Change::SetStatus(_)
         | Change::AddLabels { .. }
         | Change::UseApproval { .. }
+        | Change::AskAgain(_)
+        | Change::ToldOf(_)
+        | Change::LiftDenial(_)
+        | Change::PauseQuestions { .. }
+        | Change::ReleaseQuestions
+        | Change::GiveGrant(_)
+        | Change::UseGrant(_)
+        | Change::EndGrant { .. }
         | Change::ExpireApproval(_)
         | Change::OpenCall { .. }
         | Change::CloseCall(_)

@@ -14,6 +14,7 @@ use crate::audit;
 use crate::domain::{ApprovalId, CallId, Digest, ErrorCode, Fault, RunId, Timestamp};
 
 use super::fault::{Doing as _, uint, unreadable};
+use super::questions::state::{About, Questions};
 use super::runs::run_row;
 use super::{ApprovalStatus, RunRow, approvals};
 
@@ -56,6 +57,8 @@ pub(super) struct Asked {
     pub(super) calls: BTreeSet<CallId>,
     /// Keys under which calls are remembered or forgotten.
     pub(super) keys: BTreeSet<Digest>,
+    /// Questions, grants and pauses.
+    pub(super) questions: About,
 }
 
 /// The answers.
@@ -72,6 +75,8 @@ pub(super) struct State {
     pub(super) open: HashSet<CallId>,
     /// Of the keys asked about: those that are taken.
     pub(super) remembered: HashSet<Digest>,
+    /// What was asked of questions, grants and pauses.
+    pub(super) questions: Questions,
 }
 
 /// Begins the transaction and reads everything, in one passage to the database's thread. The first column says what a row is.
@@ -120,6 +125,7 @@ impl State {
             ended: HashSet::new(),
             open: HashSet::new(),
             remembered: HashSet::new(),
+            questions: Questions::default(),
         };
         let mut steps = connection.fetch_many(query);
         while let Some(step) = steps.try_next().await.map_err(Failed::Database)? {
@@ -127,6 +133,8 @@ impl State {
                 state.take(&row)?;
             }
         }
+        drop(steps);
+        state.questions = Questions::load(connection, &asked.questions).await?;
         Ok(state)
     }
 

@@ -110,13 +110,17 @@ pub(super) fn outcome(run: RunId, call: CallId) -> Append {
 }
 
 pub(super) fn question(expires: Timestamp) -> NewApproval {
+    let id = ApprovalId::mint(Timestamp::from_unix_millis(1_700_000_000_000));
     NewApproval {
-        id: ApprovalId::mint(Timestamp::from_unix_millis(1_700_000_000_000)),
-        digest: Digest::of(b"the call"),
+        id,
+        digest: Digest::of(id.to_string().as_bytes()),
         tool: "repo.git.push".parse().unwrap(),
         step: None,
         shown: json!({ "url": "https://example.org" }),
         reason: "leaves the machine".into(),
+        note: None,
+        covers: None,
+        limits: None,
         expires,
     }
 }

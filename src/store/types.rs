@@ -7,9 +7,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::call::{ArtifactRef, Redact};
+use crate::domain::GrantId;
 use crate::domain::{ApprovalId, CallId, Clock, Digest, Fault, Labels, OwnerId, Principal, RunId, StepId, Timestamp, ToolName};
+use crate::policy::Coverage;
 use crate::run::{EventDraft, RunKind, RunStatus};
 
+use super::questions::{AskLimits, Channel, NewGrant};
 use super::SignedCheckpoint;
 use super::vault::VaultWrite;
 
@@ -82,8 +85,32 @@ pub enum Change {
         /// The labels.
         labels: Labels,
     },
-    /// A question to a human.
+    /// A question to a human: `RUN_STATE` where the same waits already, `APPROVALS_PAUSED` beyond its limits.
     RequestApproval(NewApproval),
+    /// The same question was raised once more while it waits.
+    AskAgain(ApprovalId),
+    /// The webhook has heard of the question.
+    ToldOf(ApprovalId),
+    /// The operator takes a refusal back, so that the same may be asked again: `UNKNOWN_APPROVAL` unless it is denied.
+    LiftDenial(ApprovalId),
+    /// No further question of the run is put to anybody: `RUN_STATE` where that is so already.
+    PauseQuestions {
+        /// Why.
+        why: String,
+    },
+    /// The run may ask again: `RUN_STATE` unless it was paused.
+    ReleaseQuestions,
+    /// A standing grant begins. It belongs to the run of the question it was given with.
+    GiveGrant(NewGrant),
+    /// A call goes through by a standing grant: `APPROVAL_REQUIRED` unless it stands.
+    UseGrant(GrantId),
+    /// A standing grant ends: taken back while it stands, or noted once its time is over; `UNKNOWN_APPROVAL` otherwise.
+    EndGrant {
+        /// Which.
+        id: GrantId,
+        /// Taken back.
+        revoked: bool,
+    },
     /// A human's answer to a pending approval: `UNKNOWN_APPROVAL` unless it is pending and not expired.
     DecideApproval {
         /// Which.
@@ -92,6 +119,8 @@ pub enum Change {
         approve: bool,
         /// Why, in the human's words.
         reason: Option<String>,
+        /// By which way.
+        channel: Channel,
     },
     /// Uses an approval up: `APPROVAL_REQUIRED` unless it is approved, unused, not expired and names this digest.
     UseApproval {
@@ -141,6 +170,12 @@ pub struct NewApproval {
     pub shown: Value,
     /// Why a human is asked: the policy's or the step's words.
     pub reason: String,
+    /// Why the model makes the call, in its own words.
+    pub note: Option<String>,
+    /// What a standing grant given with the answer would cover; `None` where there can be none.
+    pub covers: Option<Coverage>,
+    /// How much may be asked; `None` where nothing bounds it.
+    pub limits: Option<AskLimits>,
     /// When it expires.
     pub expires: Timestamp,
 }
@@ -159,6 +194,8 @@ pub enum ApprovalStatus {
     Used,
     /// Nobody answered, or nobody used it, in time.
     Expired,
+    /// A human said no and took that back later.
+    Lifted,
 }
 
 /// An approval.
@@ -180,10 +217,18 @@ pub struct ApprovalRow {
     pub shown: Value,
     /// Why a human is asked.
     pub reason: String,
+    /// Why the model makes the call, in its own words.
+    pub note: Option<String>,
+    /// What a standing grant given with the answer would cover.
+    pub covers: Option<Coverage>,
+    /// How often the same was asked.
+    pub asked: u64,
     /// Where it stands; a pending or approved one past its time reads `Expired`.
     pub status: ApprovalStatus,
     /// The human's words.
     pub answer: Option<String>,
+    /// By which way it was answered.
+    pub channel: Option<Channel>,
     /// When it was asked.
     pub created: Timestamp,
     /// When it expires.

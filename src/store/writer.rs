@@ -384,8 +384,13 @@ fn asked(jobs: &[Job]) -> Asked {
                     }
                 }
                 for change in &task.changes {
+                    asked.questions.note(task.run, change);
                     match change {
-                        Change::DecideApproval { id, .. } | Change::UseApproval { id, .. } | Change::ExpireApproval(id) => {
+                        Change::DecideApproval { id, .. }
+                        | Change::UseApproval { id, .. }
+                        | Change::AskAgain(id)
+                        | Change::LiftDenial(id)
+                        | Change::ExpireApproval(id) => {
                             asked.approvals.insert(*id);
                         }
                         Change::RequestApproval(approval) => {
@@ -400,7 +405,16 @@ fn asked(jobs: &[Job]) -> Asked {
                         Change::AddLabels { run, .. } => {
                             asked.runs.insert(*run);
                         }
-                        Change::CreateRun { .. } | Change::SetStatus(_) | Change::LinkArtifact(_) | Change::Vault(_) => {}
+                        Change::CreateRun { .. }
+                        | Change::SetStatus(_)
+                        | Change::LinkArtifact(_)
+                        | Change::Vault(_)
+                        | Change::ToldOf(_)
+                        | Change::PauseQuestions { .. }
+                        | Change::ReleaseQuestions
+                        | Change::GiveGrant(_)
+                        | Change::UseGrant(_)
+                        | Change::EndGrant { .. } => {}
                     }
                 }
             }

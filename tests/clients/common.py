@@ -81,9 +81,9 @@ class Session:
         return result.contents[0].text
 
 
-async def run_mode(scenario, mode: str, command: list[str]):
+async def run_mode(scenario, mode: str, command: list[str], options: dict):
     server = StdioServerParameters(command=command[0], args=command[1:])
-    async with Client(server, mode=mode, read_timeout_seconds=ANSWER_WITHIN_S) as client:
+    async with Client(server, mode=mode, read_timeout_seconds=ANSWER_WITHIN_S, **options) as client:
         session = Session(client, mode)
         session.check(client.protocol_version == MODES[mode], f"speaks {MODES[mode]}", client.protocol_version)
         await scenario(session)
@@ -92,7 +92,7 @@ async def run_mode(scenario, mode: str, command: list[str]):
     session.check(took < 1.5, "the server is gone soon after its input ended", took)
 
 
-def main(scenario, modes: list[str]):
+def main(scenario, modes: list[str], **options):
     parser = argparse.ArgumentParser()
     parser.add_argument("--mode", action="append", choices=sorted(MODES), help="default: " + ", ".join(modes))
     parser.add_argument("command", nargs=argparse.REMAINDER, help="what starts the server")
@@ -101,7 +101,7 @@ def main(scenario, modes: list[str]):
         parser.error("the command that starts the server is missing")
     for mode in arguments.mode or modes:
         try:
-            asyncio.run(run_mode(scenario, mode, arguments.command))
+            asyncio.run(run_mode(scenario, mode, arguments.command, options))
         except BaseException as error:
             for failure in leaves(error):
                 print(f"FAIL [{mode}] {failure}", flush=True)

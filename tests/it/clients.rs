@@ -20,8 +20,13 @@ fn python() -> Result<String, String> {
     }
 }
 
-#[expect(clippy::disallowed_methods, clippy::print_stderr, reason = "a test starts programs, and says why it was skipped")]
 fn run(script: &str) {
+    run_with(script, "");
+}
+
+/// In a home with these settings.
+#[expect(clippy::disallowed_methods, clippy::print_stderr, reason = "a test starts programs, and says why it was skipped")]
+fn run_with(script: &str, settings: &str) {
     let python = match python() {
         Ok(python) => python,
         Err(why) if std::env::var_os("TOOLGATE_TEST_REQUIRE_CLIENTS").is_some() => panic!("{why}"),
@@ -31,6 +36,7 @@ fn run(script: &str) {
         }
     };
     let home = tempfile::tempdir().unwrap();
+    std::fs::write(home.path().join("toolgate.toml"), settings).unwrap();
     let output = Command::new(python)
         .arg("-B")
         .arg(root().join("tests/clients").join(script))
@@ -52,4 +58,9 @@ fn a_client_runs_python() {
 #[test]
 fn a_client_builds_a_service() {
     run("build_service.py");
+}
+
+#[test]
+fn a_person_answers_in_a_client() {
+    run_with("approvals.py", "[approvals]\nelicitation = \"trusted-clients\"\ntrusted_principals = [\"local\"]\n");
 }

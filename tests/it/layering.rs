@@ -24,7 +24,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("secrets", &["call", "egress"]),
     ("tools", &["call", "schema", "confine", "sandbox", "egress", "packages", "secrets"]),
     ("registry", &["manifest", "schema", "call", "policy", "tools"]),
-    ("gateway", &["call", "schema", "policy", "registry", "store", "audit", "run", "tools", "confine"]),
+    ("gateway", &["call", "schema", "policy", "registry", "store", "audit", "run", "tools", "confine", "secrets"]),
     ("engine", &["run", "workflow", "call", "gateway", "store", "tools", "schema", "registry"]),
     ("config", &[]),
     ("mcp", &["gateway", "engine", "call"]),

@@ -9,6 +9,10 @@
     reason = "a test that cannot go on should fall over, and say where"
 )]
 
+mod approvals;
+mod approvals_in_clients;
+mod approvals_life;
+mod approvals_webhook;
 mod audit;
 mod audit_attacks;
 mod audit_keys;

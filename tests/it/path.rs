@@ -68,7 +68,7 @@ async fn an_approval_lets_the_same_call_through_once() {
     let id = details["approval_id"].as_str().unwrap().parse().unwrap();
     let again = house.call("probe.outside", arguments.clone()).await;
     assert_eq!(again.outcome.unwrap_err().details.unwrap()["approval_id"], details["approval_id"], "the same call asks once");
-    let row = house.gateway.answer(id, Answer::Approve).await.unwrap();
+    let row = house.answer(id, Answer::yes()).await.unwrap();
     assert_eq!(row.shown["arguments"], arguments, "what is shown is what would run");
 
     let other = house.call("probe.outside", json!({"word": "other"})).await;
@@ -92,20 +92,20 @@ async fn a_waiting_call_goes_on_at_the_yes_and_a_no_stands() {
             }
             tokio::time::sleep(Duration::from_millis(5)).await;
         };
-        house.gateway.answer(pending, Answer::Approve).await.unwrap()
+        house.answer(pending, Answer::yes()).await.unwrap()
     };
     let (reply, _) = tokio::join!(asking, answering);
     assert!(reply.outcome.is_ok());
 
     let asked = house.call("probe.network", json!({"word": "b"})).await.outcome.unwrap_err();
     let id = asked.details.unwrap()["approval_id"].as_str().unwrap().parse().unwrap();
-    house.gateway.answer(id, Answer::Deny { reason: "not on a Saturday".into() }).await.unwrap();
+    house.answer(id, Answer::Deny { reason: "not on a Saturday".into() }).await.unwrap();
     for _ in 0..2 {
         let fault = house.call("probe.network", json!({"word": "b"})).await.outcome.unwrap_err();
         assert_eq!(fault.code, ErrorCode::ApprovalDenied);
         assert!(fault.message.contains("not on a Saturday"));
     }
-    assert_eq!(house.gateway.answer(id, Answer::Approve).await.unwrap_err().code, ErrorCode::UnknownApproval, "a no is not taken back");
+    assert_eq!(house.answer(id, Answer::yes()).await.unwrap_err().code, ErrorCode::UnknownApproval, "a no is not taken back");
 }
 
 #[tokio::test(flavor = "multi_thread")]

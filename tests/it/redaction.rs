@@ -76,7 +76,7 @@ async fn exposed(home: &Path, redact: Arc<dyn Redact>) -> TestHouse {
         let asked = house.call("probe.outside", json!({ "word": word })).await.outcome.unwrap_err();
         assert_eq!(asked.code, ErrorCode::ApprovalRequired);
         let id = asked.details.unwrap()["approval_id"].as_str().unwrap().parse().unwrap();
-        house.gateway.answer(id, Answer::Deny { reason: format!("not {word}") }).await.unwrap();
+        house.answer(id, Answer::Deny { reason: format!("not {word}") }).await.unwrap();
     }
     house
 }
@@ -113,7 +113,7 @@ async fn an_approval_holds_for_the_real_arguments_although_it_shows_none() {
     let house = TestHouse::redacted(home.path().to_owned(), Arc::new(redactor())).await;
     let asked = house.call("probe.outside", json!({ "word": CANARY })).await.outcome.unwrap_err();
     let id = asked.details.unwrap()["approval_id"].as_str().unwrap().parse().unwrap();
-    let row = house.gateway.answer(id, Answer::Approve).await.unwrap();
+    let row = house.answer(id, Answer::yes()).await.unwrap();
     assert_eq!(row.shown["arguments"]["word"], "[REDACTED:canary]");
     // What merely looks the same in the record is another call.
     let other = house.call("probe.outside", json!({ "word": "[REDACTED:canary]" })).await.outcome.unwrap_err();

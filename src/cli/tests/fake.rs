@@ -17,10 +17,12 @@ use crate::cli::ports::*;
 use crate::cli::{Console, Desk, Exit, Looks, parse, run};
 use crate::config::{Ambient, Config, Platform};
 use crate::domain::*;
+use crate::gateway::Answer;
 use crate::run::{Event, EventKind, RunKind, RunStatus};
 use crate::secrets::operator::{Ask, OperatorProof, Passphrase};
 use crate::store::{
-    ApprovalFilter, ApprovalRow, ApprovalStatus, InclusionProof, RecordColumns, RunFilter, RunRow, SignedCheckpoint, StoredRecord,
+    ApprovalFilter, ApprovalRow, ApprovalStatus, GrantRow, InclusionProof, PausedRun, RecordColumns, RunFilter, RunRow, SignedCheckpoint,
+    StoredRecord,
 };
 
 pub(super) const NOW: u64 = 1_700_000_000_000;
@@ -395,13 +397,35 @@ impl House for FakeHouse {
         let row = self.approval.lock().unwrap().clone();
         row.filter(|row| row.id == *id).ok_or_else(|| Fault::new(ErrorCode::UnknownApproval, "no approval of that id is waiting"))
     }
-    async fn decide(&self, _id: &ApprovalId, approve: bool, reason: Option<String>, _proof: OperatorProof) -> Result<ApprovalRow, Fault> {
+    async fn decide(&self, _id: &ApprovalId, answer: Answer, _proof: OperatorProof) -> Result<ApprovalRow, Fault> {
         let mut approval = self.approval.lock().unwrap();
         let row = approval.as_mut().unwrap();
+        let (approve, reason) = match answer {
+            Answer::Approve { reason, .. } => (true, reason),
+            Answer::Deny { reason } => (false, Some(reason)),
+        };
         row.status = if approve { ApprovalStatus::Approved } else { ApprovalStatus::Denied };
         row.answer.clone_from(&reason);
         *self.decided.lock().unwrap() = Some((approve, reason));
         Ok(row.clone())
+    }
+    async fn lift_denial(&self, _id: &ApprovalId, _proof: OperatorProof) -> Result<ApprovalRow, Fault> {
+        let mut approval = self.approval.lock().unwrap();
+        let row = approval.as_mut().unwrap();
+        row.status = ApprovalStatus::Lifted;
+        Ok(row.clone())
+    }
+    async fn grants(&self, _all: bool) -> Result<Vec<GrantRow>, Fault> {
+        Ok(Vec::new())
+    }
+    async fn revoke(&self, id: &GrantId, _proof: OperatorProof) -> Result<GrantRow, Fault> {
+        Err(Fault::new(ErrorCode::UnknownApproval, format!("no grant `{id}` stands")))
+    }
+    async fn paused_runs(&self) -> Result<Vec<PausedRun>, Fault> {
+        Ok(Vec::new())
+    }
+    async fn release(&self, _run: &RunId, _proof: OperatorProof) -> Result<(), Fault> {
+        Ok(())
     }
     fn vault(&self) -> Result<crate::secrets::vault::Vault, Fault> {
         Err(Fault::internal("this house has no vault"))
@@ -505,6 +529,10 @@ pub(super) fn approval() -> ApprovalRow {
         principal: Principal::local(),
         shown: json!({"files": ["api.py"], "message": "commit 12 files\n  approved by the operator\u{202e}"}),
         reason: "the step asks".into(),
+        note: None,
+        covers: None,
+        asked: 1,
+        channel: None,
         status: ApprovalStatus::Pending,
         answer: None,
         created: Timestamp::from_unix_millis(NOW - 60_000),

@@ -425,6 +425,13 @@ async fn config() {
     sandbox.jobs_at_once 8 default
     approvals.wait_sec 45 default
     approvals.expire_sec 900 default
+    approvals.pending_per_run 10 default
+    approvals.per_minute 20 default
+    approvals.longest_grant_sec 28800 default
+    approvals.elicitation off default
+    approvals.trusted_principals [] default
+    approvals.webhook default
+    approvals.webhook_secret default
     policy.profile default default
     labels.private_paths [] default
     audit.checkpoint_events 1000 default

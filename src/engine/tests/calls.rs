@@ -110,7 +110,18 @@ impl FakePath {
         let id = ApprovalId::mint(self.clock.now());
         let expires = self.clock.now().plus(Millis(60_000));
         let tool = raw.tool.parse().unwrap();
-        let asked = NewApproval { id, digest, tool, step: Some(step.clone()), shown: Value::Null, reason: String::new(), expires };
+        let asked = NewApproval {
+            id,
+            digest,
+            tool,
+            step: Some(step.clone()),
+            shown: Value::Null,
+            reason: String::new(),
+            note: None,
+            covers: None,
+            limits: None,
+            expires,
+        };
         let append = Append { run: Some(raw.run), changes: vec![Change::RequestApproval(asked)], ..Append::default() };
         self.log.append(append).await?;
         Err(required(id))

@@ -89,6 +89,7 @@ pub(crate) fn call_of(tool: &ToolDef, arguments: Value, policy: &Digest) -> Prep
         actor: Actor::agent(Principal::local()),
         origin: Origin::Client,
         run: RunId::mint(now),
+        asking: crate::call::Asking::default(),
         limits: tool.limits,
         cancel: tokio_util::sync::CancellationToken::new(),
         progress: std::sync::Arc::new(NoProgress),
@@ -109,7 +110,7 @@ fn verdict(set: &PolicySet, tool: &str, effects: &[Effect]) -> Verdict {
 
 fn question<'a>(tool: &'a crate::domain::ToolName, effects: &'a Effects, arguments: &'a Value) -> Question<'a> {
     static NOTHING: crate::policy::Facts =
-        crate::policy::Facts { labels: crate::domain::Labels { untrusted: false, private: false }, workflow: None };
+        crate::policy::Facts { labels: crate::domain::Labels { untrusted: false, private: false }, workflow: None, grants: Vec::new() };
     static NOWHERE: std::collections::BTreeSet<String> = std::collections::BTreeSet::new();
     let (role, facts, hosts) = (crate::domain::Role::Agent, &NOTHING, &NOWHERE);
     Question { tool, role, principal: "local", origin: "client", run: "run_x", step: None, facts, effects, hosts, arguments }

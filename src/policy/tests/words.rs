@@ -94,7 +94,7 @@ fn a_group_of_tools_is_a_family_an_effect_or_a_scope() {
 fn rules_see_labels_workflow_hosts_and_workspace() {
     let (tool, effects, arguments) = ("web.fetch".parse().unwrap(), Effects::only(Effect::Egress), json!({}));
     let asked = |rule: &str, labels: Labels, workflow: Option<&str>, hosts: &[&str]| {
-        let facts = Facts { labels, workflow: workflow.map(str::to_owned) };
+        let facts = Facts { labels, workflow: workflow.map(str::to_owned), ..Facts::default() };
         let hosts: BTreeSet<String> = hosts.iter().map(ToString::to_string).collect();
         let set = policies(&format!("permit (principal, action, resource) when {{ {rule} }};"));
         set.would(&Question { facts: &facts, hosts: &hosts, ..question(&tool, &effects, &arguments) }).verdict == Verdict::Allow

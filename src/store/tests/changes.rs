@@ -56,18 +56,18 @@ async fn asked(store: &Store, run: RunId, span: Millis, clock: &FakeClock) -> Ne
 }
 
 fn decide(id: ApprovalId, approve: bool) -> Change {
-    Change::DecideApproval { id, approve, reason: Some("because".into()) }
+    Change::DecideApproval { id, approve, reason: Some("because".into()), channel: crate::store::Channel::Cli }
 }
 
 /// Every step from every state: the ones that are allowed, and nothing else.
 #[tokio::test]
 async fn approvals_move_only_as_they_may() {
-    use ApprovalStatus::{Approved, Denied, Expired, Pending, Used};
+    use ApprovalStatus::{Approved, Denied, Expired, Lifted, Pending, Used};
     let both = both().await;
     for store in &both.stores {
         let run = run(store).await;
-        for from in [Pending, Approved, Denied, Used, Expired] {
-            for to in [Approved, Denied, Used, Expired] {
+        for from in [Pending, Approved, Denied, Used, Expired, Lifted] {
+            for to in [Approved, Denied, Used, Expired, Lifted] {
                 let asked = asked(store, run, Millis(10_000), &both.clock).await;
                 let (id, digest) = (asked.id, asked.digest);
                 let steps = match from {
@@ -76,6 +76,7 @@ async fn approvals_move_only_as_they_may() {
                     Denied => vec![decide(id, false)],
                     Used => vec![decide(id, true), Change::UseApproval { id, digest }],
                     Expired => vec![Change::ExpireApproval(id)],
+                    Lifted => vec![decide(id, false), Change::LiftDenial(id)],
                 };
                 for step in steps {
                     store.append(changing(run, step)).await.unwrap();
@@ -86,9 +87,10 @@ async fn approvals_move_only_as_they_may() {
                     Denied => decide(id, false),
                     Used => Change::UseApproval { id, digest },
                     Expired => Change::ExpireApproval(id),
+                    Lifted => Change::LiftDenial(id),
                 };
                 let refused = if to == Used { ErrorCode::ApprovalRequired } else { ErrorCode::UnknownApproval };
-                let allowed = matches!((from, to), (Pending, Approved | Denied | Expired) | (Approved, Used | Expired));
+                let allowed = matches!((from, to), (Pending, Approved | Denied | Expired) | (Approved, Used | Expired) | (Denied, Lifted));
                 let result = store.append(changing(run, step)).await;
                 let now = store.approval(&id).await.unwrap().unwrap().status;
                 if allowed {

@@ -37,7 +37,9 @@ async fn an_approval_is_used_once_between_two_processes() {
         let asked = question(clock.now().plus(Millis(1000)));
         let (id, digest) = (asked.id, asked.digest);
         one.append(changing(run, Change::RequestApproval(asked))).await.unwrap();
-        two.append(changing(run, Change::DecideApproval { id, approve: true, reason: None })).await.unwrap();
+        two.append(changing(run, Change::DecideApproval { id, approve: true, reason: None, channel: crate::store::Channel::Cli }))
+            .await
+            .unwrap();
         let using = || changing(run, Change::UseApproval { id, digest });
         let (first, second) = tokio::join!(one.append(using()), two.append(using()));
         assert!(first.is_ok() != second.is_ok());

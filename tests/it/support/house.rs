@@ -1,18 +1,18 @@
 //! A gateway over an in-memory store with a few tools whose behaviour the test sets: the real path, without a home.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 use toolgate::app::{SystemClock, Tasks};
-use toolgate::call::{NoProgress, Origin, Preparation, RawCall, Reply};
-use toolgate::domain::{Actor, Bytes, Clock, Effect, Effects, Fault, Millis, OwnerId, Principal, RunId};
+use toolgate::call::{Asking, NoProgress, Origin, Preparation, RawCall, Reply};
+use toolgate::domain::{Actor, ApprovalId, Bytes, Clock, Effect, Effects, Fault, Millis, OwnerId, Principal, RunId, Timestamp};
 use toolgate::egress::{Egress, EgressOptions, NoCredentials, RequestLog, RequestRecord, SystemResolver};
-use toolgate::gateway::{ApprovalSettings, CodeGate, Gateway, Parts};
+use toolgate::gateway::{Answer, ApprovalSettings, CodeGate, Gateway, Parts};
 use toolgate::manifest::{self, ManifestFile};
 use toolgate::packages::{
     BuildBox, BuildJob, BuildOutcome, Compile, Environments, EnvironmentsOptions, InstallerOptions, Packages, PackagesOptions, PythonAt,
@@ -22,6 +22,8 @@ use toolgate::registry::Registry;
 use toolgate::run::Event;
 use toolgate::sandbox::Sandbox;
 use toolgate::sandbox::process::{Launcher, ProcessOptions, ProcessSandbox};
+use toolgate::secrets::operator::{Ask, Operator, OperatorProof, Passphrase, Session};
+use toolgate::store::ApprovalRow;
 use toolgate::store::{Durability, OpenOptions, Store};
 use toolgate::tools::native::Native;
 use toolgate::tools::python::{HttpEvents, PythonRun};
@@ -40,6 +42,7 @@ pub enum Deed {
 
 /// A tool that counts how often it ran.
 pub struct Probe {
+    pub target: Arc<Mutex<Value>>,
     pub effect: Effect,
     pub deed: Deed,
     pub ran: Arc<AtomicU32>,
@@ -50,6 +53,9 @@ pub struct Probe {
 #[schemars(inline)]
 pub struct ProbeInput {
     pub word: String,
+    /// Where the probe would go.
+    #[serde(default)]
+    pub url: Option<String>,
     #[serde(default)]
     pub run_id: Option<String>,
     #[serde(default)]
@@ -69,7 +75,7 @@ impl Tool for Probe {
     type Output = ProbeOutput;
 
     async fn prepare(&self, _: &ProbeInput, _: &CallContext) -> Result<Preparation, Fault> {
-        Ok(Preparation::of(Effects::only(self.effect)))
+        Ok(Preparation::of(Effects::only(self.effect)).about(self.target.lock().unwrap().clone()))
     }
 
     async fn execute(&self, input: &ProbeInput, context: &CallContext) -> Result<ProbeOutput, Fault> {
@@ -98,7 +104,44 @@ pub struct TestHouse {
     _runs: tempfile::TempDir,
     pub ran: Arc<AtomicU32>,
     pub me: Actor,
+    /// What the probes act on.
+    pub target: Arc<Mutex<Value>>,
+    /// The machine's clock, which a test can put forward.
+    pub clock: Arc<PutForward>,
     pub run: RunId,
+}
+
+/// The machine's clock and a span that is added to it.
+#[derive(Default)]
+pub struct PutForward(AtomicU64);
+
+impl PutForward {
+    pub fn by(&self, span: Millis) {
+        self.0.fetch_add(span.0, Ordering::SeqCst);
+    }
+}
+
+impl Clock for PutForward {
+    fn now(&self) -> Timestamp {
+        SystemClock.now().plus(Millis(self.0.load(Ordering::SeqCst)))
+    }
+}
+
+/// Types the operator's passphrase.
+struct Types;
+
+impl Ask for Types {
+    fn ask(&self, _: &str) -> Result<Passphrase, Fault> {
+        Ok(Passphrase::new("correct horse battery".to_owned()))
+    }
+    fn is_a_person(&self) -> bool {
+        true
+    }
+}
+
+/// How humans are asked where a test says nothing else.
+pub fn patience() -> ApprovalSettings {
+    ApprovalSettings { wait: Millis(300), expires: Millis(60_000), ..ApprovalSettings::default() }
 }
 
 /// The probes there are, by the last part of their names.
@@ -133,24 +176,40 @@ impl TestHouse {
     }
 
     pub async fn on(home: Option<std::path::PathBuf>, durability: Durability, more_policy: &str) -> Self {
-        Self::made_of(home, durability, added(more_policy), None).await
+        Self::made_of(home, durability, added(more_policy), None, patience()).await
     }
 
     /// Where these are all the rules there are.
     pub async fn ruled_by(policy: &str) -> Self {
         let source = PolicySource { name: "test.cedar".into(), text: policy.into() };
-        Self::made_of(None, Durability::Relaxed, vec![source], None).await
+        Self::made_of(None, Durability::Relaxed, vec![source], None, patience()).await
     }
 
     /// With `python.run` as shipped, in this sandbox.
     pub async fn with_python(sandbox: Arc<dyn Sandbox>, more_policy: &str) -> Self {
-        Self::made_of(None, Durability::Relaxed, added(more_policy), Some(sandbox)).await
+        Self::made_of(None, Durability::Relaxed, added(more_policy), Some(sandbox), patience()).await
     }
 
     /// With `python.run`, where these are all the rules there are.
     pub async fn with_python_ruled_by(sandbox: Arc<dyn Sandbox>, policy: &str) -> Self {
         let source = PolicySource { name: "test.cedar".into(), text: policy.into() };
-        Self::made_of(None, Durability::Relaxed, vec![source], Some(sandbox)).await
+        Self::made_of(None, Durability::Relaxed, vec![source], Some(sandbox), patience()).await
+    }
+
+    /// In which humans are asked like this.
+    pub async fn asking(home: Option<std::path::PathBuf>, more_policy: &str, approvals: ApprovalSettings) -> Self {
+        Self::made_of(home, Durability::Relaxed, added(more_policy), None, approvals).await
+    }
+
+    /// The operator's proof, had by the passphrase.
+    pub fn proof(&self) -> OperatorProof {
+        let session = Some(Session::told(1, "tty"));
+        Operator::in_session(self._runs.path(), Arc::new(SystemClock), session).prove(&Types).unwrap()
+    }
+
+    /// The operator's answer.
+    pub async fn answer(&self, id: ApprovalId, answer: Answer) -> Result<ApprovalRow, Fault> {
+        self.gateway.answer(id, answer, self.proof()).await
     }
 
     async fn made_of(
@@ -158,30 +217,33 @@ impl TestHouse {
         durability: Durability,
         sources: Vec<PolicySource>,
         sandbox: Option<Arc<dyn Sandbox>>,
+        approvals: ApprovalSettings,
     ) -> Self {
-        Self::built(home, durability, sources, sandbox, Arc::new(toolgate::call::NoRedaction)).await
+        Self::built((home, durability), sources, sandbox, Arc::new(toolgate::call::NoRedaction), approvals).await
     }
 
     /// On a disk, with what takes secrets out of whatever is recorded.
     pub async fn redacted(home: std::path::PathBuf, redact: Arc<dyn toolgate::call::Redact>) -> Self {
-        Self::built(Some(home), Durability::Relaxed, added(""), None, redact).await
+        Self::built((Some(home), Durability::Relaxed), added(""), None, redact, patience()).await
     }
 
     async fn built(
-        home: Option<std::path::PathBuf>,
-        durability: Durability,
+        (home, durability): (Option<std::path::PathBuf>, Durability),
         sources: Vec<PolicySource>,
         sandbox: Option<Arc<dyn Sandbox>>,
         redact: Arc<dyn toolgate::call::Redact>,
+        approvals: ApprovalSettings,
     ) -> Self {
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let moved = Arc::new(PutForward::default());
+        let clock: Arc<dyn Clock> = moved.clone();
+        let target = Arc::<Mutex<Value>>::default();
         let store =
             Store::open(OpenOptions { home, owner: OwnerId::mint(clock.now()), clock: clock.clone(), durability, redact }).await.unwrap();
         let ran = Arc::new(AtomicU32::new(0));
         let mut handlers: BTreeMap<_, Arc<dyn Handler>> = BTreeMap::new();
         let mut files = Vec::new();
         for (name, effect, deed) in PROBES {
-            let probe = handler(Probe { effect: *effect, deed: *deed, ran: ran.clone() });
+            let probe = handler(Probe { target: target.clone(), effect: *effect, deed: *deed, ran: ran.clone() });
             files.push(manifest_of(name, *effect, &probe));
             handlers.insert(format!("probe.{name}").parse().unwrap(), probe);
         }
@@ -202,14 +264,14 @@ impl TestHouse {
             clock,
             spawner: Arc::new(Tasks::default()),
             runs_folder: runs.path().to_owned(),
-            approvals: ApprovalSettings { wait: Millis(300), expires: Millis(60_000) },
+            approvals,
             inline: Bytes(16 * 1024),
             private_paths: toolgate::domain::Globs::parse(["secrets/**"]).unwrap(),
         });
         code.lead_to(&gateway);
         let me = Actor::agent(Principal::local());
         let run = gateway.adhoc_run(&me).await.unwrap();
-        Self { gateway, store, rules, defs, _runs: runs, ran, me, run }
+        Self { gateway, store, rules, defs, _runs: runs, ran, me, target, clock: moved, run }
     }
 
     pub fn raw(&self, tool: &str, arguments: Value) -> RawCall {
@@ -220,6 +282,7 @@ impl TestHouse {
             actor: self.me.clone(),
             run: self.run,
             cancel: CancellationToken::new(),
+            asking: Asking::default(),
             progress: Arc::new(NoProgress),
         }
     }
