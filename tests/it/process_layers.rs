@@ -5,7 +5,7 @@
 use std::path::PathBuf;
 
 use toolgate::domain::ErrorCode;
-use toolgate::sandbox::process::Stage;
+use toolgate::sandbox::process::{Launcher, Stage};
 
 use crate::support::native::{As, dying, is_possible, is_root, job, launcher, run, sandbox, with_cgroup, wrapped};
 
@@ -31,6 +31,18 @@ const CALLS: &[(&str, &str, &str)] = &[
 #[cfg(not(target_arch = "x86_64"))]
 const CALLS: &[(&str, &str, &str)] = &[("landlock_create_ruleset", "444", "landlock"), ("mount_setattr", "442", "mounts")];
 
+/// Whose launchers are tried.
+fn all() -> &'static [As] {
+    if is_root() { &[As::Self_, As::Nobody] } else { &[As::Self_] }
+}
+
+/// The launcher of the real binary from which a system call was taken, and then, for the ordinary user, every right.
+fn without(number: &str, whose: As) -> Launcher {
+    let becomes = launcher(whose);
+    let denying = wrapped("deny.py", &[number], becomes.program);
+    Launcher { first: denying.first.into_iter().chain(becomes.first).collect(), ..denying }
+}
+
 fn binary() -> PathBuf {
     env!("CARGO_BIN_EXE_toolgate").into()
 }
@@ -40,19 +52,22 @@ async fn without_a_layer_nothing_runs() {
     if !is_possible() {
         return;
     }
-    for (call, number, layer) in CALLS {
-        let sandbox = sandbox(wrapped("deny.py", &[number], binary()));
-        let fault = run(&sandbox, job(&["-c", "print('ran')"])).await.expect_err(call);
-        assert_eq!(fault.code, ErrorCode::SandboxUnavailable, "{call}: {fault:?}");
+    let launchers = all().iter().flat_map(|whose| CALLS.iter().map(move |call| (*whose, call)));
+    for (whose, (call, number, layer)) in launchers {
+        let sandbox = sandbox(without(number, whose));
+        let fault = run(&sandbox, job(&["-c", "print('ran')"])).await.expect_err(&format!("{whose:?} {call}"));
+        assert_eq!(fault.code, ErrorCode::SandboxUnavailable, "{whose:?} {call}: {fault:?}");
         let details = fault.details.clone().unwrap_or_default();
-        assert_eq!(details["layer"], *layer, "{call}: {fault:?}");
+        assert_eq!(details["layer"], *layer, "{whose:?} {call}: {fault:?}");
         assert!(details["kernel"].as_str().unwrap().starts_with("Linux "), "{fault:?}");
-        assert!(fault.hint.is_some(), "{call}");
-        assert!(sandbox.readiness().unwrap().is_err(), "{call}");
+        assert!(fault.hint.is_some(), "{whose:?} {call}");
+        assert!(sandbox.readiness().unwrap().is_err(), "{whose:?} {call}");
     }
     // The wrapper itself takes nothing that is needed.
-    let whole = sandbox(wrapped("deny.py", &["9999"], binary()));
-    assert_eq!(run(&whole, job(&["-c", "print('ran')"])).await.unwrap().stdout.text(), "ran\n");
+    for whose in all() {
+        let whole = sandbox(without("9999", *whose));
+        assert_eq!(run(&whole, job(&["-c", "print('ran')"])).await.unwrap().stdout.text(), "ran\n", "{whose:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -60,8 +75,7 @@ async fn every_layer_is_named_and_an_ordinary_user_has_them_all() {
     if !is_possible() {
         return;
     }
-    let all: &[As] = if is_root() { &[As::Self_, As::Nobody] } else { &[As::Self_] };
-    for whose in all {
+    for whose in all() {
         let sandbox = sandbox(launcher(*whose));
         let outcome = run(&sandbox, job(&["-c", "pass"])).await.unwrap_or_else(|fault| panic!("{whose:?}: {fault:?}"));
         for layer in [
@@ -96,11 +110,15 @@ async fn a_launcher_that_dies_leaves_nothing() {
     std::fs::copy(binary(), &copy).unwrap();
     let mounts = || std::fs::read_to_string("/proc/self/mountinfo").unwrap().lines().count();
     let before = mounts();
-    let before_in_tmp = in_tmp();
-    for stage in Stage::ALL {
-        let sandbox = dying(toolgate::sandbox::process::Launcher { program: copy.clone(), first: Vec::new() }, stage);
-        let fault = run(&sandbox, job(&["-c", "print('ran')"])).await.expect_err(&format!("{stage:?}"));
-        assert_eq!(fault.code, ErrorCode::SandboxUnavailable, "{stage:?}: {fault:?}");
+    let delegated = delegated();
+    for (whose, stage) in all().iter().flat_map(|whose| Stage::ALL.into_iter().map(move |stage| (*whose, stage))) {
+        let launcher = match whose {
+            As::Self_ => Launcher { program: copy.clone(), first: Vec::new() },
+            As::Nobody => wrapped("as_nobody.py", &[], copy.clone()),
+        };
+        let sandbox = dying(launcher, stage, delegated.as_ref().map(|group| group.0.clone()));
+        let fault = run(&sandbox, job(&["-c", "print('ran')"])).await.expect_err(&format!("{whose:?} {stage:?}"));
+        assert_eq!(fault.code, ErrorCode::SandboxUnavailable, "{whose:?} {stage:?}: {fault:?}");
         // The end of the socket is the proof that nothing is left but perhaps the first process itself, on its way to being reaped.
         let mut left = running(&copy);
         for _ in 0..100 {
@@ -110,10 +128,19 @@ async fn a_launcher_that_dies_leaves_nothing() {
             tokio::time::sleep(std::time::Duration::from_millis(10)).await;
             left = running(&copy);
         }
-        assert!(left.is_empty(), "{stage:?}: {left:?}");
+        assert!(left.is_empty(), "{whose:?} {stage:?}: {left:?}");
+        drop(sandbox);
+        let groups = || delegated.as_ref().map_or_else(Vec::new, Delegated::groups);
+        for _ in 0..100 {
+            if groups().is_empty() {
+                break;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+        assert!(groups().is_empty(), "{whose:?} {stage:?}: {:?}", groups());
     }
     assert_eq!(mounts(), before);
-    assert_eq!(in_tmp(), before_in_tmp);
+    assert_eq!(on_the_host(), Vec::<PathBuf>::new());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -124,7 +151,7 @@ async fn a_waiting_launcher_that_dies_is_replaced() {
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let copy = folder.path().join("launcher-that-waits");
     std::fs::copy(binary(), &copy).unwrap();
-    let sandbox = sandbox(toolgate::sandbox::process::Launcher { program: copy.clone(), first: Vec::new() });
+    let sandbox = sandbox(Launcher { program: copy.clone(), first: Vec::new() });
     for round in 0..3 {
         let outcome = run(&sandbox, job(&["-c", "print('ran')"])).await.unwrap_or_else(|fault| panic!("{round}: {fault:?}"));
         assert_eq!(outcome.stdout.text(), "ran\n");
@@ -150,13 +177,42 @@ async fn a_waiting_launcher_that_dies_is_replaced() {
     panic!("a launcher waits for nobody");
 }
 
-/// Entries of the folder where the new root is built, that are ours.
-fn in_tmp() -> usize {
-    std::fs::read_dir("/tmp")
-        .unwrap()
-        .filter_map(Result::ok)
-        .filter(|entry| entry.file_name().to_string_lossy().contains("toolgate-job"))
-        .count()
+/// Entries of the new root, which is built over the host's /tmp, that stand on the host itself.
+fn on_the_host() -> Vec<PathBuf> {
+    let names = ["work", "out", "shm", "toolgate", "mnt", "usr", "bin", "lib", "lib64", "etc", "dev", "proc", "run", "env", "tmp"];
+    names.iter().map(|name| PathBuf::from("/tmp").join(name)).filter(|path| path.symlink_metadata().is_ok()).collect()
+}
+
+/// A control group that is delegated to a test; removed with this value.
+struct Delegated(PathBuf);
+
+impl Delegated {
+    /// Groups of jobs that are left in it.
+    fn groups(&self) -> Vec<PathBuf> {
+        let entries = std::fs::read_dir(&self.0).unwrap().filter_map(Result::ok).map(|entry| entry.path());
+        entries.filter(|path| path.is_dir()).collect()
+    }
+}
+
+impl Drop for Delegated {
+    fn drop(&mut self) {
+        for _ in 0..100 {
+            if std::fs::remove_dir(&self.0).is_ok() {
+                return;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+    }
+}
+
+/// A delegated control group, where the machine has such and lets us make one.
+fn delegated() -> Option<Delegated> {
+    static NEXT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+    let hierarchy = PathBuf::from("/sys/fs/cgroup/memory");
+    let number = NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    let folder = hierarchy.join(format!("toolgate-test-of-{}-{number}", std::process::id()));
+    let is_there = hierarchy.join("memory.limit_in_bytes").exists() && std::fs::create_dir(&folder).is_ok();
+    is_there.then(|| Delegated(folder))
 }
 
 fn running(program: &std::path::Path) -> Vec<String> {
@@ -172,11 +228,11 @@ async fn a_server_that_dies_takes_its_jobs_along() {
     }
     let mark = format!("orphan-{}", std::process::id());
     let home = tempfile::tempdir().unwrap();
-    let code = format!("import time\nmark = '{mark}'\nprint('begun', flush=True)\ntime.sleep(100)");
+    let code = "import time\nprint('begun', flush=True)\ntime.sleep(100)";
     let mut server = std::process::Command::new(binary())
         .env("TOOLGATE_HOME", home.path())
         .args(["tools", "call", "python.run"])
-        .arg(serde_json::json!({ "code": code, "runtime": "process" }).to_string())
+        .arg(serde_json::json!({ "code": code, "args": [mark], "runtime": "process" }).to_string())
         .stdout(std::process::Stdio::null())
         .stderr(std::process::Stdio::null())
         .spawn()
@@ -217,19 +273,13 @@ async fn a_required_control_group_that_is_not_there_stops_everything() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_delegated_control_group_bounds_memory() {
-    let hierarchy = PathBuf::from("/sys/fs/cgroup/memory");
-    let folder = hierarchy.join(format!("toolgate-test-of-{}", std::process::id()));
-    if !is_possible() || !hierarchy.join("memory.limit_in_bytes").exists() || std::fs::create_dir(&folder).is_err() {
+    if !is_possible() {
         return;
     }
-    let outcome = run(&with_cgroup(folder.clone(), true), job(&["-c", "pass"])).await;
-    let left = std::fs::read_dir(&folder).unwrap().filter_map(Result::ok).filter(|entry| entry.path().is_dir()).count();
-    for _ in 0..100 {
-        if std::fs::remove_dir(&folder).is_ok() {
-            break;
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-    }
+    let Some(group) = delegated() else { return };
+    let outcome = run(&with_cgroup(group.0.clone(), true), job(&["-c", "pass"])).await;
+    let (left, folder) = (group.groups().len(), group.0.clone());
+    drop(group);
     let outcome = outcome.unwrap();
     assert!(outcome.layers.iter().any(|layer| layer == "memory-cgroup"), "{:?}", outcome.layers);
     assert!(left <= 1 && !folder.exists(), "{left} groups were left");

@@ -128,19 +128,21 @@ async fn links_and_pipes_left_behind_lead_nowhere() {
     if !is_possible() {
         return;
     }
-    let outcome = run(&sandbox(launcher(As::Self_)), probe("links", &["/out", "/etc/shadow"])).await.unwrap();
-    let shadow = std::fs::read("/etc/shadow").unwrap_or_default();
-    for file in &outcome.files {
-        assert!(shadow.is_empty() || file.bytes != shadow, "{} holds a file of the host", file.path);
+    for (whose, sandbox) in sandboxes() {
+        let outcome = run(&sandbox, probe("links", &["/out", "/etc/shadow"])).await.unwrap_or_else(|fault| panic!("{whose:?}: {fault:?}"));
+        let shadow = std::fs::read("/etc/shadow").unwrap_or_default();
+        for file in &outcome.files {
+            assert!(shadow.is_empty() || file.bytes != shadow, "{} holds a file of the host", file.path);
+        }
+        assert!(
+            outcome.files.iter().any(|file| file.path.ends_with("plain")),
+            "{:?}",
+            outcome.files.iter().map(|f| &f.path).collect::<Vec<_>>()
+        );
+        let said = said(&outcome);
+        let left = said["left"].as_object().map_or_else(|| said["left"].as_array().map_or(0, Vec::len), serde_json::Map::len);
+        assert!(left > 20 && outcome.files.len() < left, "{whose:?}: {left} left, {} taken", outcome.files.len());
     }
-    assert!(
-        outcome.files.iter().any(|file| file.path.ends_with("plain")),
-        "{:?}",
-        outcome.files.iter().map(|f| &f.path).collect::<Vec<_>>()
-    );
-    let said = said(&outcome);
-    let left = said["left"].as_object().map_or_else(|| said["left"].as_array().map_or(0, Vec::len), serde_json::Map::len);
-    assert!(left > 20 && outcome.files.len() < left, "{left} left, {} taken", outcome.files.len());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -206,8 +208,10 @@ async fn tools_show_nothing_whatever_their_arguments() {
         return;
     }
     let file = root().join("Cargo.toml");
-    let outcome = run(&sandbox(launcher(As::Self_)), probe("tools", &[file.to_str().unwrap(), "toolgate-python-runtime"])).await.unwrap();
-    assert_held(As::Self_, "tools", &outcome);
+    for (whose, sandbox) in sandboxes() {
+        let outcome = run(&sandbox, probe("tools", &[file.to_str().unwrap(), "toolgate-python-runtime"])).await.unwrap();
+        assert_held(whose, "tools", &outcome);
+    }
 }
 
 /// Processes of the host whose arguments hold this word.
@@ -264,41 +268,42 @@ async fn bombs_hit_their_limits() {
     if !is_possible() {
         return;
     }
-    let sandbox = sandbox(launcher(As::Self_));
-    for way in ["row", "tree", "threads", "race"] {
-        assert_held(As::Self_, "forks", &run(&sandbox, probe("forks", &[way, "400"])).await.unwrap());
-    }
-    let ways = [
-        "heap",
-        "anonymous",
-        "shared",
-        "locked",
-        "memfd",
-        "memfds",
-        "shm",
-        "tmp",
-        "work",
-        "shm files",
-        "system v",
-        "pipes",
-        "sockets",
-        "tables",
-        "secret",
-        "many",
-    ];
-    for way in ways {
-        let outcome = run(&sandbox, probe("memory", &[way, "1500", "10"])).await.unwrap();
-        if outcome.limit == Some(LimitHit::Memory) {
-            assert_eq!(outcome.return_code, 137, "{way}");
-        } else {
-            assert_held(As::Self_, way, &outcome);
+    for (whose, sandbox) in sandboxes() {
+        for way in ["row", "tree", "threads", "race"] {
+            assert_held(whose, "forks", &run(&sandbox, probe("forks", &[way, "400"])).await.unwrap());
         }
-    }
-    for way in ["file", "many files", "removed", "sparse", "truncate", "fallocate", "mapped"] {
-        assert_held(As::Self_, way, &run(&sandbox, probe("disk", &[way, "/out", "10240"])).await.unwrap());
-    }
-    for way in ["files", "folders", "links"] {
-        assert_held(As::Self_, way, &run(&sandbox, probe("disk", &[way, "/tmp", "200000"])).await.unwrap());
+        let ways = [
+            "heap",
+            "anonymous",
+            "shared",
+            "locked",
+            "memfd",
+            "memfds",
+            "shm",
+            "tmp",
+            "work",
+            "shm files",
+            "system v",
+            "pipes",
+            "sockets",
+            "tables",
+            "secret",
+            "many",
+        ];
+        for way in ways {
+            let outcome = run(&sandbox, probe("memory", &[way, "1500", "10"])).await.unwrap();
+            if outcome.limit == Some(LimitHit::Memory) {
+                assert_eq!(outcome.return_code, 137, "{whose:?} {way}");
+            } else {
+                assert_held(whose, way, &outcome);
+            }
+        }
+        for way in ["file", "many files", "removed", "sparse", "truncate", "fallocate", "mapped"] {
+            assert_held(whose, way, &run(&sandbox, probe("disk", &[way, "/out", "10240"])).await.unwrap());
+        }
+        for way in ["files", "folders", "links"] {
+            assert_held(whose, way, &run(&sandbox, probe("disk", &[way, "/tmp", "200000"])).await.unwrap());
+        }
     }
 }
 
@@ -307,19 +312,20 @@ async fn a_flood_is_cut_and_told() {
     if !is_possible() {
         return;
     }
-    let sandbox = sandbox(launcher(As::Self_));
-    for way in ["line", "lines", "errors", "zeros", "broken", "both"] {
-        let outcome = run(&sandbox, probe("flood", &[way, "200"])).await.unwrap();
-        assert_eq!((outcome.return_code, outcome.limit), (0, Some(LimitHit::Output)), "{way}");
-        let (out, err) = (&outcome.stdout, &outcome.stderr);
-        assert!(out.total + err.total >= 200 << 20, "{way}: {} {}", out.total, err.total);
-        assert!(out.bytes.len() <= (512 << 10) + 100 && err.bytes.len() <= (256 << 10) + 100, "{way}");
-        assert!(out.truncated || err.truncated, "{way}");
-        assert!(out.whole.is_none() || out.total <= 8 << 20, "{way}");
+    for (whose, sandbox) in sandboxes() {
+        for way in ["line", "lines", "errors", "zeros", "broken", "both"] {
+            let outcome = run(&sandbox, probe("flood", &[way, "200"])).await.unwrap();
+            assert_eq!((outcome.return_code, outcome.limit), (0, Some(LimitHit::Output)), "{whose:?} {way}");
+            let (out, err) = (&outcome.stdout, &outcome.stderr);
+            assert!(out.total + err.total >= 200 << 20, "{whose:?} {way}: {} {}", out.total, err.total);
+            assert!(out.bytes.len() <= (512 << 10) + 100 && err.bytes.len() <= (256 << 10) + 100, "{whose:?} {way}");
+            assert!(out.truncated || err.truncated, "{whose:?} {way}");
+            assert!(out.whole.is_none() || out.total <= 8 << 20, "{whose:?} {way}");
+        }
+        let mut endless = probe("flood", &["line", "0"]);
+        endless.limits.wall = Millis(1_500);
+        assert_eq!(run(&sandbox, endless).await.unwrap().limit, Some(LimitHit::Time), "{whose:?}");
     }
-    let mut endless = probe("flood", &["line", "0"]);
-    endless.limits.wall = Millis(1_500);
-    assert_eq!(run(&sandbox, endless).await.unwrap().limit, Some(LimitHit::Time));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -19,8 +19,8 @@ use super::system::Interpreter;
 pub const ENVIRONMENT: &str = "/env";
 const RUNNER: &str = include_str!("runner.py");
 
-/// How long a program's text may be as an argument; the kernel's limit is 128 KiB.
-const MOST_ARGUMENT: usize = 100 << 10;
+/// Where the runner finds a program's text, beside itself, out of the caller's reach.
+const CODE: &str = "code.py";
 
 #[async_trait]
 impl Sandbox for ProcessSandbox {
@@ -51,17 +51,16 @@ fn job(spec: SandboxSpec, interpreter: &Interpreter) -> Result<Job, Fault> {
         Some(_) => PathBuf::from(ENVIRONMENT).join("bin/python"),
         None => interpreter.exe.clone(),
     };
-    let mut files = spec.files;
+    let files = spec.files;
+    let mut fixed = vec![("run.py".to_owned(), RUNNER.as_bytes().to_vec())];
     let (kind, what) = match spec.entry {
         // The interpreter goes by both names, whatever the machine calls it.
         Entry::Program(program) if matches!(program.as_str(), "python" | "python3") => ("", python.to_string_lossy().into_owned()),
         Entry::Program(program) => ("", program),
-        // A long text cannot be an argument, so it is a file that nobody sees by that name.
-        Entry::Code(code) if code.len() > MOST_ARGUMENT => {
-            files.push(crate::sandbox::GuestFile { path: ".toolgate-code.py".into(), bytes: code.into_bytes().into() });
-            ("file", ".toolgate-code.py".into())
+        Entry::Code(code) => {
+            fixed.push((CODE.to_owned(), code.into_bytes()));
+            ("code", format!("/toolgate/{CODE}"))
         }
-        Entry::Code(code) => ("code", code),
         Entry::File(path) => ("file", path),
         Entry::Module(name) => ("module", name),
     };
@@ -85,14 +84,15 @@ fn job(spec: SandboxSpec, interpreter: &Interpreter) -> Result<Job, Fault> {
         interpreter.mount().into_iter().chain(spec.environment.map(|host| Mount { host, inside: ENVIRONMENT.into(), writable: false }));
     let mut limits = spec.limits;
     // The files that it is given lie on the same bounded file system as those that it makes.
-    let given: u64 = files.iter().map(|file| file.bytes.len() as u64 + 4096).sum();
+    let sizes = files.iter().map(|file| file.bytes.len()).chain(fixed.iter().map(|(_, bytes)| bytes.len()));
+    let given: u64 = sizes.map(|size| size as u64 + 4096).sum();
     limits.disk = Bytes(limits.disk.0.saturating_add(given));
     limits.files = limits.files.saturating_add(u32::try_from(files.len()).unwrap_or(u32::MAX).saturating_mul(4));
     Ok(Job {
         environment,
         stdin: spec.stdin,
         files,
-        fixed: vec![("run.py".into(), RUNNER.as_bytes().to_vec())],
+        fixed,
         mounts: mounts.collect(),
         may_write_work: spec.may_write_work,
         door: spec.door,

@@ -31,7 +31,9 @@ def _leave_result(names):
             file.write(text)
 
 
-def _code(text):
+def _code(path):
+    with open(path, "rb") as file:
+        text = file.read().decode("utf-8")
     sys.argv = ["-c", *_ARGS]
     sys.path[0] = ""
     names = _main_module().__dict__

@@ -96,9 +96,9 @@ pub fn sandbox(launcher: Launcher) -> ProcessSandbox {
     ProcessSandbox::new(options(launcher))
 }
 
-/// One whose launchers die at a stage.
-pub fn dying(launcher: Launcher, stage: Stage) -> ProcessSandbox {
-    ProcessSandbox::dying_at(options(launcher), stage)
+/// One whose launchers die at a stage; in a delegated control group, if one is given.
+pub fn dying(launcher: Launcher, stage: Stage, cgroup: Option<PathBuf>) -> ProcessSandbox {
+    ProcessSandbox::dying_at(ProcessOptions { cgroup, ..options(launcher) }, stage)
 }
 
 /// One with a delegated control group.
