@@ -1,24 +1,21 @@
 //! Where environments of packages are built: the process sandbox, with a way to the package index and nowhere else.
 
-use std::net::{IpAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use futures_util::FutureExt as _;
 use tokio_util::sync::CancellationToken;
 
 use crate::call::{NoProgress, Spawner};
 use crate::domain::{Bytes, ErrorCode, Fault, Millis};
-use crate::egress::address::judge;
 use crate::egress::{
-    Caps, Egress, EgressOptions, Host, HostRules, PrivateException, ProxyTerms, RequestLog, RequestRecord, Resolve, SystemResolver, Terms,
-    proxy,
+    Caps, Egress, EgressOptions, Host, HostRules, LinkedResolver, PrivateException, ProxyTerms, RequestLog, RequestRecord, Terms,
 };
 use crate::packages::{BuildBox, BuildJob, BuildOutcome, folder_size};
 use crate::sandbox::process::{Job, Mount, ProcessSandbox};
 use crate::sandbox::{Door, GuestFile, SandboxLimits};
+use crate::tools::native::ProxyDoor;
 
 /// What egress calls the requests of builds.
 const PURPOSE: &str = "packages";
@@ -99,57 +96,14 @@ impl ConfinedBuild {
         // A linked address would be opened as it stands; a linked name leads only where the resolver below lets it.
         let is_name = |entry: &PrivateException| Host::parse(&entry.host).is_ok_and(|host| host.as_name().is_some());
         let by_link: Vec<PrivateException> = linked.iter().filter_map(exception).filter(is_name).collect();
-        let resolver = IndexResolver::of(&named, &by_link).await;
+        let resolver = LinkedResolver::of(&named, &by_link).await;
         let mut options = (self.options)(named.into_iter().chain(by_link).collect())?;
         options.resolver = Arc::new(resolver);
         let terms =
             Terms { purpose: PURPOSE.into(), rules: HostRules::parse([hosts, linked].concat())?, caps: Caps { wall, ..Caps::default() } };
         let terms = ProxyTerms { bytes: MOST_FETCHED, total: 10_000, ..ProxyTerms::new(terms) };
-        Ok(Arc::new(IndexDoor { egress: Egress::new(options)?, terms, spawner: self.spawner.clone() }))
-    }
-}
-
-/// Resolves names as the system does, but linked ones only to public addresses and to those of the index.
-struct IndexResolver {
-    linked: Vec<String>,
-    index: Vec<IpAddr>,
-}
-
-impl IndexResolver {
-    async fn of(named: &[PrivateException], linked: &[PrivateException]) -> Self {
-        let mut index = Vec::new();
-        // Where nothing links anywhere, nothing need be known.
-        for entry in named.iter().filter(|_| !linked.is_empty()) {
-            index.extend(SystemResolver.resolve(&entry.host).await.unwrap_or_default());
-        }
-        Self { linked: linked.iter().map(|entry| entry.host.to_ascii_lowercase()).collect(), index }
-    }
-
-    fn lets(&self, name: &str, address: IpAddr) -> bool {
-        !self.linked.iter().any(|linked| linked == name) || self.index.contains(&address) || judge(address).is_ok()
-    }
-}
-
-#[async_trait]
-impl Resolve for IndexResolver {
-    async fn resolve(&self, name: &str) -> std::io::Result<Vec<IpAddr>> {
-        let found = SystemResolver.resolve(name).await?;
-        let kept: Vec<IpAddr> = found.into_iter().filter(|address| self.lets(name, *address)).collect();
-        if kept.is_empty() { Err(std::io::Error::other("it stands at an address that only the index itself may have")) } else { Ok(kept) }
-    }
-}
-
-/// Serves the proxy of one build.
-struct IndexDoor {
-    egress: Egress,
-    terms: ProxyTerms,
-    spawner: Arc<dyn Spawner>,
-}
-
-impl Door for IndexDoor {
-    fn open(&self, listener: TcpListener, over: CancellationToken) {
-        let serving = proxy::serve(self.egress.clone(), listener, self.terms.clone(), Arc::new(Traced), over);
-        self.spawner.spawn("proxy of a build", serving.boxed());
+        let (egress, spawner) = (Egress::new(options)?, self.spawner.clone());
+        Ok(Arc::new(ProxyDoor { egress, terms, log: Arc::new(Traced), spawner, name: "proxy of a build" }))
     }
 }
 
@@ -216,21 +170,5 @@ mod tests {
         assert!(tokio::time::timeout(soon, grown_beyond(Some(folder.path().to_owned()), Bytes(500))).await.is_ok());
         let watch = grown_beyond(Some(folder.path().to_owned()), Bytes(1_000));
         assert!(tokio::time::timeout(Duration::from_millis(1_200), watch).await.is_err());
-    }
-
-    #[test]
-    fn a_linked_name_leads_to_public_addresses_and_to_the_index_itself() {
-        let resolver = IndexResolver { linked: vec!["files.example".into()], index: vec![[10, 0, 0, 7].into()] };
-        for (name, address, lets) in [
-            ("files.example", [10, 0, 0, 7], true),
-            ("files.example", [8, 8, 8, 8], true),
-            ("files.example", [10, 0, 0, 8], false),
-            ("files.example", [127, 0, 0, 1], false),
-            ("files.example", [169, 254, 169, 254], false),
-            // The index itself was named by the operator; the guard holds it to its exception.
-            ("index.example", [10, 0, 0, 8], true),
-        ] {
-            assert_eq!(resolver.lets(name, address.into()), lets, "{name} {address:?}");
-        }
     }
 }

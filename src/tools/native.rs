@@ -47,20 +47,28 @@ impl Native {
     #[must_use]
     pub fn door(&self, rules: HostRules, wall: Millis, log: Arc<dyn RequestLog>) -> Arc<dyn Door> {
         let terms = Terms { purpose: "python".into(), rules, caps: Caps { wall, ..Caps::default() } };
-        Arc::new(Proxy { native: self.clone(), terms, log })
+        let (egress, spawner) = (self.egress.clone(), self.spawner.clone());
+        Arc::new(ProxyDoor { egress, terms: ProxyTerms::new(terms), log, spawner, name: "proxy of a program" })
     }
 }
 
-/// Serves one program's proxy.
-struct Proxy {
-    native: Native,
-    terms: Terms,
-    log: Arc<dyn RequestLog>,
+/// The way out of one job: a proxy that is served while the job runs.
+pub struct ProxyDoor {
+    /// The client behind it.
+    pub egress: Egress,
+    /// Where it leads, and how much may pass.
+    pub terms: ProxyTerms,
+    /// Where each connection is recorded.
+    pub log: Arc<dyn RequestLog>,
+    /// Where it is served.
+    pub spawner: Arc<dyn Spawner>,
+    /// What its task is called.
+    pub name: &'static str,
 }
 
-impl Door for Proxy {
+impl Door for ProxyDoor {
     fn open(&self, listener: TcpListener, over: CancellationToken) {
-        let serving = proxy::serve(self.native.egress.clone(), listener, ProxyTerms::new(self.terms.clone()), self.log.clone(), over);
-        self.native.spawner.spawn("proxy of a program", serving.boxed());
+        let serving = proxy::serve(self.egress.clone(), listener, self.terms.clone(), self.log.clone(), over);
+        self.spawner.spawn(self.name, serving.boxed());
     }
 }

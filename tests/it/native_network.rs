@@ -88,14 +88,7 @@ fn the_hosts_of_the_call_are_reached_through_the_proxy_and_no_others() {
     assert!(!seen["directly"].as_str().unwrap().contains("got through"), "{seen}");
     assert_eq!(seen["names"], "", "there is a resolver inside: {seen}");
 
-    let run = toolgate.json(0, &["runs", "list", "--json"])[0]["id"].as_str().unwrap().to_owned();
-    let events = toolgate.run(&["runs", "events", &run, "--json"]).exits(0).stdout;
-    let requests: Vec<Value> = events
-        .lines()
-        .map(|line| serde_json::from_str::<Value>(line).unwrap())
-        .filter(|event| event["payload"]["event"] == "http_request")
-        .map(|event| event["payload"]["request"].clone())
-        .collect();
+    let requests = toolgate.http_requests();
     let recorded = |method: &str, error: Option<&str>| {
         requests.iter().any(|request| request["method"] == method && request["error"].as_str() == error)
     };

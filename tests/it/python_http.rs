@@ -41,16 +41,9 @@ fn the_standard_library_speaks_http() {
     for name in ["urllib_get.py", "http_client.py"] {
         ends_well(&call(&toolgate, Some(&server), &with_server(&server, name)));
     }
-    let run = toolgate.json(0, &["runs", "list", "--json"])[0]["id"].as_str().unwrap().to_owned();
-    let events = toolgate.run(&["runs", "events", &run, "--json"]).exits(0).stdout;
-    let requests: Vec<Value> = events
-        .lines()
-        .map(|line| serde_json::from_str::<Value>(line).unwrap())
-        .filter(|event| event["payload"]["event"] == "http_request")
-        .map(|event| event["payload"]["request"].clone())
-        .collect();
+    let requests = toolgate.http_requests();
     assert!(requests.iter().any(|request| request["path"] == "/hello" && request["status"] == 200 && request["host"] == "127.0.0.1"));
-    assert!(!events.contains("ms=5000"), "queries are not recorded");
+    assert!(!json!(requests).to_string().contains("ms=5000"), "queries are not recorded");
 }
 
 #[test]

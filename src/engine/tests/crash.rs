@@ -39,10 +39,10 @@ fn busy_world() -> World {
 const TOOLS: [&str; 8] =
     ["demo.echo", "demo.flaky", "worker.plan", "worker.codegen", "workspace.write", "repo.git.init", "repo.git.add_all", "repo.git.commit"];
 
-/// Runs the busy workflow in a process that dies after `lives` appends, then in one that lives. `None` where the first saw it through.
-async fn die_and_go_on(world: &World, lives: i64) -> (RunId, bool) {
+/// Runs these steps in a process that dies after `lives` appends, then in one that lives. Whether the first saw it through.
+pub async fn die_and_go_on(world: &World, steps: &str, lives: i64) -> (RunId, bool) {
     let first = world.process(FOREVER);
-    let run = first.begin(BUSY).await;
+    let run = first.begin(steps).await;
     let doomed = world.process(lives);
     doomed.drive();
     world.until("it dies or is done", || doomed.log.died.load(std::sync::atomic::Ordering::SeqCst) || world.status(&run).is_final()).await;
@@ -61,7 +61,7 @@ async fn after_a_death_at_any_append_everything_idempotent_ends_well_and_no_step
         for tool in TOOLS {
             world.idempotent(tool);
         }
-        let (run, was_done) = die_and_go_on(&world, lives).await;
+        let (run, was_done) = die_and_go_on(&world, BUSY, lives).await;
         assert_eq!(world.status(&run), RunStatus::Succeeded, "after {lives} appends");
         for step in STEPS {
             let ends = ["step_succeeded", "step_failed", "step_skipped"].map(|word| world.told(&run, word, step));
@@ -100,7 +100,7 @@ async fn nothing_is_done_twice(change: impl Fn(&World)) {
     for lives in 1.. {
         let world = busy_world();
         change(&world);
-        let (run, was_done) = die_and_go_on(&world, lives).await;
+        let (run, was_done) = die_and_go_on(&world, BUSY, lives).await;
         for tool in TOOLS {
             let most = if tool == "demo.flaky" { 2 } else { 1 };
             assert!(world.tools.count(tool) <= most, "{tool} after {lives} appends");
@@ -133,7 +133,7 @@ async fn what_waits_still_waits_after_a_death_and_answers_given_meanwhile_count(
     // Nobody drives: another process takes the answer all the same.
     let idle = world.process(FOREVER);
     let output = json!({ "summary": "s", "tasks": [] }).as_object().unwrap().clone().into_iter().collect();
-    let answer = SubmitInput { run_id: run, step_id: "plan".parse().unwrap(), output, note: None };
+    let answer = SubmitInput { run_id: run, step_id: "plan".parse().unwrap(), output, note: None, tokens: None };
     idle.control.submit(&agent(), &answer).await.unwrap();
     let second = world.driving().await;
     world.until("the human is waited for", || world.step(&run, "ask") == StepStatus::Waiting).await;

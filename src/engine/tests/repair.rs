@@ -1,6 +1,5 @@
 //! Checks that do not pass, mended or not.
 
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
@@ -11,8 +10,9 @@ use crate::tools::control::RunControl as _;
 use crate::tools::control::types::{SubmitInput, WatchInput};
 
 use super::calls::Deed;
+use super::crash::die_and_go_on;
 use super::log::field;
-use super::world::{FOREVER, World, agent, workflow};
+use super::world::{World, agent, workflow};
 
 /// Two branches; only the checks of the first are ever mended.
 const BRANCHES: &str = "- {id: plan, kind: plan, by: builtin}\n\
@@ -173,7 +173,11 @@ async fn an_agent_mends_what_it_wrote() {
     let waits = || world.step(&run, "code") == StepStatus::Waiting;
     let submit = async |n: u64| {
         let output = files(n).as_object().unwrap().clone().into_iter().collect();
-        process.control.submit(&agent(), &SubmitInput { run_id: run, step_id: "code".parse().unwrap(), output, note: None }).await.unwrap();
+        process
+            .control
+            .submit(&agent(), &SubmitInput { run_id: run, step_id: "code".parse().unwrap(), output, note: None, tokens: None })
+            .await
+            .unwrap();
     };
     world.until("the agent is waited for", waits).await;
     submit(0).await;
@@ -190,21 +194,6 @@ async fn an_agent_mends_what_it_wrote() {
     assert_eq!((world.told(&run, "step_waiting", "code"), world.output(&run, "code")), (2, files(1)));
 }
 
-/// Runs the branches in a process that dies after `lives` appends, then in one that lives; whether the first saw it through.
-async fn die_and_go_on(world: &World, lives: i64) -> (RunId, bool) {
-    let first = world.process(FOREVER);
-    let run = first.begin(BRANCHES).await;
-    let doomed = world.process(lives);
-    doomed.drive();
-    world.until("it dies or is done", || doomed.log.died.load(Ordering::SeqCst) || world.status(&run).is_final()).await;
-    let was_done = world.status(&run).is_final();
-    doomed.kill().await;
-    let heir = world.driving().await;
-    world.until_over(&run).await;
-    heir.kill().await;
-    (run, was_done)
-}
-
 #[tokio::test]
 async fn after_a_death_at_any_append_no_repair_is_counted_or_made_twice() {
     for lives in 1.. {
@@ -212,7 +201,7 @@ async fn after_a_death_at_any_append_no_repair_is_counted_or_made_twice() {
         for tool in TOOLS {
             world.idempotent(tool);
         }
-        let (run, was_done) = die_and_go_on(&world, lives).await;
+        let (run, was_done) = die_and_go_on(&world, BRANCHES, lives).await;
         assert_eq!(world.status(&run), RunStatus::Succeeded, "after {lives} appends");
         let often = |step| world.told(&run, "step_succeeded", step);
         assert_eq!(["plan", "code", "form", "eval", "docs", "proof", "repo"].map(often), [1, 3, 3, 1, 1, 1, 1], "after {lives} appends");
@@ -230,7 +219,7 @@ async fn after_a_death_at_any_append_nothing_else_is_done_twice_in_a_repair() {
     let mut interrupted = 0;
     for lives in 1.. {
         let world = world(1);
-        let (run, was_done) = die_and_go_on(&world, lives).await;
+        let (run, was_done) = die_and_go_on(&world, BRANCHES, lives).await;
         let of = |step: &str, tool: &str| world.tools.effects.lock().unwrap().iter().filter(|(s, t, _)| s == step && t == tool).count();
         for (step, tool, most) in [
             ("plan", "worker.plan", 1),

@@ -85,6 +85,14 @@ impl Toolgate {
         Ran::of(self.command(args).output().unwrap())
     }
 
+    /// The HTTP requests that the newest run's log tells.
+    pub fn http_requests(&self) -> Vec<Value> {
+        let run = self.json(0, &["runs", "list", "--json"])[0]["id"].as_str().unwrap().to_owned();
+        let events = self.run(&["runs", "events", &run, "--json"]).exits(0).stdout;
+        let events = events.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        events.filter(|event| event["payload"]["event"] == "http_request").map(|event| event["payload"]["request"].clone()).collect()
+    }
+
     /// Runs and reads stdout as JSON; the exit code must be `code`.
     pub fn json(&self, code: i32, args: &[&str]) -> Value {
         let ran = self.run(args);

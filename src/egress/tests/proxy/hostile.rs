@@ -69,22 +69,7 @@ async fn a_name_that_turns_inward_is_resolved_once() {
 async fn inner_addresses_are_refused_in_every_spelling() {
     let inner = Server::fixed(200, "", "inner secret").await;
     let egress = Egress::new(options(&[])).unwrap();
-    for host in [
-        "127.0.0.1",
-        "127.1",
-        "2130706433",
-        "0x7f000001",
-        "0177.0.0.1",
-        "127.0.0.1.",
-        "0",
-        "[::1]",
-        "[::ffff:127.0.0.1]",
-        "[64:ff9b::7f00:1]",
-        "[2002:7f00:1::]",
-        "169.254.169.254",
-        "[fd00:ec2::254]",
-        "A.TEST",
-    ] {
+    for host in INNER.into_iter().filter(|host| host.is_ascii()) {
         let to = format!("{host}:{}", inner.port);
         let proxy = Running::start(&egress, allowing(&[&to]));
         for request in [connect_to(&to), get_of(&inner.url(host, "/"), &to)] {
