@@ -3,8 +3,10 @@
 //! `TOOLGATE_TEST_PYTHON` names a Python with the packages of `tests/clients/requirements.txt`; without it `python3` is tried. Where
 //! neither has them the tests say so and pass, unless `TOOLGATE_TEST_REQUIRE_CLIENTS` is set.
 
+use std::path::Path;
 use std::process::{Command, Stdio};
 
+use crate::support::native::can_install;
 use crate::support::root;
 
 /// A Python that can import the client, or why there is none.
@@ -21,12 +23,12 @@ fn python() -> Result<String, String> {
 }
 
 fn run(script: &str) {
-    run_with(script, "");
+    run_in(script, tempfile::tempdir().unwrap().path(), &[]);
 }
 
-/// In a home with these settings.
+/// Runs a script on this home, with more variables.
 #[expect(clippy::disallowed_methods, clippy::print_stderr, reason = "a test starts programs, and says why it was skipped")]
-fn run_with(script: &str, settings: &str) {
+fn run_in(script: &str, home: &Path, variables: &[(&str, &str)]) {
     let python = match python() {
         Ok(python) => python,
         Err(why) if std::env::var_os("TOOLGATE_TEST_REQUIRE_CLIENTS").is_some() => panic!("{why}"),
@@ -35,12 +37,11 @@ fn run_with(script: &str, settings: &str) {
             return;
         }
     };
-    let home = tempfile::tempdir().unwrap();
-    std::fs::write(home.path().join("toolgate.toml"), settings).unwrap();
     let output = Command::new(python)
+        .envs(variables.iter().copied())
         .arg("-B")
         .arg(root().join("tests/clients").join(script))
-        .args([env!("CARGO_BIN_EXE_toolgate"), "--home", home.path().to_str().unwrap(), "serve"])
+        .args([env!("CARGO_BIN_EXE_toolgate"), "--home", home.to_str().unwrap(), "serve"])
         .output()
         .unwrap();
     let (told, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
@@ -62,5 +63,35 @@ fn a_client_builds_a_service() {
 
 #[test]
 fn a_person_answers_in_a_client() {
-    run_with("approvals.py", "[approvals]\nelicitation = \"trusted-clients\"\ntrusted_principals = [\"local\"]\n");
+    let home = tempfile::tempdir().unwrap();
+    std::fs::write(home.path().join("toolgate.toml"), "[approvals]\nelicitation = \"trusted-clients\"\ntrusted_principals = [\"local\"]\n").unwrap();
+    run_in("approvals.py", home.path(), &[]);
+}
+
+/// The packages of the checks, pinned as the shipped service pins them.
+fn pins() -> Vec<String> {
+    let text = std::fs::read_to_string(root().join("src/tools/workers/templates/fastapi_service/requirements.pins")).unwrap();
+    let wanted = ["ruff==", "mypy==", "pytest==", "pytest-cov=="];
+    text.lines().filter(|line| wanted.iter().any(|name| line.starts_with(name))).map(str::to_owned).collect()
+}
+
+#[test]
+fn a_client_mends_what_the_checks_found() {
+    if !can_install() {
+        return;
+    }
+    let (home, pins) = (tempfile::tempdir().unwrap(), pins());
+    assert_eq!(pins.len(), 4, "{pins:?}");
+    // As the operator, with the environment that a client gives its server: what is made once needs nobody's yes again.
+    let arguments = serde_json::json!({ "commands": ["ruff --version"], "files": [], "requirements": pins });
+    #[expect(clippy::disallowed_methods, reason = "a test starts programs, and hands on its own environment")]
+    let made = Command::new(env!("CARGO_BIN_EXE_toolgate"))
+        .env_clear()
+        .envs(["HOME", "PATH"].into_iter().filter_map(|name| Some((name, std::env::var_os(name)?))))
+        .args(["--home", home.path().to_str().unwrap(), "tools", "call", "eval.run", &arguments.to_string(), "--json"])
+        .output()
+        .unwrap();
+    let (told, errors) = (String::from_utf8_lossy(&made.stdout), String::from_utf8_lossy(&made.stderr));
+    assert!(made.status.success() && told.contains("\"passed\":true"), "{told}\n{errors}");
+    run_in("repair_service.py", home.path(), &[("TOOLGATE_TEST_PINS", &pins.join(","))]);
 }
