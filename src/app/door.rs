@@ -96,8 +96,14 @@ impl Door for FrontDoor {
         Ok(views::tool(def))
     }
 
-    async fn check_workflow(&self, _config: &Config, file: &Path) -> Result<WorkflowView, Fault> {
-        let plan = Library::read_file(file).map_err(|problems| problems.into_fault(ErrorCode::WorkflowInvalid))?;
+    async fn check_workflow(&self, config: &Config, file: &Path) -> Result<WorkflowView, Fault> {
+        let invalid = |problems: Problems| problems.into_fault(ErrorCode::WorkflowInvalid);
+        let plan = Library::read_file(file).map_err(invalid)?;
+        // Manifests that are wrong are told where they are needed; what a workflow names can then not be judged.
+        if let Ok(tools) = super::manifest_files(&config.home.value).and_then(|files| manifest::load(&files)) {
+            let known = tools.iter().map(|tool| tool.name.clone()).collect();
+            plan.unknown_tools(&file.display().to_string(), &known).map_err(invalid)?;
+        }
         Ok(views::workflow(&plan, &file.display().to_string()))
     }
 }

@@ -9,7 +9,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::call::{Asking, Origin, RawCall, Reply};
 use crate::cli::ports::{CallAsk, House, RunView, StepNotes, ToolView, WorkflowRef, WorkflowView};
-use crate::domain::{Actor, ApprovalId, ErrorCode, Fault, GrantId, Labels, RunId, StepId};
+use crate::domain::{Actor, Amounts, ApprovalId, Clock as _, ErrorCode, Fault, GrantId, Labels, Problems, RunId, StepId};
+use crate::engine;
 use crate::gateway::Answer;
 use crate::run::{Event, RunKind, RunStatus};
 use crate::secrets::operator::OperatorProof;
@@ -19,7 +20,7 @@ use crate::tools::control::RunControl;
 use crate::tools::control::types::{CancelInput, SubmitInput};
 use crate::workflow::{Library, Plan};
 
-use super::{App, views};
+use super::{App, SystemClock, views};
 
 /// Events read at once.
 const PAGE: u32 = 1_000;
@@ -32,7 +33,9 @@ impl App {
                 Ok((entry.plan.clone(), entry.origin.clone()))
             }
             WorkflowRef::File(path) => {
-                let plan = Library::read_file(path).map_err(|problems| problems.into_fault(ErrorCode::WorkflowInvalid))?;
+                let invalid = |problems: Problems| problems.into_fault(ErrorCode::WorkflowInvalid);
+                let plan = Library::read_file(path).map_err(invalid)?;
+                self.control.check_tools(&path.display().to_string(), &plan).map_err(invalid)?;
                 Ok((plan, path.display().to_string()))
             }
         }
@@ -71,6 +74,7 @@ impl House for App {
             origin: Origin::Cli,
             actor,
             run,
+            tokens: 0,
             cancel: ask.cancel,
             asking: Asking::default(),
             progress: ask.progress,
@@ -107,12 +111,17 @@ impl House for App {
         let Value::Object(fields) = output else {
             return Err(Fault::new(ErrorCode::InvalidInput, format!("the answer to step `{step}` must be an object")));
         };
-        let answer = SubmitInput { run_id: *run, step_id: step.clone(), output: fields.into_iter().collect(), note: None };
+        let answer = SubmitInput { run_id: *run, step_id: step.clone(), output: fields.into_iter().collect(), note: None, tokens: None };
         self.control.submit(&Actor::operator(), &answer).await.map(drop)
     }
 
     async fn cancel(&self, run: &RunId, reason: Option<String>) -> Result<(), Fault> {
         self.control.cancel(&Actor::operator(), &CancelInput { run_id: *run, reason }).await.map(drop)
+    }
+
+    async fn raise(&self, run: &RunId, by: Amounts, proof: OperatorProof) -> Result<(), Fault> {
+        tracing::info!(run_id = %run, proved_by = ?proof.by(), "the operator raises limits");
+        self.control.raise(run, &by).await.map(drop)
     }
 
     async fn runs(&self, filter: RunFilter) -> Result<Vec<RunRow>, Fault> {
@@ -122,12 +131,14 @@ impl House for App {
     async fn run(&self, run: &RunId) -> Result<RunView, Fault> {
         let row = self.row(run).await?;
         let workspace = Some(self.gateway.workspace_path(*run)).filter(|path| path.is_dir());
+        let until = if row.status.is_final() { row.updated } else { SystemClock.now() };
+        let budget = engine::budget_lines(&self.store.budget(run).await?, until);
         match row.kind {
-            RunKind::Adhoc => Ok(views::adhoc(row, workspace)),
+            RunKind::Adhoc => Ok(views::adhoc(row, workspace, budget)),
             RunKind::Workflow => {
                 let (state, plan) = self.control.state(&Actor::operator(), run).await?;
                 let events = self.all_events(run).await?;
-                Ok(views::run(row, &state, &plan, &events, workspace))
+                Ok(views::run(row, &state, &plan, &events, workspace, budget))
             }
         }
     }

@@ -119,17 +119,20 @@ impl App {
         let workflows = Arc::new(files.workflows);
         let rules: Arc<std::sync::OnceLock<Arc<policy::Current>>> = Arc::default();
         let pinned = rules.clone();
-        let control = Arc::new(Control::new(
+        let control = Control::new(
             Arc::new(store.clone()),
             workflows.clone(),
             clock.clone(),
             Arc::new(move || pinned.get().map_or(crate::domain::Digest::ZERO, |rules| *rules.get().digest())),
-        ));
+        );
+        let budgets = config.budgets.budgets();
+        let names = files.tools.iter().map(|tool| tool.name.clone()).collect();
+        let control = Arc::new(control.within(budgets.clone()).knowing(names));
         let code = Arc::new(CodeGate::default());
         let ports = handlers::Ports {
             spawner: Arc::new(tasks.clone()),
             egress: network::egress(config)?,
-            http_events: Arc::new(http_events::JournalledRequests(store.clone())),
+            http_events: Arc::new(http_events::JournalledRequests { store: store.clone(), budgets: budgets.clone() }),
             calls: code.clone(),
             secrets: Arc::new(vault.clone()),
             redact: Arc::new(redaction::values_only(redactor)?),
@@ -157,6 +160,7 @@ impl App {
             approvals: questions::settings(config),
             inline: config.inline_output.value,
             private_paths: config.private_paths.value.clone(),
+            budgets: budgets.clone(),
         });
         code.lead_to(&gateway);
         let notes = Arc::new(notes::StepNotesOf::default());
@@ -165,7 +169,7 @@ impl App {
             calls: Arc::new(gateway.clone()),
             clock: clock.clone(),
             spawner: Arc::new(tasks.clone()),
-            settings: DriverSettings { progress: notes.clone().port(), ..DriverSettings::default() },
+            settings: DriverSettings { progress: notes.clone().port(), budgets, ..DriverSettings::default() },
         });
         let closed = gateway.recover().await?;
         if closed > 0 {
@@ -225,6 +229,10 @@ impl Files {
         let policies = policy::of_home(profile, &home.join("policies"));
         let policies = policies.map_err(|found| keep(found, ErrorCode::PolicyInvalid)).unwrap_or_default();
         let workflows = Library::open(Some(&home.join("workflows"))).map_err(|found| keep(found, ErrorCode::WorkflowInvalid));
+        let workflows = workflows.and_then(|workflows| {
+            let named = workflows.check_tools(&tools.iter().map(|tool| tool.name.clone()).collect());
+            named.map_err(|found| keep(found, ErrorCode::WorkflowInvalid)).map(|()| workflows)
+        });
         match (Problems::check(problems), workflows) {
             (Ok(()), Ok(workflows)) => Ok(Self { tools, policies, workflows }),
             (Err(problems), _) => Err(problems.into_fault(code)),

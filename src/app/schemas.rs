@@ -41,7 +41,7 @@ pub async fn generated_schemas(config: &Config) -> Result<BTreeMap<String, Strin
     let builtin = handlers::builtin(&handlers::Ports {
         spawner: Arc::new(Tasks::default()),
         egress: network::egress(config)?,
-        http_events: Arc::new(http_events::JournalledRequests(store.clone())),
+        http_events: Arc::new(http_events::JournalledRequests { store: store.clone(), budgets: crate::domain::Budgets::default() }),
         secrets: Arc::new(crate::secrets::source::NoSecrets),
         redact: Arc::new(crate::call::NoRedaction),
         calls: Arc::new(CodeGate::default()),

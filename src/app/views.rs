@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
-use crate::cli::ports::{PlannedStep, RunView, StepState, StepView, ToolView, WaitsFor, WorkflowView};
+use crate::cli::ports::{BudgetLine, PlannedStep, RunView, StepState, StepView, ToolView, WaitsFor, WorkflowView};
 use crate::domain::Timestamp;
 use crate::manifest::{Executor, ToolDef};
 use crate::run::{Event, EventKind, Phase, Repairing, RunState, RunStatus, StepStatus};
@@ -47,7 +47,14 @@ pub(super) fn workflow(plan: &Plan, source: &str) -> WorkflowView {
 }
 
 /// A workflow run: its row, its folded state, and the times its events tell.
-pub(super) fn run(row: RunRow, state: &RunState, plan: &Plan, events: &[Event], workspace: Option<PathBuf>) -> RunView {
+pub(super) fn run(
+    row: RunRow,
+    state: &RunState,
+    plan: &Plan,
+    events: &[Event],
+    workspace: Option<PathBuf>,
+    budget: Vec<BudgetLine>,
+) -> RunView {
     let steps: Vec<StepView> = plan.steps().iter().map(|planned| step(planned, state, events)).collect();
     let output = match row.status {
         RunStatus::Succeeded => {
@@ -61,14 +68,15 @@ pub(super) fn run(row: RunRow, state: &RunState, plan: &Plan, events: &[Event], 
         goal: (!state.goal.is_empty()).then(|| state.goal.clone()),
         steps,
         output,
+        budget,
         error: state.end.as_ref().and_then(|end| end.error.clone()),
         workspace,
     }
 }
 
 /// A run that follows no workflow.
-pub(super) fn adhoc(row: RunRow, workspace: Option<PathBuf>) -> RunView {
-    RunView { row, goal: None, steps: Vec::new(), output: None, error: None, workspace }
+pub(super) fn adhoc(row: RunRow, workspace: Option<PathBuf>, budget: Vec<BudgetLine>) -> RunView {
+    RunView { row, goal: None, steps: Vec::new(), output: None, budget, error: None, workspace }
 }
 
 fn step(planned: &crate::workflow::Step, state: &RunState, events: &[Event]) -> StepView {
@@ -103,6 +111,7 @@ fn waits_for(phase: &Phase) -> Option<WaitsFor> {
     match phase {
         Phase::WaitingForAgent(_) => Some(WaitsFor::Agent),
         Phase::WaitingForHuman(approval, _) => Some(WaitsFor::Approval { approval: *approval }),
+        Phase::Held(_) => Some(WaitsFor::Limit),
         Phase::Retrying(until) => Some(WaitsFor::Time { until: *until }),
         Phase::Pending | Phase::Running | Phase::Submitted(_) | Phase::Succeeded | Phase::Failed | Phase::Skipped(_) | Phase::Cancelled => {
             None

@@ -63,6 +63,8 @@ pub struct RawCall {
     pub run: RunId,
     /// How a human is asked about it.
     pub asking: Asking,
+    /// Tokens that the agent says it used up to come to this call.
+    pub tokens: u64,
     /// Fires when the caller no longer wants the answer.
     pub cancel: CancellationToken,
     /// Where progress goes.
@@ -133,6 +135,8 @@ pub struct ParsedCall {
     pub run: RunId,
     /// How a human is asked about it.
     pub asking: Asking,
+    /// Tokens that the agent reports with it.
+    pub tokens: u64,
     /// What it may use up.
     pub limits: Limits,
     /// Fires when the caller no longer wants the answer.

@@ -3,6 +3,7 @@
 mod approvals;
 mod audit;
 mod evidence;
+pub mod raise;
 mod vault;
 
 use std::path::PathBuf;
@@ -181,6 +182,8 @@ pub enum Runs {
         #[command(flatten)]
         follow: Follow,
     },
+    /// Raise what a run may use up, as the operator
+    Raise(raise::Raise),
     /// Stop a run
     Cancel {
         /// The run
@@ -287,6 +290,7 @@ impl Verb {
             | Self::VerifyBundle(VerifyBundle { json, .. })
             | Self::Doctor(Doctor { json })
             | Self::Runs(Runs::List { json, .. } | Runs::Show { json, .. } | Runs::Events { json, .. } | Runs::Cancel { json, .. })
+            | Self::Runs(Runs::Raise(raise::Raise { json, .. }))
             | Self::Workflows(Workflows::List { json } | Workflows::Show { json, .. } | Workflows::Validate { json, .. })
             | Self::Tools(Tools::List { json } | Tools::Show { json, .. } | Tools::Call { json, .. } | Tools::Check { json, .. })
             | Self::Approvals(

@@ -105,7 +105,10 @@ fn settings(config: &Config) -> Vec<(&'static str, Value, &Source)> {
             "redaction.pii" => (json!(config.redaction_pii.value), &config.redaction_pii.source),
             "serve.tool_names" => (json!(config.tool_names.value), &config.tool_names.source),
             "serve.toolsets" => (json!(config.toolsets.value), &config.toolsets.source),
-            _ => return None,
+            _ => {
+                let (value, source) = config.budgets.shown(key)?;
+                (value, source)
+            }
         };
         Some((key, value, source))
     };

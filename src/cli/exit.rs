@@ -59,7 +59,9 @@ impl Exit {
             | ErrorCode::ApprovalDenied
             | ErrorCode::ApprovalsPaused
             | ErrorCode::OperatorLocked
-            | ErrorCode::SecretRefused => Self::Refused,
+            | ErrorCode::SecretRefused
+            | ErrorCode::BudgetExceeded
+            | ErrorCode::ToolNotDeclared => Self::Refused,
             ErrorCode::UnknownTool
             | ErrorCode::InvalidInput
             | ErrorCode::PolicyInvalid

@@ -135,7 +135,7 @@ async fn answer_one(
                     return ask(approval, args, cx).await;
                 }
             }
-            WaitsFor::Time { .. } => {}
+            WaitsFor::Time { .. } | WaitsFor::Limit => {}
         }
     }
     Ok(false)
@@ -193,6 +193,10 @@ fn waiting(view: &RunView, json: bool, cx: &Cx<'_>) -> Ending {
             )),
             WaitsFor::Agent => console.tell(&format!(
                 "step `{}` ({kind}) needs an agent's answer: over MCP with run.submit, or in a file:\n    {command} runs watch {id} --answers FILE\n",
+                step.id
+            )),
+            WaitsFor::Limit => console.tell(&format!(
+                "step `{}` waits until a limit is raised:\n    {command} runs raise {id} --calls +50\n",
                 step.id
             )),
             WaitsFor::UserInput => console.tell(&format!(

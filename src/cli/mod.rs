@@ -16,6 +16,7 @@ mod inputs;
 mod log;
 mod output;
 pub mod ports;
+mod raise;
 mod report;
 mod run;
 mod runs;

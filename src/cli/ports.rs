@@ -12,8 +12,10 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::call::{Progress, Reply};
+pub use crate::engine::BudgetLine;
+
 use crate::config::Config;
-use crate::domain::{ApprovalId, Digest, Effects, Fault, GrantId, Limits, Problems, RunId, StepId, Timestamp, ToolName};
+use crate::domain::{Amounts, ApprovalId, Digest, Effects, Fault, GrantId, Limits, Problems, RunId, StepId, Timestamp, ToolName};
 use crate::gateway::Answer;
 use crate::run::{Event, RunStatus};
 use crate::secrets::operator::OperatorProof;
@@ -72,6 +74,9 @@ pub trait House: Send + Sync {
 
     /// Stops a run: `UNKNOWN_RUN`, `RUN_STATE`.
     async fn cancel(&self, run: &RunId, reason: Option<String>) -> Result<(), Fault>;
+
+    /// Raises a run's limits by so much: `UNKNOWN_RUN`, `RUN_STATE`, `INVALID_INPUT` where it has no such limit.
+    async fn raise(&self, run: &RunId, by: Amounts, proof: OperatorProof) -> Result<(), Fault>;
 
     /// Runs, the newest first.
     async fn runs(&self, filter: RunFilter) -> Result<Vec<RunRow>, Fault>;
@@ -212,6 +217,8 @@ pub struct RunView {
     pub steps: Vec<StepView>,
     /// What came of it, where its workflow says.
     pub output: Option<Value>,
+    /// What it may use up and has used.
+    pub budget: Vec<BudgetLine>,
     /// Why it failed.
     #[serde(serialize_with = "fault_json")]
     pub error: Option<Fault>,
@@ -281,6 +288,8 @@ pub enum WaitsFor {
     Agent,
     /// A person's data.
     UserInput,
+    /// A limit of the run that the operator raises.
+    Limit,
     /// A time.
     Time {
         /// When it goes on.

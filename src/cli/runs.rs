@@ -17,7 +17,7 @@ use super::ports::RunView;
 use super::start::Cx;
 use super::text::{self, ago, moment, printable};
 use super::tree::{Notes, lines};
-use super::{follow, inputs, report};
+use super::{follow, inputs, raise, report};
 
 /// How often other processes' events are looked for.
 const TICK: Duration = Duration::from_millis(300);
@@ -47,6 +47,7 @@ pub(super) async fn run(args: &Runs, cx: &Cx<'_>) -> Ending {
             }
             follow::follow(run, how, answers, cx).await
         }
+        Runs::Raise(args) => raise::run(args, cx).await,
         Runs::Cancel { run, reason, json } => {
             cx.house.cancel(run, reason.clone()).await?;
             let view = cx.house.run(run).await?;
@@ -101,6 +102,7 @@ fn describe(view: &RunView, now: Timestamp) -> String {
             let _ = writeln!(shown, "  {label:<9} {}", printable(&value));
         }
     }
+    shown.push_str(&raise::used(&view.budget));
     for line in lines(view, &Notes::default(), now) {
         let _ = writeln!(shown, "  {line}");
     }

@@ -65,6 +65,7 @@ pub(super) fn detail(step: &StepView, note: Option<&str>, now: Timestamp) -> Str
             Some(WaitsFor::Approval { approval }) => format!("waits for the operator's yes to {approval}"),
             Some(WaitsFor::Agent) => "waits for an agent's answer".to_owned(),
             Some(WaitsFor::UserInput) => "waits for a person's data".to_owned(),
+            Some(WaitsFor::Limit) => "waits until a limit of the run is raised".to_owned(),
             Some(WaitsFor::Time { until }) => format!("goes on {}", ago(*until, now)),
             None => "waits".to_owned(),
         },

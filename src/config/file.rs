@@ -136,7 +136,7 @@ impl Reader<'_> {
 }
 
 fn is_group(path: &str) -> bool {
-    KEYS.iter().any(|key| key.path.split_once('.').is_some_and(|(group, _)| group == path))
+    KEYS.iter().any(|key| key.path.strip_prefix(path).is_some_and(|rest| rest.starts_with('.')))
 }
 
 fn value_of(value: &Spanned<DeValue<'_>>) -> FileValue {

@@ -212,6 +212,76 @@ pub const KEYS: &[Key] = &[
         about: "yes: no call runs while the witness cannot be reached; no: that is only told",
     },
     Key {
+        path: "budgets.run.calls",
+        env: "TOOLGATE_BUDGETS_RUN_CALLS",
+        option: None,
+        default: "0",
+        about: "tool calls of a run whose workflow does not say, and of the run of direct calls; 0: no limit, for workflows 1000",
+    },
+    Key {
+        path: "budgets.run.tokens",
+        env: "TOOLGATE_BUDGETS_RUN_TOKENS",
+        option: None,
+        default: "0",
+        about: "tokens that agents may report for such a run; 0: no limit",
+    },
+    Key {
+        path: "budgets.run.wall_sec",
+        env: "TOOLGATE_BUDGETS_RUN_WALL_SEC",
+        option: None,
+        default: "0",
+        about: "seconds that a run of a workflow which does not say may take, waiting for humans left out; 0: no limit",
+    },
+    Key {
+        path: "budgets.run.bytes_out",
+        env: "TOOLGATE_BUDGETS_RUN_BYTES_OUT",
+        option: None,
+        default: "0",
+        about: "bytes that may leave for such a run; 0: no limit",
+    },
+    Key {
+        path: "budgets.principal.steps",
+        env: "TOOLGATE_BUDGETS_PRINCIPAL_STEPS",
+        option: None,
+        default: "0",
+        about: "steps that the runs of one principal may begin in a day (UTC); 0: no limit",
+    },
+    Key {
+        path: "budgets.principal.calls",
+        env: "TOOLGATE_BUDGETS_PRINCIPAL_CALLS",
+        option: None,
+        default: "0",
+        about: "tool calls of one principal in a day; 0: no limit",
+    },
+    Key {
+        path: "budgets.principal.tokens",
+        env: "TOOLGATE_BUDGETS_PRINCIPAL_TOKENS",
+        option: None,
+        default: "0",
+        about: "tokens that one principal may report in a day; 0: no limit",
+    },
+    Key {
+        path: "budgets.principal.wall_sec",
+        env: "TOOLGATE_BUDGETS_PRINCIPAL_WALL_SEC",
+        option: None,
+        default: "0",
+        about: "seconds that the calls of one principal may take together in a day; 0: no limit",
+    },
+    Key {
+        path: "budgets.principal.bytes_out",
+        env: "TOOLGATE_BUDGETS_PRINCIPAL_BYTES_OUT",
+        option: None,
+        default: "0",
+        about: "bytes that may leave for one principal in a day; 0: no limit",
+    },
+    Key {
+        path: "budgets.principals",
+        env: "TOOLGATE_BUDGETS_PRINCIPALS",
+        option: None,
+        default: "[]",
+        about: "limits of single principals for a day, each like \"NAME calls=100 tokens=50000\", above `budgets.principal`",
+    },
+    Key {
         path: "limits.inline_output_bytes",
         env: "TOOLGATE_LIMITS_INLINE_OUTPUT_BYTES",
         option: None,
@@ -277,7 +347,7 @@ pub fn template() -> String {
     );
     let mut table = "";
     for key in KEYS.iter().filter(|key| key.path != "home") {
-        let name = match key.path.split_once('.') {
+        let name = match key.path.rsplit_once('.') {
             Some((group, name)) => {
                 if group != table {
                     table = group;

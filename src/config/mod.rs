@@ -6,6 +6,7 @@
 //! [`Problem`]: crate::domain::Problem
 
 mod ambient;
+mod budgets;
 mod file;
 mod installer;
 mod keys;
@@ -21,6 +22,7 @@ use std::path::PathBuf;
 use crate::domain::{Bytes, Globs, Millis, Problem, Problems, Profile};
 
 pub use ambient::{Ambient, Platform, process_args};
+pub use budgets::BudgetSettings;
 pub use installer::Installer;
 pub use keys::{KEYS, Key, template};
 pub use principals::Principals;
@@ -109,6 +111,8 @@ pub struct Config {
     pub audit_witness: Sourced<Option<PathBuf>>,
     /// Whether no call runs while the witness cannot be reached.
     pub audit_witness_required: Sourced<bool>,
+    /// What runs and principals may use up, each number with its place; 0 is no limit.
+    pub budgets: BudgetSettings,
     /// How much of an output is shown inline.
     pub inline_output: Sourced<Bytes>,
     /// What is taken out of what is recorded and shown, by its shape.

@@ -86,6 +86,7 @@ pub fn resolve(options: &Options, ambient: &Ambient, file: Option<&SettingsFile>
         audit_key_file: resolver.perhaps_path("audit.key_file"),
         audit_witness: resolver.outside("audit.witness", &home.value),
         audit_witness_required: resolver.word("audit.witness_required", false, yes_or_no, &["yes", "no"]),
+        budgets: super::budgets::read(&mut resolver),
         inline_output: resolver.number("limits.inline_output_bytes", 16_384, 1_024..=1_048_576).map(Bytes),
         redaction_patterns: resolver.word(
             "redaction.patterns",
@@ -137,7 +138,7 @@ enum Said {
     File(FileValue),
 }
 
-struct Resolver<'a> {
+pub(super) struct Resolver<'a> {
     options: &'a Options,
     ambient: &'a Ambient,
     file: Option<&'a SettingsFile>,
@@ -173,7 +174,7 @@ impl<'a> Resolver<'a> {
     }
 
     /// Notes that what `source` says of `path` cannot be understood.
-    fn refuse(&mut self, path: &str, source: &Source, message: &str) {
+    pub(super) fn refuse(&mut self, path: &str, source: &Source, message: &str) {
         let problem = match source {
             Source::File { path: file, line } => Problem::new(file.display().to_string(), format!("`{path}` {message}")).at(Some(*line)),
             Source::Option(_) | Source::Env(_) | Source::Default => Problem::new(source.to_string(), message),
@@ -293,7 +294,7 @@ impl<'a> Resolver<'a> {
     }
 
     /// A list of texts; in a variable they are separated by commas.
-    fn list(&mut self, path: &str) -> Sourced<Vec<String>> {
+    pub(super) fn list(&mut self, path: &str) -> Sourced<Vec<String>> {
         let Some((said, source)) = self.said(path) else { return Sourced::default(Vec::new()) };
         let items = match said {
             Said::Word(word) => word.to_str().map(|word| word.split(',').map(|item| item.trim().to_owned()).collect()),
@@ -333,7 +334,7 @@ impl<'a> Resolver<'a> {
         }
     }
 
-    fn number(&mut self, path: &str, default: u64, range: RangeInclusive<u64>) -> Sourced<u64> {
+    pub(super) fn number(&mut self, path: &str, default: u64, range: RangeInclusive<u64>) -> Sourced<u64> {
         let Some((said, source)) = self.said(path) else { return Sourced::default(default) };
         let number = match said {
             Said::Word(word) => word.to_str().and_then(|word| word.parse().ok()),

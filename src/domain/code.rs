@@ -87,6 +87,10 @@ codes! {
     NotFound = "NOT_FOUND", Model;
     /// Something is larger or more numerous than its limit.
     LimitExceeded = "LIMIT_EXCEEDED", Model;
+    /// A run or a principal has used up what it may.
+    BudgetExceeded = "BUDGET_EXCEEDED", Model;
+    /// The run's workflow does not declare the tool.
+    ToolNotDeclared = "TOOL_NOT_DECLARED", Policy;
     /// The call took longer than its wall time.
     Timeout = "TIMEOUT", Model;
     /// The call was cancelled.

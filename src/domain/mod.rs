@@ -2,6 +2,7 @@
 //!
 //! INVARIANT: no I/O, no async, no knowledge of any other room.
 
+pub mod budget;
 pub mod code;
 pub mod digest;
 pub mod effect;
@@ -19,6 +20,7 @@ pub mod shown;
 pub mod time;
 pub mod twin;
 
+pub use budget::{Allowance, Amounts, Budgets, LimitOf, Overrun, Quantity, day_of, next_day};
 pub use code::{ErrorCode, Reader};
 pub use digest::Digest;
 pub use effect::{Effect, Effects};

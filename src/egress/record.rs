@@ -40,6 +40,9 @@ pub struct RequestRecord {
     pub error: Option<ErrorCode>,
     /// Bytes of the caller's headers and body, counted when they are handed to the connection.
     pub bytes_out: Bytes,
+    /// Of these, how many were reserved before they were sent.
+    #[serde(skip)]
+    pub reserved: u64,
     /// Bytes of headers and body that were received.
     pub bytes_in: Bytes,
     /// Wall time of the hop.
@@ -51,6 +54,14 @@ pub struct RequestRecord {
 pub trait RequestLog: Send + Sync {
     /// Keeps a record; returns when it is kept. After an error the answer is not handed on.
     async fn record(&self, record: RequestRecord) -> Result<(), Fault>;
+
+    /// Asks whether so many bytes more may leave; they do only after this says so.
+    ///
+    /// # Errors
+    /// `BUDGET_EXCEEDED`.
+    async fn reserve(&self, _bytes: Bytes) -> Result<(), Fault> {
+        Ok(())
+    }
 }
 
 /// A text fit for messages and records: control characters and what reverses the direction of writing are escaped, the rest is cut at

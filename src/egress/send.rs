@@ -98,7 +98,7 @@ impl Egress {
                 biased;
                 () = cancel.cancelled() => Err(cancelled(&hop.target.origin)),
                 () = sleep_until(deadline) => Err(too_late(&hop.target.origin, terms.caps.wall)),
-                step = self.inner.exchange(&hop, terms, secrets, &mut note) => step,
+                step = self.inner.exchange(&hop, terms, (secrets, log), &mut note) => step,
             };
             log.record(note.finish(step.as_ref().err())).await?;
             match step? {
@@ -117,7 +117,13 @@ impl Egress {
 
 impl Inner {
     /// One hop: rules, guard, credentials, then the wire.
-    async fn exchange(&self, hop: &Hop, terms: &Terms, secrets: &dyn Fill, note: &mut Note) -> Result<Step, Fault> {
+    async fn exchange(
+        &self,
+        hop: &Hop,
+        terms: &Terms,
+        (secrets, log): (&dyn Fill, &dyn RequestLog),
+        note: &mut Note,
+    ) -> Result<Step, Fault> {
         let origin = &hop.target.origin;
         if !terms.rules.allows(origin) {
             return Err(not_allowed(origin, terms));
@@ -137,7 +143,9 @@ impl Inner {
         if !body.is_empty() {
             *request.body_mut() = Some(body.into());
         }
-        note.record.bytes_out = Bytes(len(hop.headers.caller_bytes().saturating_add(hop.body.len())));
+        let bytes = Bytes(len(hop.headers.caller_bytes().saturating_add(hop.body.len())));
+        log.reserve(bytes).await?;
+        (note.record.bytes_out, note.record.reserved) = (bytes, bytes.0);
         if let [only] = pin.addresses.as_slice() {
             note.record.address = Some(*only);
         }
@@ -224,6 +232,7 @@ impl Note {
             status: None,
             error: None,
             bytes_out: Bytes(0),
+            reserved: 0,
             bytes_in: Bytes(0),
             duration: Millis(0),
         };

@@ -5,7 +5,6 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use async_trait::async_trait;
 use serde_json::Value;
@@ -65,8 +64,6 @@ pub(super) struct StepCalls {
     pub(super) progress: Arc<dyn Progress>,
     /// Calls the log already holds for this attempt, the earliest first.
     pub(super) recorded: VecDeque<CallRecord>,
-    /// Calls the run may still make.
-    pub(super) left: Arc<AtomicU32>,
 }
 
 impl StepCalls {
@@ -79,10 +76,6 @@ impl StepCalls {
             Recorded::CutOff { reached_out: false } if self.path.is_idempotent(tool) => {}
             Recorded::CutOff { .. } => return Err(interrupted(tool).into()),
         }
-        if self.left.fetch_update(Ordering::AcqRel, Ordering::Acquire, |left| left.checked_sub(1)).is_err() {
-            let fault = Fault::new(ErrorCode::LimitExceeded, "the run has made as many calls as `limits.max_tool_calls` allows");
-            return Err(Stop::from(fault.hint("raise the limit in the workflow where that many are wanted")));
-        }
         let reply = self
             .path
             .call(RawCall {
@@ -91,6 +84,7 @@ impl StepCalls {
                 origin: Origin::Step { run: self.run, step: self.step.clone() },
                 actor: self.actor.clone(),
                 run: self.run,
+                tokens: 0,
                 cancel: self.cancel.child_token(),
                 asking: Asking::default(),
                 progress: self.progress.clone(),
@@ -102,7 +96,8 @@ impl StepCalls {
         })
     }
 
-    /// What the log says of the next call of this tool. One that only led to a question says nothing; one that was cut off, by the
+    /// What the log says of the next call of this tool. One that only led to a question, or to a
+    /// limit, says nothing; one that was cut off, by the
     /// end of its process or with it, is cut off, unless it was made again.
     fn recorded_outcome(&mut self, tool: &str) -> Recorded {
         let mut found = Recorded::Nothing;
@@ -111,7 +106,7 @@ impl StepCalls {
                 continue;
             }
             match record.outcome {
-                Some(Err(fault)) if fault.code == ErrorCode::ApprovalRequired => {}
+                Some(Err(fault)) if matches!(fault.code, ErrorCode::ApprovalRequired | ErrorCode::BudgetExceeded) => {}
                 Some(Err(fault)) if matches!(fault.code, ErrorCode::Interrupted | ErrorCode::Cancelled) => {
                     found = Recorded::CutOff { reached_out: record.reached_out };
                 }

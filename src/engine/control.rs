@@ -3,14 +3,14 @@
 //! INVARIANT: a run that is not the asker's is the same `UNKNOWN_RUN` as one that does not exist; the operator sees all. An answer that
 //! does not fit its step's schema leaves no trace as an output.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use serde_json::Value;
 
-use crate::domain::{Actor, Clock, Digest, ErrorCode, Fault, Labels, Role, RunId};
+use crate::domain::{Actor, Budgets, Clock, Digest, ErrorCode, Fault, Labels, Role, RunId, ToolName};
 use crate::run::{Event, Phase, RunCreated, RunEvent, RunKind, RunState, RunStatus, StartedBy, fold, goal_draft, submission_draft};
 use crate::schema::Schema;
 use crate::store::{Append, Change, Guard, RunFilter, RunRow};
@@ -38,17 +38,31 @@ const TRIES: usize = 20;
 /// What starting, showing and answering needs.
 #[derive(Clone)]
 pub struct Control {
-    log: Arc<dyn Log>,
+    pub(super) log: Arc<dyn Log>,
     workflows: Arc<Library>,
     clock: Arc<dyn Clock>,
     policy: Arc<dyn Fn() -> Digest + Send + Sync>,
+    budgets: Budgets,
+    pub(super) tools: Option<Arc<BTreeSet<ToolName>>>,
 }
 
 impl Control {
     /// `policy` gives the digest of the rules in force, which a run pins.
     #[must_use]
     pub fn new(log: Arc<dyn Log>, workflows: Arc<Library>, clock: Arc<dyn Clock>, policy: Arc<dyn Fn() -> Digest + Send + Sync>) -> Self {
-        Self { log, workflows, clock, policy }
+        Self { log, workflows, clock, policy, budgets: Budgets::default(), tools: None }
+    }
+
+    /// With what the operator allows.
+    #[must_use]
+    pub fn within(self, budgets: Budgets) -> Self {
+        Self { budgets, ..self }
+    }
+
+    /// With the tools there are: a definition that names another is wrong.
+    #[must_use]
+    pub fn knowing(self, tools: BTreeSet<ToolName>) -> Self {
+        Self { tools: Some(Arc::new(tools)), ..self }
     }
 
     /// The workflows there are.
@@ -80,6 +94,7 @@ impl Control {
             },
             definition: plan.source().clone(),
             inputs,
+            limits: plan.limits().allowance(&self.budgets.run),
         };
         let workflow = Some(plan.name().to_owned());
         let mut changes = vec![Change::CreateRun { kind: RunKind::Workflow, workflow, principal: who.principal.clone() }];
@@ -115,7 +130,7 @@ impl Control {
     }
 
     /// The row of a run that whoever asks may see.
-    async fn row(&self, who: &Actor, run: &RunId) -> Result<RunRow, Fault> {
+    pub(super) async fn row(&self, who: &Actor, run: &RunId) -> Result<RunRow, Fault> {
         let row = self.log.run(run).await?;
         row.filter(|row| row.principal == who.principal || who.role == Role::Operator)
             .ok_or_else(|| Fault::new(ErrorCode::UnknownRun, format!("no run `{run}`")).hint("run.list shows the runs there are"))
@@ -137,13 +152,18 @@ impl Control {
     }
 
     /// Appends what `decide` makes of the newest state, anew where the log moved in between.
-    async fn append_to(&self, run: &RunId, decide: impl Fn(&RunState) -> Result<crate::run::EventDraft, Fault>) -> Result<Accepted, Fault> {
+    pub(super) async fn append_to(
+        &self,
+        run: &RunId,
+        more: &[Guard],
+        decide: impl Fn(&RunState) -> Result<crate::run::EventDraft, Fault>,
+    ) -> Result<Accepted, Fault> {
         let mut state = RunState::default();
         let mut last = Fault::new(ErrorCode::RunState, format!("run `{run}` moves too fast to be answered"));
         for _ in 0..TRIES {
             self.catch_up(run, &mut state).await?;
             let draft = decide(&state)?;
-            let guards = vec![Guard::LastSeq(state.last_seq), Guard::RunOpen];
+            let guards = [Guard::LastSeq(state.last_seq), Guard::RunOpen].into_iter().chain(more.iter().cloned()).collect();
             let append = Append { run: Some(*run), events: vec![draft], guards, changes: Vec::new() };
             match self.log.append(append).await {
                 Ok(events) => {
@@ -189,7 +209,7 @@ impl RunControl for Control {
 
     async fn show(&self, who: &Actor, run: &RunId) -> Result<RunView, Fault> {
         let (state, plan) = self.state(who, run).await?;
-        Ok(view::run(run, &state, &plan))
+        Ok(view::run(run, &state, &plan, self.clock.now()))
     }
 
     async fn watch(&self, who: &Actor, request: &WatchInput) -> Result<WatchOutput, Fault> {
@@ -221,21 +241,25 @@ impl RunControl for Control {
         self.row(who, &request.run_id).await?;
         let output = Value::Object(request.output.clone().into_iter().collect());
         let step = &request.step_id;
-        self.append_to(&request.run_id, |state| {
+        let within = [Guard::Budget(self.budgets.daily(&who.principal))];
+        let accepted = self.append_to(&request.run_id, &within, |state| {
             let Phase::WaitingForAgent(asked) = state.phase(step) else { return Err(not_waiting(state, request)) };
             Schema::compile(&asked.output_schema)?.check(&output).map_err(|fault| Fault {
                 message: format!("the output does not fit step `{step}`: {}", fault.message),
                 hint: Some("run.watch shows the step's output_schema; nothing was recorded, so submit again".into()),
                 ..fault
             })?;
-            Ok(submission_draft(step, output.clone(), request.note.as_deref(), who.clone()))
-        })
-        .await
+            Ok(submission_draft(step, output.clone(), request.note.as_deref(), request.tokens, who.clone()))
+        });
+        match accepted.await {
+            Err(fault) => Err(self.tell_limit(&request.run_id, who, fault).await),
+            accepted => accepted,
+        }
     }
 
     async fn cancel(&self, who: &Actor, request: &CancelInput) -> Result<Accepted, Fault> {
         self.row(who, &request.run_id).await?;
-        self.append_to(&request.run_id, |state| {
+        self.append_to(&request.run_id, &[], |state| {
             if let Some(end) = &state.end {
                 return Err(Fault::new(ErrorCode::RunState, format!("run `{}` is over: {}", request.run_id, end.status.as_str())));
             }
@@ -287,7 +311,7 @@ impl RunControl for Control {
 
     fn validate(&self, definition: &str) -> ValidateOutput {
         let problems = match read_yaml("definition", definition) {
-            Ok(_) => Vec::new(),
+            Ok(plan) => self.check_tools("definition", &plan).err().map(|problems| problems.list().to_vec()).unwrap_or_default(),
             Err(problems) => problems.list().to_vec(),
         };
         let line = |problem: crate::domain::Problem| ProblemLine { line: problem.line, message: problem.message, hint: problem.hint };

@@ -5,16 +5,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::AtomicU32;
 
 use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::domain::{Actor, ApprovalId, ErrorCode, Fault, Millis, StepId, Timestamp};
+use crate::domain::{Actor, ApprovalId, ErrorCode, Fault, Millis, Overrun, StepId, Timestamp};
 use crate::run::{
     Action, Answer, EventDraft, Phase, RunEvent, RunState, RunStatus, View, WaitingFor, after_checks, after_failure, after_mending, fold,
-    next,
+    next, reached_draft,
 };
 use crate::store::{Append, ApprovalStatus, Change, Guard, Lease};
 use crate::workflow::{Plan, read_stored};
@@ -22,6 +21,7 @@ use crate::workflow::{Plan, read_stored};
 use super::approval;
 use super::calls::{StepCalls, Stop};
 use super::driver::DriverParts;
+use super::limits;
 use super::work::{Ended, Job, begin};
 
 /// Events read at once.
@@ -37,7 +37,6 @@ pub(super) struct Drive {
     shown: RunStatus,
     live: BTreeMap<StepId, CancellationToken>,
     ends: (mpsc::UnboundedSender<Ended>, mpsc::UnboundedReceiver<Ended>),
-    calls_left: Arc<AtomicU32>,
 }
 
 /// What one look at the run led to.
@@ -78,8 +77,7 @@ impl Drive {
             }
         };
         let shown = parts.log.run(&lease.run).await?.map_or(RunStatus::Running, |row| row.status);
-        let calls_left = Arc::new(AtomicU32::new(plan.limits().max_tool_calls.saturating_sub(state.calls)));
-        Ok(Self { parts, lease, state, plan, shown, live: BTreeMap::new(), ends: mpsc::unbounded_channel(), calls_left })
+        Ok(Self { parts, lease, state, plan, shown, live: BTreeMap::new(), ends: mpsc::unbounded_channel() })
     }
 
     /// Drives until the run ends, `stop` fires, or with `until_waiting` only others can move it on.
@@ -154,6 +152,8 @@ impl Drive {
                 | Action::ParkForApproval { .. }
                 | Action::Skip { .. }
                 | Action::Fail { .. }
+                | Action::TellLimit(_)
+                | Action::Hold { .. }
                 | Action::Cancel { .. }
                 | Action::Finish { .. }) => self.plan_action(other, now, &mut batch)?,
             }
@@ -162,7 +162,9 @@ impl Drive {
             self.show_status().await?;
             return Ok(Look::Rest(wake));
         }
-        self.append(batch.events, batch.changes).await?;
+        if !self.append_within_budget(batch.events, batch.changes).await? {
+            return Ok(Look::Moved);
+        }
         for job in batch.jobs {
             let cancel = CancellationToken::new();
             self.live.insert(job.step.clone(), cancel.clone());
@@ -174,9 +176,10 @@ impl Drive {
 
     fn plan_action(&self, action: Action, now: Timestamp, batch: &mut Batch) -> Result<(), Fault> {
         let mut record = |step: Option<&StepId>, event: RunEvent| batch.events.push(event.draft(step, Actor::system()));
+        let begins = |step: &StepId, event: RunEvent| limits::begins(&self.state, step, event.draft(Some(step), Actor::system()));
         match action {
             Action::Start { step, attempt, input } => {
-                record(Some(&step), RunEvent::StepStarted { attempt });
+                batch.events.push(begins(&step, RunEvent::StepStarted { attempt }));
                 batch.jobs.push(Job { step, attempt, input, submission: None, recorded: Vec::new() });
             }
             Action::Resume { step, input, submission } => {
@@ -186,14 +189,20 @@ impl Drive {
             }
             Action::ParkForAgent { step, prompt, input, output_schema, until } => {
                 let waiting_for = WaitingFor::Agent;
-                record(Some(&step), RunEvent::StepWaiting { waiting_for, prompt, input, output_schema, approval_id: None, until });
+                let event = RunEvent::StepWaiting { waiting_for, prompt, input, output_schema, approval_id: None, until };
+                batch.events.push(begins(&step, event));
             }
             Action::ParkForApproval { step, input, span } => {
                 let expires = now.plus(span.unwrap_or(self.parts.settings.approval));
                 let (events, change) = approval::request(&self.state, &self.plan, &step, input, now, expires)?;
+                // The first of them is the step's.
+                let mut events = events.into_iter();
+                batch.events.extend(events.next().map(|first| limits::begins(&self.state, &step, first)));
                 batch.events.extend(events);
                 batch.changes.push(change);
             }
+            Action::TellLimit(over) => batch.events.push(reached_draft(&over, Actor::system())),
+            Action::Hold { step } => record(Some(&step), limits::held(&step)),
             Action::Skip { step, reason } => record(Some(&step), RunEvent::StepSkipped { reason }),
             Action::Fail { step, fault } => record(Some(&step), RunEvent::StepFailed { error: fault.to_json(), output: Value::Null }),
             Action::Cancel { step } => record(Some(&step), RunEvent::StepCancelled),
@@ -257,6 +266,7 @@ impl Drive {
                 until: None,
             },
             Err(Stop::Failed { fault, .. }) if self.state.cancel_requested && fault.code == ErrorCode::Cancelled => RunEvent::StepCancelled,
+            Err(Stop::Failed { fault, .. }) if limits::is_held_by(&self.plan, &fault) => limits::held(&step),
             Err(Stop::Failed { fault, output }) => {
                 let Some(planned) = self.plan.step(&step) else { return Vec::new() };
                 if let Some(follows) = after_checks(&self.state, &self.plan, planned, &fault, &output) {
@@ -323,13 +333,32 @@ impl Drive {
             cancel,
             progress: (self.parts.settings.progress)(&self.lease.run, &job.step),
             recorded: job.recorded.iter().cloned().collect(),
-            left: self.calls_left.clone(),
         }
     }
 
     async fn append(&self, events: Vec<EventDraft>, changes: Vec<Change>) -> Result<(), Fault> {
         let guards = vec![Guard::Holds(self.lease.clone()), Guard::RunOpen];
         self.parts.log.append(Append { run: Some(self.lease.run), events, guards, changes }).await.map(drop)
+    }
+}
+
+impl Drive {
+    /// Appends what begins steps, within the principal's budget too. `false` where that did not allow it: the hit limit is recorded instead.
+    async fn append_within_budget(&self, events: Vec<EventDraft>, changes: Vec<Change>) -> Result<bool, Fault> {
+        let Some(created) = &self.state.created else { return Ok(false) };
+        let daily = self.parts.settings.budgets.daily(&created.actor.principal);
+        let begins = |event: &EventDraft| event.payload.contains_key("begins");
+        if daily.is_unlimited() || !events.iter().any(begins) {
+            return self.append(events, changes).await.map(|()| true);
+        }
+        let guards = vec![Guard::Holds(self.lease.clone()), Guard::RunOpen, Guard::Budget(daily)];
+        match self.parts.log.append(Append { run: Some(self.lease.run), events, guards, changes }).await {
+            Ok(_) => Ok(true),
+            Err(fault) => {
+                let over = Overrun::of_fault(&fault).ok_or(fault)?;
+                self.append(vec![reached_draft(&over, Actor::system())], Vec::new()).await.map(|()| false)
+            }
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use futures_util::FutureExt as _;
 use tokio_util::sync::CancellationToken;
 
 use crate::call::{NoProgress, Progress, Spawner};
-use crate::domain::{Clock, Fault, Millis, RunId, StepId};
+use crate::domain::{Budgets, Clock, Fault, Millis, RunId, StepId};
 use crate::run::{RunKind, RunStatus};
 use crate::store::{Lease, RunFilter};
 
@@ -34,6 +34,8 @@ pub struct DriverSettings {
     pub approval: Millis,
     /// Where progress is shown.
     pub progress: ProgressOf,
+    /// What runs and principals may use up.
+    pub budgets: Budgets,
 }
 
 impl Default for DriverSettings {
@@ -44,6 +46,7 @@ impl Default for DriverSettings {
             lease: Millis(15_000),
             approval: Millis(24 * 60 * 60 * 1_000),
             progress: Arc::new(|_, _| Arc::new(NoProgress)),
+            budgets: Budgets::default(),
         }
     }
 }

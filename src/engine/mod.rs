@@ -8,7 +8,9 @@ mod calls;
 mod control;
 mod drive;
 mod driver;
+mod limits;
 mod log;
+mod raise;
 mod steps;
 mod view;
 mod work;
@@ -20,3 +22,6 @@ pub use calls::CallPath;
 pub use control::Control;
 pub use driver::{Driver, DriverParts, DriverSettings, ProgressOf};
 pub use log::Log;
+pub use view::budget as budget_lines;
+
+pub use crate::tools::control::types::BudgetLine;

@@ -6,9 +6,9 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use crate::domain::{ArtifactId, Fault, RunId, StepId};
-use crate::run::{Event, EventKind, Phase, Repairing, RunState, StepState};
-use crate::tools::control::types::{ArtifactLine, EventLine, RunView, StepLine, WaitingStep, WatchOutput};
+use crate::domain::{ArtifactId, Fault, Quantity, RunId, StepId, Timestamp};
+use crate::run::{Asked, Budget, Event, EventKind, Phase, Repairing, RunState, StepState};
+use crate::tools::control::types::{ArtifactLine, BudgetLine, EventLine, RunView, StepLine, WaitingStep, WatchOutput};
 use crate::workflow::Plan;
 
 /// An output longer than this is not shown in a run's view.
@@ -21,7 +21,7 @@ const MOST_DEPTH: u32 = 12;
 const MOST_ARTIFACTS: usize = 1_000;
 
 /// A run with its steps in the order of the plan.
-pub(super) fn run(id: &RunId, state: &RunState, plan: &Plan) -> RunView {
+pub(super) fn run(id: &RunId, state: &RunState, plan: &Plan, now: Timestamp) -> RunView {
     let nothing = StepState::default();
     let line = |step: &crate::workflow::Step| step_line(&step.id, step.kind.as_str(), state.steps.get(&step.id).unwrap_or(&nothing));
     RunView {
@@ -31,10 +31,21 @@ pub(super) fn run(id: &RunId, state: &RunState, plan: &Plan) -> RunView {
         status: state.status().as_str().to_owned(),
         inputs: state.created.as_ref().map(|created| created.pinned.inputs.clone()).unwrap_or_default(),
         steps: plan.steps().iter().map(line).collect(),
+        budget: budget(&state.budget, state.end.as_ref().and(state.updated).unwrap_or(now)),
         error: state.end.as_ref().and_then(|end| end.error.as_ref()).map(Fault::to_json),
         created: state.created.as_ref().map(|created| created.at.to_string()).unwrap_or_default(),
         updated: state.updated.map(|at| at.to_string()).unwrap_or_default(),
     }
+}
+
+/// What a run may use up and has used by `now`.
+pub fn budget(budget: &Budget, now: Timestamp) -> Vec<BudgetLine> {
+    let used = budget.used(now);
+    let line = |what: Quantity| {
+        let (used, limit) = (used.get(what), budget.allowed().get(what));
+        BudgetLine { what: what.as_str().to_owned(), used, limit, left: limit.map(|limit| limit.saturating_sub(used)) }
+    };
+    Quantity::ALL.into_iter().map(line).collect()
 }
 
 fn step_line(id: &StepId, kind: &str, step: &StepState) -> StepLine {
@@ -92,10 +103,12 @@ fn waiting(state: &RunState, plan: &Plan) -> Vec<WaitingStep> {
     if state.end.is_some() || state.cancel_requested {
         return Vec::new();
     }
+    let held = Asked::default();
     let of_step = |step: &crate::workflow::Step| {
         let (waiting_for, asked, approval_id) = match state.phase(&step.id) {
             Phase::WaitingForAgent(asked) => ("agent", asked, None),
             Phase::WaitingForHuman(approval, asked) => ("human", asked, Some(approval.to_string())),
+            Phase::Held(_) => ("limit", &held, None),
             Phase::Pending
             | Phase::Running
             | Phase::Submitted(_)

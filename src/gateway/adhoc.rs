@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use serde_json::json;
 use tokio::sync::Mutex;
 
 use crate::domain::{Actor, Fault, Millis, Principal, RunId, Timestamp};
@@ -43,6 +44,8 @@ impl Gateway {
             .field("kind", "adhoc")
             .field("policy", self.inner.policy.get().digest().to_string())
             .field("version", env!("CARGO_PKG_VERSION"));
+        let limits = self.inner.adhoc_limits();
+        let created = if limits.is_unlimited() { created } else { created.field("limits", json!(limits)) };
         self.inner
             .store
             .append(Append {

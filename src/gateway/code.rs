@@ -90,6 +90,7 @@ impl CodeCalls for CodeGate {
                 origin: Origin::Code { call: context.call, number: call.number, seen: call.seen },
                 actor: context.actor.clone(),
                 run: context.run,
+                tokens: 0,
                 cancel: call.cancel,
                 asking: Asking::default(),
                 progress: call.progress,

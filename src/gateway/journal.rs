@@ -7,7 +7,7 @@ use crate::domain::{Actor, CallId, Fault, RunId, StepId};
 use crate::policy::Decision;
 use crate::run::{EventDraft, EventKind};
 
-use super::Inner;
+use super::{Inner, budget};
 
 /// A value as the journal holds it.
 pub(super) struct Recorded {
@@ -86,6 +86,7 @@ pub(super) fn intent(call: &PreparedCall, decision: &Decision, arguments: Value)
         .field("verdict", decision.verdict.as_str())
         .field("rules", json!(decision.reasons.iter().map(|reason| &reason.rule).collect::<Vec<_>>()))
         .sealed("arguments", arguments);
+    let draft = budget::counted(draft, call);
     let draft = if call.makes_calls() { draft.field("makes_calls", true) } else { draft };
     with_seen(draft, &parsed.origin)
 }

@@ -6,6 +6,7 @@
 mod adhoc;
 mod answer;
 mod approval;
+mod budget;
 mod code;
 mod form;
 mod idempotency;
@@ -13,6 +14,7 @@ mod journal;
 mod path;
 mod question;
 mod recovery;
+mod scope;
 mod surroundings;
 mod ticket;
 mod workspaces;
@@ -29,7 +31,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use crate::call::{Artifacts, Spawner};
-use crate::domain::{Bytes, Clock, Globs};
+use crate::domain::{Budgets, Bytes, Clock, Globs};
 use crate::policy::{Current, PolicySet};
 use crate::registry::Registry;
 use crate::store::Store;
@@ -54,6 +56,8 @@ pub struct Parts {
     pub private_paths: Globs,
     /// Arguments and outputs larger than this are stored as artifacts and only named in the journal.
     pub inline: Bytes,
+    /// What runs and principals may use up.
+    pub budgets: Budgets,
 }
 
 /// The call path. Cheap to clone.
@@ -75,6 +79,8 @@ struct Inner {
     workspaces: workspaces::Workspaces,
     adhoc: adhoc::AdhocRuns,
     tickets: ticket::Tickets,
+    budgets: Budgets,
+    scopes: scope::Scopes,
     /// Set when an outcome could not be recorded: from then on nothing new runs in this process.
     halted: AtomicBool,
 }
@@ -98,6 +104,8 @@ impl Gateway {
                 approvals: parts.approvals,
                 inline: parts.inline,
                 private_paths: parts.private_paths,
+                budgets: parts.budgets,
+                scopes: scope::Scopes::default(),
             }),
         }
     }

@@ -115,6 +115,9 @@ impl Inner {
             return Err(self.refuse(who, "run", fault, written).await);
         }
         let here = std::mem::replace(&mut who.run, parsed.run);
+        if let Err(fault) = self.declared(&parsed).await {
+            return Err(self.refuse(who, "scope", fault, written).await);
+        }
         if let Some(key) = CallKey::of(&parsed) {
             match self.recorded_outcome(&parsed, &key).await {
                 Ok(Some(outcome)) => return Ok(Admitted::Done(outcome)),
@@ -130,6 +133,9 @@ impl Inner {
         // One set for the digest and the decision: rules may be replaced at any time.
         let policy = self.policy.get();
         let prepared = PreparedCall::new(parsed, preparation, policy.digest())?;
+        if let Err(fault) = self.affordable(&prepared).await {
+            return Err(self.refuse(who, "budget", fault, written).await);
+        }
         let around = self.surroundings(&prepared, here).await?;
         let decision = policy.decide(&prepared, &around.facts);
         who.decided = Some(seen(EventDraft::new(EventKind::ToolError, who.actor.clone()), &decision, &prepared, &around.facts).payload);
@@ -159,6 +165,7 @@ impl Inner {
         around: &Surroundings,
     ) -> Result<CheckedOutput, Fault> {
         let (open, grant) = self.record_intent(call, &decision, leave, around).await?;
+        let _program = self.scopes.begin(call);
         let started = self.clock.now();
         let output = self.execute(call, grant, context).await;
         let checked = output.and_then(|output| self.registry.check(call, output));
@@ -201,7 +208,11 @@ impl Inner {
         }
         let idempotent = self.registry.find(parsed.tool.name.as_str()).is_some_and(|entry| entry.def.idempotent);
         changes.push(Change::OpenCall { call: parsed.id, idempotent });
-        self.store.append(Append { run: Some(parsed.run), events: vec![intent], changes, ..Append::default() }).await?;
+        let guards = self.budget_guard(parsed).await?;
+        let append = Append { run: Some(parsed.run), events: vec![intent], changes, guards };
+        if let Err(fault) = self.store.append(append).await {
+            return Err(self.unaffordable(parsed, fault).await);
+        }
         let grant = match leave {
             Leave::Policy(grant) | Leave::Standing(grant, _) => grant,
             Leave::Human(approved) => approved.grant(*call.digest()),
@@ -259,10 +270,11 @@ impl Inner {
         if was_recorded {
             changes.push(Change::CloseCall(call.id));
         }
-        match self.store.append(Append { run: Some(call.run), events, changes, ..Append::default() }).await {
+        let guards = if was_recorded { Vec::new() } else { self.budget_guard(call).await? };
+        match self.store.append(Append { run: Some(call.run), events, changes, guards }).await {
             Ok(_) => reply,
             // With nothing done and nothing recorded the call simply did not happen.
-            Err(fault) if !was_recorded => Err(fault),
+            Err(fault) if !was_recorded => Err(self.unaffordable(call, fault).await),
             Err(fault) => {
                 self.halted.store(true, Ordering::Release);
                 tracing::error!(call_id = %call.id, "outcome not recorded: {fault}");
@@ -281,7 +293,7 @@ impl Inner {
         let draft = journal::refusal(who, stage, &fault, arguments);
         let append = Append { run: Some(who.run), events: vec![draft], ..Append::default() };
         match self.store.append(append).await {
-            Ok(_) => fault,
+            Ok(_) => self.tell_limit(who.run, &who.actor, fault).await,
             Err(broken) => broken,
         }
     }

@@ -18,6 +18,7 @@ mod server;
 mod status;
 mod stdio;
 mod strict;
+mod tokens;
 mod wire;
 
 #[cfg(test)]

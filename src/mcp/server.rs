@@ -25,7 +25,7 @@ use crate::gateway::Retry;
 
 use super::notices::NoticeListener;
 use super::resources::{self, Reader, Refused, Target};
-use super::{Catalog, Gate, Pace, asking, convert, progress};
+use super::{Catalog, Gate, Pace, asking, convert, progress, tokens};
 
 /// How long clients may keep the list of tools: it changes only with a new start.
 const LIST_TTL_MS: u64 = 3_600_000;
@@ -91,7 +91,7 @@ impl Server {
         &self,
         tool: &str,
         arguments: Value,
-        asking: Asking,
+        (asking, tokens): (Asking, u64),
         cancel: CancellationToken,
         notes: Arc<dyn Progress>,
     ) -> Result<Reply, Fault> {
@@ -104,6 +104,7 @@ impl Server {
                 origin: Origin::Client,
                 actor: actor.clone(),
                 run,
+                tokens,
                 cancel: cancel.clone(),
                 asking,
                 progress: notes,
@@ -136,12 +137,12 @@ impl Server {
     async fn pass_asking(
         &self,
         request: &CallToolRequestParams,
-        arguments: &Value,
+        (arguments, tokens): (&Value, u64),
         cx: &RequestContext<RoleServer>,
         notes: Arc<dyn Progress>,
     ) -> Result<Reply, Fault> {
         let asking = Asking { reason: reason_of(cx), elsewhere: self.may_ask(cx) };
-        let pass = || self.pass(&request.name, arguments.clone(), asking.clone(), cx.ct.child_token(), notes.clone());
+        let pass = || self.pass(&request.name, arguments.clone(), (asking.clone(), tokens), cx.ct.child_token(), notes.clone());
         let reply = pass().await?;
         if !asking.elsewhere || is_modern(cx) {
             return Ok(reply);
@@ -182,7 +183,7 @@ struct Calls<'a> {
 
 impl Reader for Calls<'_> {
     async fn call(&self, tool: &str, arguments: Value) -> Result<Value, Refused> {
-        let reply = self.server.pass(tool, arguments, Asking::default(), self.cancel.child_token(), Arc::new(NoProgress)).await?;
+        let reply = self.server.pass(tool, arguments, (Asking::default(), 0), self.cancel.child_token(), Arc::new(NoProgress)).await?;
         let call = reply.call;
         reply.outcome.map(|output| output.value).map_err(|fault| Refused { fault, call: Some(call) })
     }
@@ -234,12 +235,12 @@ impl ServerHandler for Server {
     }
 
     async fn call_tool(&self, request: CallToolRequestParams, cx: RequestContext<RoleServer>) -> Result<CallToolResponse, ErrorData> {
-        let arguments = Value::Object(request.arguments.clone().unwrap_or_default());
+        let (arguments, tokens) = tokens::settle(&request.name, request.arguments.clone().unwrap_or_default(), &cx.meta);
         let actor = Self::actor();
         let retry = Retry { actor: &actor, method: "tools/call", tool: &request.name, arguments: &arguments };
         asking::take_back(&*self.gate, &actor, &retry, &request).await?;
         let (teller, listener) = progress::channel(cx.meta.get_progress_token().is_some(), &*self.redact);
-        let call = self.pass_asking(&request, &arguments, &cx, Arc::new(teller));
+        let call = self.pass_asking(&request, (&arguments, tokens), &cx, Arc::new(teller));
         let passed = progress::follow(call, listener, &cx.peer, cx.meta.get_progress_token(), self.pace).await;
         if let (Ok(reply), true, None) = (&passed, self.may_ask(&cx) && is_modern(&cx), &request.request_state)
             && let Some(question) = asking::question(reply)

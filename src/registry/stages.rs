@@ -39,6 +39,7 @@ impl Registry {
             actor: raw.actor,
             origin: raw.origin,
             run,
+            tokens: raw.tokens,
             limits: def.limits,
             cancel: raw.cancel,
             asking: raw.asking,

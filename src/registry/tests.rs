@@ -80,6 +80,7 @@ fn now() -> Timestamp {
 
 fn raw(tool: &str, arguments: Value) -> RawCall {
     RawCall {
+        tokens: 0,
         tool: tool.to_owned(),
         arguments,
         origin: Origin::Client,

@@ -7,9 +7,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use crate::domain::{ApprovalId, ErrorCode, Fault, Millis, StepId, Timestamp};
+use crate::domain::{Amounts, ApprovalId, ErrorCode, Fault, Millis, Overrun, Quantity, StepId, Timestamp};
 use crate::workflow::{By, OnFailure, Plan, Scope, Step, StepKind, StepView};
 
+use super::limits;
 use super::record::{SkipReason, StartedBy};
 use super::repair;
 use super::state::{Created, Phase, RunState};
@@ -112,6 +113,13 @@ pub enum Action {
         /// The step.
         step: StepId,
     },
+    /// A limit of the run was hit, and that is not told yet.
+    TellLimit(Overrun),
+    /// A step that nobody works on waits until a limit is raised.
+    Hold {
+        /// The step.
+        step: StepId,
+    },
     /// Mark a step as stopped.
     Cancel {
         /// The step.
@@ -135,20 +143,18 @@ pub fn next(state: &RunState, plan: &Plan, view: View<'_>) -> Vec<Action> {
     if state.cancel_requested {
         return wind_up(state, plan, view, RunStatus::Cancelled, None);
     }
-    let deadline = plan.limits().wall.map(|wall| created.at.plus(wall));
-    if deadline.is_some_and(|deadline| view.now >= deadline) {
-        let fault = Fault::new(ErrorCode::LimitExceeded, "the run took longer than its `limits.wall`");
-        return wind_up(state, plan, view, RunStatus::Failed, Some((None, fault)));
+    if let Some(over) = state.budget.stopped_by(view.now) {
+        return limits::stopped(state, plan, view, over);
     }
-    let mut walk = Walk { state, created, plan, view, busy: view.live.len(), settled: BTreeMap::new(), actions: Vec::new() };
+    let mut walk = Walk { state, created, plan, view, busy: view.live.len(), begun: 0, settled: BTreeMap::new(), actions: Vec::new() };
     for step in plan.steps() {
         walk.visit(step);
     }
     let mut actions = walk.actions;
     if plan.steps().iter().all(|step| state.phase(&step.id).has_ended()) {
         actions.push(finish(state, plan));
-    } else if let Some(deadline) = deadline {
-        actions.push(Action::WakeAt(deadline));
+    } else {
+        actions.extend(state.budget.ends_at(view.now).or(state.budget.waits_until(view.now)).map(Action::WakeAt));
     }
     actions
 }
@@ -159,6 +165,8 @@ struct Walk<'a> {
     plan: &'a Plan,
     view: View<'a>,
     busy: usize,
+    /// Steps that this list begins.
+    begun: u64,
     /// Steps that this very list skips or fails, so that what depends on them is settled in the same go.
     settled: BTreeMap<&'a StepId, Phase>,
     actions: Vec<Action>,
@@ -175,6 +183,7 @@ impl<'a> Walk<'a> {
             Phase::Pending => self.visit_pending(step),
             Phase::Running => self.resume(step, None),
             Phase::Submitted(output) => self.resume(step, Some(output.clone())),
+            Phase::Held(output) => self.resume(step, output.clone()),
             Phase::Retrying(at) if *at > self.view.now => self.actions.push(Action::WakeAt(*at)),
             Phase::Retrying(_) => self.begin(step),
             Phase::WaitingForAgent(asked) => match asked.until {
@@ -201,6 +210,7 @@ impl<'a> Walk<'a> {
                 | Phase::WaitingForAgent(_)
                 | Phase::Submitted(_)
                 | Phase::WaitingForHuman(..)
+                | Phase::Held(_)
                 | Phase::Retrying(_) => is_ready = false,
             }
         }
@@ -220,13 +230,23 @@ impl<'a> Walk<'a> {
     }
 
     fn begin(&mut self, step: &'a Step) {
+        let is_new = self.state.steps.get(&step.id).is_none_or(|seen| seen.attempt == 0);
+        if is_new && let Some(over) = self.state.budget.over(self.view.now, &Amounts::of(Quantity::Steps, self.begun + 1)) {
+            // What this list begins goes first; the limit is told once that is recorded.
+            if self.begun == 0 && !self.actions.iter().any(|action| matches!(action, Action::TellLimit(_))) {
+                self.actions.push(Action::TellLimit(over));
+            }
+            return;
+        }
         let scope = self.scope(step);
         let input = match step.input.render(&scope) {
             Ok(input) => self.extended(step, input),
             Err(fault) => return self.fail(step, fault),
         };
         let id = step.id.clone();
+        let new = u64::from(is_new);
         if step.kind == StepKind::Approval {
+            self.begun += new;
             return self.actions.push(Action::ParkForApproval { step: id, input, span: step.timeout });
         }
         if step.kind.is_agents_work() && self.is_for_agent(step) {
@@ -236,10 +256,12 @@ impl<'a> Walk<'a> {
             };
             let output_schema = step.output_schema.as_ref().map_or(Value::Bool(true), |schema| schema.json().clone());
             let until = step.timeout.map(|span| self.view.now.plus(span));
+            self.begun += new;
             return self.actions.push(Action::ParkForAgent { step: id, prompt, input, output_schema, until });
         }
         if self.busy < self.view.cap {
             self.busy += 1;
+            self.begun += new;
             let attempt = self.state.steps.get(&step.id).map_or(0, |state| state.attempt).saturating_add(1);
             self.actions.push(Action::Start { step: id, attempt, input });
         }
@@ -313,7 +335,13 @@ impl<'a> Walk<'a> {
 }
 
 /// Stops what is at work, then marks what was begun, then ends the run.
-fn wind_up(state: &RunState, plan: &Plan, view: View<'_>, status: RunStatus, cause: Option<(Option<StepId>, Fault)>) -> Vec<Action> {
+pub(super) fn wind_up(
+    state: &RunState,
+    plan: &Plan,
+    view: View<'_>,
+    status: RunStatus,
+    cause: Option<(Option<StepId>, Fault)>,
+) -> Vec<Action> {
     if !view.live.is_empty() {
         return view.live.iter().map(|step| Action::Stop { step: step.clone() }).collect();
     }

@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::domain::{Actor, ApprovalId, Digest, Fault, StepId, Timestamp};
+use crate::domain::{Actor, Allowance, ApprovalId, Digest, Fault, StepId, Timestamp};
 
 use super::event::{Event, EventDraft, EventKind};
 
@@ -176,6 +176,8 @@ pub enum WaitingFor {
     Agent,
     /// A human's yes.
     Human,
+    /// A limit of the run that the operator raises.
+    Limit,
 }
 
 /// Why a step did not run.
@@ -217,6 +219,9 @@ pub struct RunCreated {
     pub definition: Value,
     /// The accepted inputs.
     pub inputs: Value,
+    /// What it may use up.
+    #[serde(default, skip_serializing_if = "Allowance::is_unlimited")]
+    pub limits: Allowance,
 }
 
 /// Fields that may have to be redacted later: the record only commits to them.
@@ -269,8 +274,12 @@ pub fn goal_draft(goal: &str, actor: Actor) -> EventDraft {
 
 /// An agent's answer to a step, as its event.
 #[must_use]
-pub fn submission_draft(step: &StepId, output: Value, note: Option<&str>, actor: Actor) -> EventDraft {
+pub fn submission_draft(step: &StepId, output: Value, note: Option<&str>, tokens: Option<u64>, actor: Actor) -> EventDraft {
     let draft = EventDraft::new(EventKind::AssistantMessage, actor).step(Some(step.clone())).sealed("output", output);
+    let draft = match tokens {
+        Some(tokens) => draft.field("tokens", tokens),
+        None => draft,
+    };
     match note {
         Some(note) => draft.sealed("note", note.into()),
         None => draft,

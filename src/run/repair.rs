@@ -65,8 +65,8 @@ pub fn after_checks(state: &RunState, plan: &Plan, step: &Step, fault: &Fault, o
         return Some(vec![fail(Some(&format!("step `{}` did not end well", repair.step)))]);
     }
     let steps = plan.steps().len().saturating_add(count(state.repeated)).saturating_add(repair.again.len());
-    let most = plan.limits().max_steps;
-    if steps > count(most) {
+    let most = state.budget.allowed().steps.unwrap_or_else(|| plan.limits().max_steps.into());
+    if u64::try_from(steps).unwrap_or(u64::MAX) > most {
         let why = format!("with another one the run would take {steps} steps, more than `limits.max_steps` = {most}");
         return Some(vec![stopped(step.id.clone(), repair, made, &why), fail(Some(&why))]);
     }

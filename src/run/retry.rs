@@ -33,6 +33,8 @@ fn is_worth_another_try(step: &Step, code: ErrorCode) -> bool {
             | ErrorCode::ExpressionInvalid
             | ErrorCode::PathRefused
             | ErrorCode::LimitExceeded
+            | ErrorCode::BudgetExceeded
+            | ErrorCode::ToolNotDeclared
             | ErrorCode::Cancelled
             | ErrorCode::Interrupted
             | ErrorCode::OutcomeUnknown

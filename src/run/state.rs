@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use crate::domain::{Actor, ApprovalId, CallId, ErrorCode, Fault, RunId, StepId, Timestamp};
 
+use super::budget::{Budget, Mark};
 use super::event::{Event, EventKind};
 use super::record::{RunCreated, RunEvent, SkipReason, WaitingFor};
 use super::repair::{self, Repairing};
@@ -24,8 +25,8 @@ pub struct RunState {
     pub goal: String,
     /// Its steps, as far as anything happened to them.
     pub steps: BTreeMap<StepId, StepState>,
-    /// Intents of calls its steps made.
-    pub calls: u32,
+    /// What it may use up and has used.
+    pub budget: Budget,
     /// Steps that repairs made run again, each as often as it was.
     pub repeated: u32,
     /// Somebody wants it to stop.
@@ -97,6 +98,8 @@ pub enum Phase {
     Submitted(Value),
     /// Waits for a human's answer to this question.
     WaitingForHuman(ApprovalId, Asked),
+    /// A limit of the run keeps it from going on; what an agent gave for it, if one did.
+    Held(Option<Value>),
     /// Failed, and begins again then.
     Retrying(Timestamp),
     /// Ended well.
@@ -182,7 +185,7 @@ impl Phase {
         match self {
             Self::Pending => StepStatus::Pending,
             Self::Running | Self::Submitted(_) => StepStatus::Running,
-            Self::WaitingForAgent(_) | Self::WaitingForHuman(..) => StepStatus::Waiting,
+            Self::WaitingForAgent(_) | Self::WaitingForHuman(..) | Self::Held(_) => StepStatus::Waiting,
             Self::Retrying(_) => StepStatus::Retrying,
             Self::Succeeded => StepStatus::Succeeded,
             Self::Failed => StepStatus::Failed,
@@ -201,6 +204,7 @@ impl Phase {
             | Self::WaitingForAgent(_)
             | Self::Submitted(_)
             | Self::WaitingForHuman(..)
+            | Self::Held(_)
             | Self::Retrying(_) => false,
         }
     }
@@ -221,7 +225,8 @@ impl RunState {
         }
         let has = |status: StepStatus| self.steps.values().any(|step| step.phase.status() == status);
         let is_busy = has(StepStatus::Running) || has(StepStatus::Retrying) || self.cancel_requested;
-        if !is_busy && has(StepStatus::Waiting) { RunStatus::Waiting } else { RunStatus::Running }
+        let is_stopped = self.updated.is_some_and(|at| self.budget.stopped_by(at).is_some());
+        if !is_busy && (is_stopped || has(StepStatus::Waiting)) { RunStatus::Waiting } else { RunStatus::Running }
     }
 }
 
@@ -257,8 +262,6 @@ pub fn fold(state: &mut RunState, event: &Event) -> Result<(), Fault> {
             }
         }
         EventKind::ToolCall => {
-            // A call that only concerns the run, as a client's question about it, is not one of its steps'.
-            state.calls = state.calls.saturating_add(u32::from(event.step_id.is_some()));
             if let (Some(call), Some(step)) = (event.call_id, open_step(state, event)) {
                 step.calls.push(CallRecord { call, tool: tool_of(event), reached_out: reached_out(event), outcome: None });
             }
@@ -274,6 +277,9 @@ pub fn fold(state: &mut RunState, event: &Event) -> Result<(), Fault> {
             }
         }
         EventKind::AssistantMessageDelta | EventKind::ArtifactRef => {}
+    }
+    if let Some(mark) = Mark::of(event.kind, &event.payload) {
+        state.budget.take(event.ts, &mark);
     }
     state.last_seq = event.seq;
     state.updated = Some(event.ts);
@@ -316,10 +322,14 @@ fn apply_to_step(step: &mut StepState, now: Timestamp, record: RunEvent) {
             step.forget_calls();
             step.since = Some(now);
         }
-        RunEvent::StepResumed => {
-            if matches!(step.phase, Phase::WaitingForHuman(..)) {
-                step.phase = Phase::Running;
-            }
+        RunEvent::StepResumed => match std::mem::take(&mut step.phase) {
+            Phase::WaitingForHuman(..) | Phase::Held(None) => step.phase = Phase::Running,
+            Phase::Held(Some(output)) => step.phase = Phase::Submitted(output),
+            other => step.phase = other,
+        },
+        RunEvent::StepWaiting { waiting_for: WaitingFor::Limit, .. } => {
+            let given = if let Phase::Submitted(output) = &step.phase { Some(output.clone()) } else { None };
+            step.phase = Phase::Held(given);
         }
         RunEvent::StepWaiting { waiting_for, prompt, input, output_schema, approval_id, until } => {
             let asked = Asked { prompt, input, output_schema, until };
@@ -327,7 +337,7 @@ fn apply_to_step(step: &mut StepState, now: Timestamp, record: RunEvent) {
             step.since = Some(now);
             step.phase = match (waiting_for, approval_id) {
                 (WaitingFor::Human, Some(approval)) => Phase::WaitingForHuman(approval, asked),
-                (WaitingFor::Human | WaitingFor::Agent, _) => Phase::WaitingForAgent(asked),
+                (WaitingFor::Human | WaitingFor::Agent | WaitingFor::Limit, _) => Phase::WaitingForAgent(asked),
             };
         }
         RunEvent::StepSucceeded { output } => finish(step, Phase::Succeeded, output, None),

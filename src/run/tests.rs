@@ -5,11 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use crate::domain::{Actor, ApprovalId, CallId, Digest, ErrorCode, Fault, Millis, RunId, StepId, Timestamp};
+use crate::domain::{Actor, Allowance, ApprovalId, CallId, Digest, ErrorCode, Fault, Millis, RunId, StepId, Timestamp};
 use crate::workflow::{Plan, read_yaml};
 
 use super::*;
 
+mod budget;
 mod repair;
 
 const T0: u64 = 1_700_000_000_000;
@@ -43,6 +44,7 @@ impl Book {
             started_by,
             definition: plan.source().clone(),
             inputs: json!({}),
+            limits: plan.limits().allowance(&Allowance::default()),
         };
         let mut book = Self { run: RunId::mint(at(0)), events: Vec::new() };
         book.write(created.draft(Actor::operator())).write(goal_draft("the goal", Actor::operator()));
@@ -196,8 +198,8 @@ fn an_agents_step_parks_is_answered_and_resumed() {
     assert_eq!(book.state().status(), RunStatus::Waiting);
     assert_eq!(book.next_with(&plan, &[], at(500), 8), [Action::WakeAt(at(1_010))]);
     assert!(matches!(&book.next_with(&plan, &[], at(1_010), 8)[..], [Action::Fail { fault, .. }] if fault.code == ErrorCode::Timeout));
-    book.write(submission_draft(&id("a"), json!({ "summary": "s" }), None, Actor::operator()));
-    book.write(submission_draft(&id("a"), json!({ "summary": "too late" }), None, Actor::operator()));
+    book.write(submission_draft(&id("a"), json!({ "summary": "s" }), None, None, Actor::operator()));
+    book.write(submission_draft(&id("a"), json!({ "summary": "too late" }), None, None, Actor::operator()));
     let resume = Action::Resume { step: id("a"), input: json!({}), submission: Some(json!({ "summary": "s" })) };
     assert_eq!(book.next_with(&plan, &[], at(2_000), 8), [resume]);
 }
@@ -318,7 +320,7 @@ proptest! {
                 2 => book.step(step, failed(ErrorCode::Timeout)),
                 3 => book.step(step, RunEvent::StepSkipped { reason: SkipReason::Condition }),
                 4 => book.step(step, RunEvent::StepRetry { attempt: 1, at: at(0), error: Value::Null }),
-                5 => book.write(submission_draft(&id(step), json!({}), None, Actor::system())),
+                5 => book.write(submission_draft(&id(step), json!({}), None, None, Actor::system())),
                 6 => book.write(of_call(EventKind::ToolCall)),
                 7 => book.write(of_call(EventKind::ToolError)),
                 8 => book.write(RunEvent::RunCancelRequested { reason: Value::Null }.draft(None, Actor::system())),

@@ -6,9 +6,10 @@ use std::collections::BTreeMap;
 
 use crate::audit::{Place, Prepared, Sealed};
 use crate::call::ArtifactRef;
-use crate::domain::{ApprovalId, CallId, Digest, ErrorCode, Fault, Labels, OwnerId, Principal, RunId, StepId, Timestamp};
-use crate::run::EventKind;
+use crate::domain::{Actor, Amounts, ApprovalId, CallId, Digest, ErrorCode, Fault, Labels, OwnerId, Principal, RunId, StepId, Timestamp};
+use crate::run::{Budget, EventKind, Mark};
 
+use super::budgets::{self, Day};
 use super::proof::Sealing;
 use super::questions::state::{QuestionShare, is_pending};
 use super::questions::write::QuestionWrite;
@@ -22,6 +23,10 @@ pub(super) struct Ready {
     pub(super) kind: EventKind,
     pub(super) step: Option<StepId>,
     pub(super) call: Option<CallId>,
+    /// What it means for budgets.
+    pub(super) mark: Option<Mark>,
+    /// Whose doing it is.
+    pub(super) actor: Actor,
     pub(super) prepared: Prepared,
 }
 
@@ -64,6 +69,8 @@ pub(super) enum ApprovalWrite {
 pub(super) struct Writes {
     pub(super) rows: Vec<Row>,
     pub(super) runs: BTreeMap<RunId, RunRow>,
+    pub(super) budgets: BTreeMap<RunId, Budget>,
+    pub(super) days: BTreeMap<Day, Amounts>,
     pub(super) approvals: Vec<ApprovalWrite>,
     pub(super) opened: Vec<Opening>,
     pub(super) closed: Vec<CallId>,
@@ -121,7 +128,7 @@ pub(super) fn apply(task: &Task, now: Timestamp, owner: OwnerId, state: &mut Sta
     let share = Share { run: run.and_then(|run| state.runs.get(&run).cloned()), ..Share::default() };
     let mut stage = Stage { state, now, share };
     for guard in guards {
-        stage.check(guard, owner)?;
+        stage.check(guard, events, owner)?;
     }
     for change in changes {
         stage.change(run, change)?;
@@ -139,6 +146,9 @@ fn take_in(mut share: Share, events: &[Ready], now: Timestamp, state: &mut State
             run.last_seq += 1;
             run.updated = now;
             let place = Place { index: state.head.next, run: run.id, seq: run.last_seq, ts: now, prev: state.head.prev };
+            if let Some(mark) = &event.mark {
+                budgets::take(state, run, &event.actor, mark, now, writes);
+            }
             let sealed = event.prepared.seal(&place);
             state.head = Head { next: place.index + 1, prev: sealed.hash, ts: now };
             if let (Some(call), EventKind::ToolResult | EventKind::ToolError) = (event.call, event.kind) {
@@ -183,7 +193,7 @@ fn take_in(mut share: Share, events: &[Ready], now: Timestamp, state: &mut State
 }
 
 impl Stage<'_> {
-    fn check(&self, guard: &Guard, owner: OwnerId) -> Result<(), Fault> {
+    fn check(&self, guard: &Guard, events: &[Ready], owner: OwnerId) -> Result<(), Fault> {
         match guard {
             Guard::Holds(lease) => {
                 let row = self.state.leases.get(&lease.run);
@@ -208,6 +218,14 @@ impl Stage<'_> {
                 Some(run) if run.status.is_final() => Err(state_fault(format!("run `{}` is over: it is {}", run.id, run.status.as_str()))),
                 Some(_) => Ok(()),
                 None => Err(Fault::internal("an append to an open run names none")),
+            },
+            Guard::Budget(daily) => match &self.share.run {
+                Some(run) => budgets::check(self.state, run, events, daily, self.now),
+                None => Err(Fault::internal("an append within a budget names no run")),
+            },
+            Guard::NotReached(over) => match self.share.run.as_ref().and_then(|run| self.state.budgets.get(&run.id)) {
+                Some(budget) if budget.has_reached(over, self.now) => Err(state_fault("the limit was told as hit already".to_owned())),
+                Some(_) | None => Ok(()),
             },
         }
     }

@@ -7,7 +7,7 @@ use sqlx::{Row as _, SqliteConnection};
 
 use crate::audit;
 use crate::domain::{CallId, Digest, Fault, RunId};
-use crate::run::{Event, EventDraft, EventKind};
+use crate::run::{Event, EventDraft, EventKind, Mark};
 
 use super::apply::{Ready, Row};
 use super::fault::{Doing as _, int, uint};
@@ -19,8 +19,9 @@ use super::{RecordColumns, StoredRecord};
 /// Brings a draft into the form that the writer only has to give its place.
 pub(super) fn prepare(draft: EventDraft) -> Result<Ready, Fault> {
     let EventDraft { kind, step, call, actor, payload, sealed } = draft;
-    let draft = audit::Draft { kind: kind.as_str().to_owned(), step: step.clone(), call, actor, payload, sealed };
-    Ok(Ready { kind, step, call, prepared: audit::record::prepare(draft)? })
+    let mark = Mark::of(kind, &payload);
+    let draft = audit::Draft { kind: kind.as_str().to_owned(), step: step.clone(), call, actor: actor.clone(), payload, sealed };
+    Ok(Ready { kind, step, call, mark, actor, prepared: audit::record::prepare(draft)? })
 }
 
 /// An event as the log gives it back, from what was just written.

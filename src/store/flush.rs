@@ -56,7 +56,7 @@ enum Ends {
 type Which = (Ends, usize);
 
 /// The statements of [`statement`] that come before the commit.
-const BEFORE_COMMIT: usize = 4;
+const BEFORE_COMMIT: usize = 6;
 
 async fn run(
     connection: &mut SqliteConnection,
@@ -89,12 +89,24 @@ fn arguments(writes: &Writes, rows: &[Row], owner: OwnerId) -> Result<SqliteArgu
         .collect();
     let opened: Vec<_> =
         writes.opened.iter().map(|opening| json!([opening.call, opening.run, opening.step, u8::from(opening.idempotent)])).collect();
+    let budgets: Vec<_> = writes
+        .budgets
+        .iter()
+        .map(|(run, budget)| Ok(json!([run, serde_json::to_string(budget)?])))
+        .collect::<Result<_, serde_json::Error>>()?;
+    let days: Vec<_> = writes
+        .days
+        .iter()
+        .map(|((principal, day), used)| Ok(json!([principal, day, serde_json::to_string(used)?])))
+        .collect::<Result<_, serde_json::Error>>()?;
     let mut arguments = SqliteArguments::default();
-    arguments.reserve(4 + rows.len() * COLUMNS, 0);
+    arguments.reserve(6 + rows.len() * COLUMNS, 0);
     arguments.add(serde_json::to_string(&runs)?)?;
     arguments.add(owner.to_string())?;
     arguments.add(serde_json::to_string(&opened)?)?;
     arguments.add(serde_json::to_string(&writes.closed)?)?;
+    arguments.add(serde_json::to_string(&budgets)?)?;
+    arguments.add(serde_json::to_string(&days)?)?;
     for row in rows {
         arguments.add(int(row.place.index))?;
         arguments.add(row.place.run.to_string())?;
@@ -125,6 +137,10 @@ fn statement((ends, size): Which) -> String {
          INSERT INTO open_calls (owner, call_id, run_id, step_id, idempotent) \
          SELECT ?, value ->> 0, value ->> 1, value ->> 2, value ->> 3 FROM json_each(?); \
          DELETE FROM open_calls WHERE call_id IN (SELECT value FROM json_each(?)); \
+         INSERT INTO budgets (run_id, budget) SELECT value ->> 0, value ->> 1 FROM json_each(?) WHERE true \
+         ON CONFLICT (run_id) DO UPDATE SET budget = excluded.budget; \
+         INSERT INTO budget_days (principal, day, used) SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(?) WHERE true \
+         ON CONFLICT (principal, day) DO UPDATE SET used = excluded.used; \
          INSERT INTO journal (idx, run_id, seq, kind, step_id, call_id, record, hash, sealed, tree) \
          SELECT * FROM (VALUES {rows}) WHERE column1 IS NOT NULL{commit}"
     )

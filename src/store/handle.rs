@@ -12,9 +12,9 @@ use toolgate_evidence::tree::{Hash, Subtree};
 
 use crate::call::{ArtifactRef, Artifacts, Redact};
 use crate::domain::{
-    ApprovalId, ArtifactId, CallId, Clock, Digest, ErrorCode, Fault, GrantId, Labels, Millis, OwnerId, Principal, RunId, ToolName,
+    Amounts, ApprovalId, ArtifactId, CallId, Clock, Digest, ErrorCode, Fault, GrantId, Labels, Millis, OwnerId, Principal, RunId, ToolName,
 };
-use crate::run::Event;
+use crate::run::{Budget, Event};
 
 use super::apply::Task;
 use super::leases::{LeaseAct, LeaseDone};
@@ -24,8 +24,8 @@ use super::proof::{self, Act, Broken, Outside, Proofs, Refused};
 use super::writer::{self, Job, Writer};
 use super::{
     Append, ApprovalFilter, ApprovalRow, AuditOptions, GrantRow, InclusionProof, Lease, OpenCall, OpenOptions, PausedRun, RunFilter, RunRow,
-    SignedCheckpoint, StoredRecord, VaultRows, VerifyReport, approvals, artifacts, events, home, open, questions, remembered, runs, scrub,
-    tree, vault, verify,
+    SignedCheckpoint, StoredRecord, VaultRows, VerifyReport, approvals, artifacts, budgets, events, home, open, questions, remembered, runs,
+    scrub, tree, vault, verify,
 };
 
 /// How long reads that are under way may take when the store is closed.
@@ -178,6 +178,22 @@ impl Store {
     /// `AUDIT_BROKEN` where one cannot be read; `STORE_FAILED`.
     pub async fn event_by_call(&self, call: &CallId) -> Result<Option<(Event, Option<Event>)>, Fault> {
         events::of_call(self.inner.readers.get().await?, call).await
+    }
+
+    /// What a run may use up and has used; one that is not known has an empty budget.
+    ///
+    /// # Errors
+    /// `STORE_FAILED`.
+    pub async fn budget(&self, run: &RunId) -> Result<Budget, Fault> {
+        budgets::of_run(self.inner.readers.get().await?, run).await
+    }
+
+    /// What a principal used up on a day, in UTC, as [`crate::domain::day_of`] counts it.
+    ///
+    /// # Errors
+    /// `STORE_FAILED`.
+    pub async fn used_on(&self, principal: &Principal, day: u64) -> Result<Amounts, Fault> {
+        budgets::on_day(self.inner.readers.get().await?, principal, day).await
     }
 
     /// Fires whenever this process has committed something (the value is a counter). Other processes' commits are not seen here:

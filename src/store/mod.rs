@@ -6,6 +6,7 @@
 mod apply;
 mod approvals;
 mod artifacts;
+mod budgets;
 mod events;
 mod fault;
 mod flush;

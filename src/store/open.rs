@@ -26,6 +26,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/0004_proofs.sql"),
     include_str!("../../migrations/0005_vault.sql"),
     include_str!("../../migrations/0006_questions.sql"),
+    include_str!("../../migrations/0007_budgets.sql"),
 ];
 /// The format from which on records have their place in the tree.
 const TREE: u32 = 4;

@@ -11,9 +11,11 @@ use sqlx::{Executor as _, Row as _, SqliteConnection};
 use toolgate_evidence::tree::Frontier;
 
 use crate::audit;
-use crate::domain::{ApprovalId, CallId, Digest, ErrorCode, Fault, RunId, Timestamp};
+use crate::domain::{Amounts, ApprovalId, CallId, Digest, ErrorCode, Fault, Principal, RunId, Timestamp};
+use crate::run::Budget;
 
-use super::fault::{Doing as _, uint, unreadable};
+use super::budgets::{self, Day};
+use super::fault::{Doing as _, int, uint, unreadable};
 use super::questions::state::{About, Questions};
 use super::runs::run_row;
 use super::{ApprovalStatus, RunRow, approvals};
@@ -59,6 +61,11 @@ pub(super) struct Asked {
     pub(super) keys: BTreeSet<Digest>,
     /// Questions, grants and pauses.
     pub(super) questions: About,
+    /// Runs whose budgets may change or are asked for, and principals whose day is.
+    pub(super) budgets: BTreeSet<RunId>,
+    pub(super) principals: BTreeSet<Principal>,
+    /// The day, in case nothing later was recorded.
+    pub(super) today: u64,
 }
 
 /// The answers.
@@ -77,6 +84,9 @@ pub(super) struct State {
     pub(super) remembered: HashSet<Digest>,
     /// What was asked of questions, grants and pauses.
     pub(super) questions: Questions,
+    pub(super) budgets: HashMap<RunId, Budget>,
+    /// Of the principals asked about: what they used up on the days from today on.
+    pub(super) days: HashMap<Day, Amounts>,
 }
 
 /// Begins the transaction and reads everything, in one passage to the database's thread. The first column says what a row is.
@@ -88,7 +98,10 @@ const BEGIN: &str = "\
     SELECT 3, id, status, digest, expires FROM approvals WHERE id IN (SELECT value FROM json_each(?)); \
     SELECT 4, call_id FROM journal WHERE kind IN ('tool_result', 'tool_error') AND call_id IN (SELECT value FROM json_each(?)); \
     SELECT 5, call_id FROM open_calls WHERE call_id IN (SELECT value FROM json_each(?)); \
-    SELECT 6, key FROM remembered WHERE key IN (SELECT value FROM json_each(?))";
+    SELECT 6, key FROM remembered WHERE key IN (SELECT value FROM json_each(?)); \
+    SELECT 7, run_id, budget FROM budgets WHERE run_id IN (SELECT value FROM json_each(?)); \
+    SELECT 8, principal, day, used FROM budget_days WHERE day >= ? AND principal IN (\
+        SELECT value FROM json_each(?) UNION SELECT principal FROM runs WHERE id IN (SELECT value FROM json_each(?)))";
 
 /// Why a batch could not begin.
 pub(super) enum Failed {
@@ -114,7 +127,11 @@ impl State {
             .bind(ids(&asked.approvals)?)
             .bind(calls.clone())
             .bind(calls)
-            .bind(ids(&asked.keys)?);
+            .bind(ids(&asked.keys)?)
+            .bind(ids(&asked.budgets)?)
+            .bind(int(asked.today.saturating_sub(1)))
+            .bind(ids(&asked.principals)?)
+            .bind(ids(&asked.budgets)?);
         let head = Head { next: 0, prev: Digest::ZERO, ts: Timestamp::from_unix_millis(0) };
         let mut state = Self {
             head,
@@ -126,6 +143,8 @@ impl State {
             open: HashSet::new(),
             remembered: HashSet::new(),
             questions: Questions::default(),
+            budgets: HashMap::new(),
+            days: HashMap::new(),
         };
         let mut steps = connection.fetch_many(query);
         while let Some(step) = steps.try_next().await.map_err(Failed::Database)? {
@@ -166,7 +185,13 @@ impl State {
             }
             4 => drop(self.ended.insert(parsed(row, "a call")?)),
             5 => drop(self.open.insert(parsed(row, "a call")?)),
-            _ => drop(self.remembered.insert(parsed(row, "a key")?)),
+            6 => drop(self.remembered.insert(parsed(row, "a key")?)),
+            7 => drop(self.budgets.insert(parsed(row, "a budget")?, budgets::budget(row, 2)?)),
+            _ => {
+                let principal: String = row.try_get(1).doing("reading a day's use")?;
+                let day = uint(row.try_get(2).doing("reading a day's use")?);
+                self.days.insert((Principal::new(principal), day), budgets::amounts(row, 3)?);
+            }
         }
         Ok(())
     }

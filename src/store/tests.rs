@@ -1,5 +1,6 @@
 //! What the store promises, tried on a file and in memory.
 
+mod budgets;
 mod changes;
 mod contract;
 mod crash;

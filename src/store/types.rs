@@ -7,10 +7,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::call::{ArtifactRef, Redact};
-use crate::domain::GrantId;
-use crate::domain::{ApprovalId, CallId, Clock, Digest, Fault, Labels, OwnerId, Principal, RunId, StepId, Timestamp, ToolName};
+use crate::domain::{
+    Actor, Allowance, ApprovalId, CallId, Clock, Digest, Fault, GrantId, Labels, Overrun, OwnerId, Principal, RunId, StepId, Timestamp,
+    ToolName,
+};
 use crate::policy::Coverage;
-use crate::run::{EventDraft, RunKind, RunStatus};
+use crate::run::{EventDraft, RunKind, RunStatus, reached_draft};
 
 use super::questions::{AskLimits, Channel, NewGrant};
 use super::SignedCheckpoint;
@@ -53,6 +55,14 @@ pub struct Append {
     pub changes: Vec<Change>,
 }
 
+impl Append {
+    /// Tells that a limit of this run, or of its principal, was hit, unless that was told before: then `RUN_STATE`.
+    #[must_use]
+    pub fn telling(run: RunId, over: Overrun, actor: Actor) -> Self {
+        Self { run: Some(run), events: vec![reached_draft(&over, actor)], guards: vec![Guard::NotReached(over)], changes: Vec::new() }
+    }
+}
+
 /// A condition checked inside the transaction.
 #[derive(Debug, Clone)]
 pub enum Guard {
@@ -62,6 +72,10 @@ pub enum Guard {
     LastSeq(u64),
     /// The run is not in a final state: `RUN_STATE`.
     RunOpen,
+    /// What the events use up fits what is left to the run, and of this for today to the principal: `BUDGET_EXCEEDED`.
+    Budget(Allowance),
+    /// The run was not told yet that this limit is hit: `RUN_STATE`.
+    NotReached(Overrun),
 }
 
 /// A change beside the journal.

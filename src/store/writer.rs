@@ -10,7 +10,7 @@ use sqlx::SqliteConnection;
 use tokio::sync::{mpsc, oneshot, watch};
 use toolgate_evidence::tree::Frontier;
 
-use crate::domain::{Clock, ErrorCode, Fault, OwnerId, Timestamp};
+use crate::domain::{Clock, ErrorCode, Fault, OwnerId, Timestamp, day_of};
 
 use super::apply::{self, Row, Task, Writes};
 use super::fault::{Kind, failed, kind};
@@ -271,6 +271,7 @@ impl Running {
     /// The whole transaction. An error is one before the commit.
     async fn transact(&mut self, connection: &mut SqliteConnection, jobs: &[Job]) -> Result<Transacted, Trouble> {
         let mut asked = asked(jobs);
+        asked.today = day_of(self.writer.clock.now());
         asked.runs.extend(self.writer.proofs.as_ref().map(|proofs| proofs.run));
         let mut state = self.begin(connection, &asked).await?;
         let mut writes = Writes::default();
@@ -378,6 +379,11 @@ fn asked(jobs: &[Job]) -> Asked {
             Job::Append(task, _) => {
                 asked.runs.extend(task.run);
                 asked.calls.extend(task.events.iter().filter_map(|event| event.call));
+                let is_guarded = task.guards.iter().any(|guard| matches!(guard, Guard::Budget(_) | Guard::NotReached(_)));
+                if is_guarded || task.events.iter().any(|event| event.mark.is_some()) {
+                    asked.budgets.extend(task.run);
+                    asked.principals.extend(task.events.iter().map(|event| event.actor.principal.clone()));
+                }
                 for guard in &task.guards {
                     if let Guard::Holds(lease) = guard {
                         asked.leases.insert(lease.run);
@@ -405,8 +411,10 @@ fn asked(jobs: &[Job]) -> Asked {
                         Change::AddLabels { run, .. } => {
                             asked.runs.insert(*run);
                         }
-                        Change::CreateRun { .. }
-                        | Change::SetStatus(_)
+                        Change::CreateRun { principal, .. } => {
+                            asked.principals.insert(principal.clone());
+                        }
+                        Change::SetStatus(_)
                         | Change::LinkArtifact(_)
                         | Change::Vault(_)
                         | Change::ToldOf(_)

@@ -12,13 +12,14 @@ use super::expression::Uses;
 use super::graph::Graph;
 use super::inputs::Inputs;
 use super::node::Located;
-use super::plan::{Plan, RunLimits, Step};
+use super::plan::{OnLimit, Plan, RunLimits, Step};
 use super::reader::Reader;
 use super::repair;
+use super::scope;
 use super::step::{StepDraft, read_step};
 use super::template::Template;
 
-const FIELDS: &[&str] = &["name", "version", "description", "goal_template", "inputs", "limits", "steps"];
+const FIELDS: &[&str] = &["name", "version", "description", "goal_template", "inputs", "limits", "tools", "steps"];
 
 /// Reads a workflow file; `file` is what the user calls it.
 ///
@@ -62,6 +63,8 @@ fn read_plan(document: &Located, reader: &mut Reader<'_>) -> Option<Plan> {
     let description = reader.text(&fields, "description").unwrap_or_default().trim().to_owned();
     let inputs = Inputs::read(fields.get("inputs"), reader);
     let limits = read_limits(fields.get("limits"), reader);
+    let mut named = Vec::new();
+    let tools = scope::read(&fields, reader, &mut named);
 
     let mut goal_uses = Vec::new();
     let goal = fields.get("goal_template").map(|at| Template::read(at, reader, "`goal_template`", &mut goal_uses));
@@ -72,7 +75,8 @@ fn read_plan(document: &Located, reader: &mut Reader<'_>) -> Option<Plan> {
         }
     }
 
-    let drafts = read_steps(fields.get("steps"), fields.line, reader);
+    let mut drafts = read_steps(fields.get("steps"), fields.line, reader);
+    scope::settle(&mut drafts, tools.as_ref(), &mut named, reader);
     if u32::try_from(drafts.len()).unwrap_or(u32::MAX) > limits.max_steps {
         reader.problem(
             fields.line_of("steps"),
@@ -85,7 +89,20 @@ fn read_plan(document: &Located, reader: &mut Reader<'_>) -> Option<Plan> {
     }
     let source = document.to_json();
     let digest = Digest::of_parts("toolgate/workflow/v1", &[&serde_json_canonicalizer::to_vec(&source).ok()?]);
-    Some(Plan { name: name.to_owned(), version: version?, description, goal, inputs: inputs?, limits, steps, places, source, digest })
+    Some(Plan {
+        name: name.to_owned(),
+        version: version?,
+        description,
+        goal,
+        inputs: inputs?,
+        limits,
+        tools,
+        named,
+        steps,
+        places,
+        source,
+        digest,
+    })
 }
 
 fn is_workflow_name(name: &str) -> bool {
@@ -95,11 +112,17 @@ fn is_workflow_name(name: &str) -> bool {
 }
 
 fn read_limits(at: Option<&Located>, reader: &mut Reader<'_>) -> RunLimits {
-    let mut limits = RunLimits { max_steps: 100, max_tool_calls: 1_000, wall: None };
-    if let Some(fields) = at.and_then(|at| reader.fields("`limits`", at, &["max_steps", "max_tool_calls", "wall"])) {
+    let mut limits =
+        RunLimits { max_steps: 100, max_tool_calls: None, max_tokens: None, max_bytes_out: None, wall: None, on_limit: OnLimit::Fail };
+    let known = ["max_steps", "max_tool_calls", "max_tokens", "max_bytes_out", "wall", "on_limit"];
+    if let Some(fields) = at.and_then(|at| reader.fields("`limits`", at, &known)) {
         limits.max_steps = reader.number(&fields, "max_steps", 1, 100_000).unwrap_or(limits.max_steps);
-        limits.max_tool_calls = reader.number(&fields, "max_tool_calls", 0, 1_000_000).unwrap_or(limits.max_tool_calls);
+        limits.max_tool_calls = reader.number(&fields, "max_tool_calls", 0, 1_000_000);
+        limits.max_tokens = reader.number(&fields, "max_tokens", 0, u32::MAX).map(u64::from);
+        limits.max_bytes_out = reader.number(&fields, "max_bytes_out", 0, u32::MAX).map(u64::from);
         limits.wall = reader.span(&fields, "wall");
+        let words = [("fail", OnLimit::Fail), ("wait", OnLimit::Wait)];
+        limits.on_limit = reader.word(&fields, "on_limit", &words).unwrap_or(limits.on_limit);
     }
     limits
 }

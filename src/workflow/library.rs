@@ -2,13 +2,13 @@
 //!
 //! INVARIANT: a name has one meaning; a file that is wrong is told with all its problems and never half loaded.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
 use include_dir::{Dir, include_dir};
 
-use crate::domain::{ErrorCode, Fault, Problem, Problems};
+use crate::domain::{ErrorCode, Fault, Problem, Problems, ToolName};
 
 use super::definition::read_yaml;
 use super::plan::Plan;
@@ -89,6 +89,15 @@ impl Library {
             let known: Vec<&str> = self.entries.keys().map(String::as_str).collect();
             Fault::new(ErrorCode::UnknownWorkflow, format!("no workflow `{shown}`")).hint(format!("there are: {}", known.join(", ")))
         })
+    }
+
+    /// Whether every tool that they name is among `known`.
+    ///
+    /// # Errors
+    /// A problem for each that is not, with file and line.
+    pub fn check_tools(&self, known: &BTreeSet<ToolName>) -> Result<(), Problems> {
+        let wrong = self.entries.values().filter_map(|entry| entry.plan.unknown_tools(&entry.origin, known).err());
+        Problems::check(wrong.flat_map(|problems| problems.list().to_vec()).collect())
     }
 
     /// All, in the order of their names.

@@ -13,6 +13,7 @@ mod node;
 mod plan;
 mod reader;
 mod repair;
+mod scope;
 mod step;
 mod template;
 #[cfg(test)]
@@ -24,5 +25,5 @@ pub use expression::{Expression, Scope, StepView, Uses};
 pub use inputs::{Input, Inputs};
 pub use kind::StepKind;
 pub use library::{Entry, Library};
-pub use plan::{By, OnFailure, Plan, Repair, Retry, RunLimits, Step};
+pub use plan::{By, OnFailure, OnLimit, Plan, Repair, Retry, RunLimits, Step};
 pub use template::Template;

@@ -7,12 +7,13 @@ use std::collections::HashMap;
 
 use serde_json::Value;
 
-use crate::domain::{Digest, ErrorCode, Fault, Millis, StepId};
+use crate::domain::{Allowance, Digest, ErrorCode, Fault, Millis, StepId, ToolName};
 use crate::schema::Schema;
 
 use super::expression::{Expression, Scope, Uses};
 use super::inputs::Inputs;
 use super::kind::StepKind;
+use super::scope::{Named, ToolSet};
 use super::template::Template;
 
 /// A checked workflow.
@@ -24,6 +25,10 @@ pub struct Plan {
     pub(super) goal: Option<Template>,
     pub(super) inputs: Inputs,
     pub(super) limits: RunLimits,
+    /// The tools its runs may call, where it says.
+    pub(super) tools: Option<ToolSet>,
+    /// Every tool that is named anywhere, with its line.
+    pub(super) named: Vec<Named>,
     pub(super) steps: Vec<Step>,
     pub(super) places: HashMap<StepId, usize>,
     pub(super) source: Value,
@@ -35,11 +40,44 @@ pub struct Plan {
 pub struct RunLimits {
     /// Steps that a run may take: those of the definition, and those that a repair repeats.
     pub max_steps: u32,
-    /// Calls that its steps may make, retries included.
-    pub max_tool_calls: u32,
-    /// Time from the start to the end, waiting included.
+    /// Calls that it may make, retries included.
+    pub max_tool_calls: Option<u32>,
+    /// Tokens that agents may report.
+    pub max_tokens: Option<u64>,
+    /// Bytes that may leave.
+    pub max_bytes_out: Option<u64>,
+    /// Time from the start to the end, waiting for humans left out.
     pub wall: Option<Millis>,
+    /// What hitting one leads to.
+    pub on_limit: OnLimit,
 }
+
+/// What happens to a run that hits a limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnLimit {
+    /// It fails.
+    Fail,
+    /// It waits until the operator raises the limit.
+    Wait,
+}
+
+impl RunLimits {
+    /// What a run may use up; what the definition leaves open is as `default` says.
+    #[must_use]
+    pub fn allowance(&self, default: &Allowance) -> Allowance {
+        let own = Allowance {
+            steps: Some(self.max_steps.into()),
+            calls: self.max_tool_calls.map(u64::from),
+            tokens: self.max_tokens,
+            wall_ms: self.wall.map(|wall| wall.0),
+            bytes_out: self.max_bytes_out,
+        };
+        own.or(default).or(&Allowance { calls: Some(DEFAULT_CALLS), ..Allowance::default() })
+    }
+}
+
+/// Calls of a run of which neither its definition nor the settings say how many.
+const DEFAULT_CALLS: u64 = 1_000;
 
 /// One step.
 #[derive(Debug)]
@@ -68,6 +106,10 @@ pub struct Step {
     pub on_failure: OnFailure,
     /// Who mends what its checks found.
     pub repair: Option<Repair>,
+    /// The tools it may call, where it says.
+    pub(super) tools: Option<ToolSet>,
+    /// The tools its kind calls.
+    pub(super) needs: Vec<ToolName>,
     pub(super) uses: Uses,
 }
 

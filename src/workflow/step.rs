@@ -9,10 +9,11 @@ use super::node::{Located, Node};
 use super::plan::{By, OnFailure, Retry, Step};
 use super::reader::{Fields, Reader};
 use super::repair::{self, RepairDraft};
+use super::scope::{self, Named};
 use super::template::Template;
 
 const FIELDS: &[&str] =
-    &["id", "kind", "depends_on", "input", "when", "retry", "timeout", "by", "prompt", "output_schema", "on_failure", "repair"];
+    &["id", "kind", "depends_on", "input", "when", "retry", "timeout", "by", "prompt", "output_schema", "on_failure", "repair", "tools"];
 
 /// A step before its neighbours are known.
 pub(super) struct StepDraft {
@@ -21,6 +22,8 @@ pub(super) struct StepDraft {
     pub(super) depends_on: Vec<(StepId, Option<u64>)>,
     pub(super) uses: Vec<(Uses, Option<u64>)>,
     pub(super) repair: Option<RepairDraft>,
+    /// Tools it names, each with its line.
+    pub(super) named: Vec<Named>,
 }
 
 impl StepDraft {
@@ -70,11 +73,15 @@ pub(super) fn read_step(at: &Located, reader: &mut Reader<'_>) -> Option<StepDra
         }
     }
     let output_schema = read_output_schema(kind, &fields, reader);
+    let mut named = Vec::new();
+    let tools = scope::read(&fields, reader, &mut named);
+    let needs = scope::needs(kind, &fields, &mut named);
     Some(StepDraft {
         line: fields.line,
         depends_on,
         uses,
         repair,
+        named,
         step: Step {
             id,
             kind,
@@ -88,6 +95,8 @@ pub(super) fn read_step(at: &Located, reader: &mut Reader<'_>) -> Option<StepDra
             output_schema,
             on_failure: on_failure.unwrap_or(OnFailure::Fail),
             repair: None,
+            tools,
+            needs,
             uses: Uses::default(),
         },
     })

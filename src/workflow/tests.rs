@@ -9,6 +9,7 @@ use crate::domain::{ErrorCode, RunId, StepId, Timestamp};
 use super::*;
 
 mod repair;
+mod scope;
 
 fn run() -> RunId {
     RunId::mint(Timestamp::from_unix_millis(0))
@@ -60,7 +61,7 @@ fn a_whole_definition_is_read_and_put_in_order() {
     let middle = plan.step(&"middle".parse().unwrap()).unwrap();
     assert_eq!((middle.retry.max, middle.retry.backoff.0, middle.timeout.unwrap().0), (2, 500, 90_000));
     assert_eq!(middle.retry.on, [ErrorCode::Timeout]);
-    assert_eq!((plan.limits().max_tool_calls, plan.limits().wall.unwrap().0), (7, 7_200_000));
+    assert_eq!((plan.limits().max_tool_calls, plan.limits().wall.unwrap().0), (Some(7), 7_200_000));
     let inputs = plan.inputs().accept(Value::Null).unwrap();
     assert_eq!(inputs, json!({ "topic": "bees", "count": null }));
     assert_eq!(plan.goal(&Scope::new(&inputs, "", &run(), std::iter::empty())).unwrap().unwrap(), "About bees");

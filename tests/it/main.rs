@@ -18,6 +18,7 @@ mod audit_attacks;
 mod audit_keys;
 mod bad_input;
 mod both_runtimes;
+mod budgets;
 mod clients;
 mod code_mode;
 mod config_flip;

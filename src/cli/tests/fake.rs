@@ -303,6 +303,17 @@ impl House for FakeHouse {
         };
         Ok(Reply { call: "call_018bcfe5680070008000000000000003".parse().unwrap(), run: run_id(), outcome })
     }
+    async fn raise(&self, _run: &RunId, by: Amounts, _proof: OperatorProof) -> Result<(), Fault> {
+        self.with_view(|view| {
+            let line = |what: Quantity| BudgetLine {
+                what: what.as_str().into(),
+                used: 1,
+                limit: Some(1 + by.get(what)),
+                left: Some(by.get(what)),
+            };
+            view.budget = vec![line(Quantity::Calls)];
+        })
+    }
     fn workflows(&self) -> Vec<WorkflowView> {
         vec![workflow()]
     }
@@ -500,6 +511,7 @@ pub(super) fn fresh_run() -> RunView {
         error: None,
     });
     RunView {
+        budget: Vec::new(),
         row: RunRow {
             id: run_id(),
             kind: RunKind::Workflow,

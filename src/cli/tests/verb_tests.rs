@@ -439,6 +439,16 @@ async fn config() {
     audit.key_file default
     audit.witness default
     audit.witness_required no default
+    budgets.run.calls 0 default
+    budgets.run.tokens 0 default
+    budgets.run.wall_sec 0 default
+    budgets.run.bytes_out 0 default
+    budgets.principal.steps 0 default
+    budgets.principal.calls 0 default
+    budgets.principal.tokens 0 default
+    budgets.principal.wall_sec 0 default
+    budgets.principal.bytes_out 0 default
+    budgets.principals [] default
     limits.inline_output_bytes 16384 default
     redaction.patterns tokens default
     redaction.pii [] default

@@ -11,12 +11,15 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until};
 
 use crate::domain::{Bytes, ErrorCode, Fault, Millis};
+use crate::egress::RequestLog;
 use crate::egress::send::{MAX_WALL, len};
 
 use super::refusal::Stop;
 
 /// Bytes read at once.
 const BUFFER: usize = 16 << 10;
+/// Bytes out that are reserved at once.
+const RESERVE: u64 = 64 << 10;
 
 /// What a program may still move.
 #[derive(Debug)]
@@ -69,9 +72,11 @@ impl Way {
 }
 
 /// What one connection has moved.
-#[derive(Debug)]
 pub(super) struct Meter<'a> {
     budget: &'a Budget,
+    log: &'a dyn RequestLog,
+    /// Bytes out that the log has let pass.
+    reserved: AtomicU64,
     begun: Instant,
     /// Milliseconds after `begun` at which something moved last.
     moved: AtomicU64,
@@ -81,9 +86,11 @@ pub(super) struct Meter<'a> {
 }
 
 impl<'a> Meter<'a> {
-    pub(super) fn new(budget: &'a Budget) -> Self {
+    pub(super) fn new(budget: &'a Budget, log: &'a dyn RequestLog) -> Self {
         Self {
             budget,
+            log,
+            reserved: AtomicU64::new(0),
             begun: Instant::now(),
             moved: AtomicU64::new(0),
             out: AtomicU64::new(0),
@@ -95,6 +102,33 @@ impl<'a> Meter<'a> {
     /// Bytes that went out and came in.
     pub(super) fn bytes(&self) -> (Bytes, Bytes) {
         (Bytes(self.out.load(Relaxed)), Bytes(self.into.load(Relaxed)))
+    }
+
+    /// Bytes out that were reserved.
+    pub(super) fn reserved(&self) -> u64 {
+        self.reserved.load(Relaxed)
+    }
+
+    /// Asks the log for what goes out now, and for some more, so that it is not asked for each piece.
+    async fn reserve(&self) -> Result<(), Stop> {
+        let missing = self.out.load(Relaxed).saturating_sub(self.reserved());
+        if missing == 0 {
+            return Ok(());
+        }
+        let ample = missing.max(RESERVE);
+        let granted = match self.log.reserve(Bytes(ample)).await {
+            Ok(()) => ample,
+            Err(_) => match self.log.reserve(Bytes(missing)).await {
+                Ok(()) => missing,
+                Err(fault) => {
+                    // It does not go out, so it is not counted.
+                    self.out.fetch_sub(missing, Relaxed);
+                    return Err(Stop::Refused(429, fault));
+                }
+            },
+        };
+        self.reserved.fetch_add(granted, Relaxed);
+        Ok(())
     }
 
     /// Notes that the program is told something, so that it can be told no refusal any more.
@@ -128,6 +162,9 @@ impl<'a> Meter<'a> {
     /// Hands bytes on, as far as the budget goes.
     pub(super) async fn pass(&self, to: &mut (impl AsyncWrite + Unpin), bytes: &[u8], way: Way) -> Result<(), Stop> {
         let granted = self.grant(bytes.len(), way);
+        if way == Way::Out {
+            self.reserve().await?;
+        }
         to.write_all(bytes.get(..granted).unwrap_or_default()).await.map_err(|_| way.sink_failed())?;
         self.touch();
         if granted == bytes.len() { Ok(()) } else { Err(self.budget.used_up()) }

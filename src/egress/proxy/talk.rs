@@ -40,7 +40,7 @@ impl Desk {
     /// Serves a connection to its end; false where its record could not be kept. `surplus` is one more than there may be.
     pub(super) async fn attend(&self, mut client: TcpStream, surplus: bool) -> bool {
         let mut note = Note::new(&self.terms.terms.purpose, "", 0);
-        let meter = Meter::new(&self.budget);
+        let meter = Meter::new(&self.budget, &*self.log);
         let mut far = None;
         let wall = self.terms.terms.caps.wall;
         let done = tokio::select! {
@@ -53,6 +53,7 @@ impl Desk {
             done = self.converse(&mut client, &mut far, &mut note, &meter, surplus) => done,
         };
         (note.record.bytes_out, note.record.bytes_in) = meter.bytes();
+        note.record.reserved = meter.reserved();
         let cut = done.is_err();
         let refused = match done {
             Ok(()) | Err(Stop::Left) => None,

@@ -8,10 +8,10 @@ use async_trait::async_trait;
 use serde_json::{Value, json};
 
 use crate::call::{CheckedOutput, Origin, RawCall, Reply};
-use crate::domain::{Actor, ApprovalId, CallId, Clock, Digest, ErrorCode, Fault, Millis, StepId};
+use crate::domain::{Actor, Allowance, ApprovalId, CallId, Clock, Digest, ErrorCode, Fault, Millis, Overrun, StepId};
 use crate::engine::{CallPath, Log};
 use crate::run::{EventDraft, EventKind};
-use crate::store::{Append, ApprovalStatus, Change, NewApproval};
+use crate::store::{Append, ApprovalStatus, Change, Guard, NewApproval};
 
 use super::log::MemLog;
 
@@ -71,7 +71,16 @@ impl FakePath {
         let append = |draft, changes| Append { run: Some(raw.run), events: vec![draft], changes, ..Append::default() };
         let effects = if *self.tools.go_out.lock().unwrap() { json!(["egress"]) } else { json!(["write"]) };
         let intent = draft(EventKind::ToolCall).field("effects", effects).sealed("arguments", raw.arguments.clone());
-        self.log.append(append(intent, changes)).await?;
+        let guards = vec![Guard::Budget(Allowance::default())];
+        if let Err(fault) = self.log.append(Append { guards, ..append(intent, changes) }).await {
+            // As the gateway: the refusal is on record, and that the limit is hit.
+            let refusal = draft(EventKind::ToolError).field("code", fault.code.as_str()).sealed("error", fault.to_json());
+            self.log.append(append(refusal, Vec::new())).await?;
+            if let Some(over) = Overrun::of_fault(&fault) {
+                let _known = self.log.append(Append::telling(raw.run, over, raw.actor.clone())).await;
+            }
+            return Err(fault);
+        }
         self.tools.effects.lock().unwrap().push((step.to_string(), raw.tool.clone(), raw.arguments.clone()));
         let outcome = match deed {
             Deed::Give(value) | Deed::Ask(value) => Ok(value),

@@ -18,7 +18,7 @@ fn fields(value: Value) -> BTreeMap<String, Value> {
 }
 
 fn answer(run: RunId, step: &str, output: Value) -> SubmitInput {
-    SubmitInput { run_id: run, step_id: step.parse().unwrap(), output: fields(output), note: Some("here you are".into()) }
+    SubmitInput { run_id: run, step_id: step.parse().unwrap(), output: fields(output), note: Some("here you are".into()), tokens: None }
 }
 
 async fn waiting_for_a_plan(world: &World) -> (Process, RunId) {

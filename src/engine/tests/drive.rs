@@ -138,7 +138,7 @@ async fn a_run_stops_at_its_limits() {
     let wall = "name: test\nversion: 1.0.0\nlimits: {wall: 40ms}\nsteps:\n- {id: a, kind: tool, input: {tool: demo.hang}}\n";
     let run = process.start(&crate::domain::Actor::operator(), wall, Value::Null).await.unwrap();
     assert_eq!(world.until_over(&run).await, RunStatus::Failed);
-    assert_eq!(world.state(&run).end.unwrap().error.unwrap().code, ErrorCode::LimitExceeded);
+    assert_eq!(world.state(&run).end.unwrap().error.unwrap().code, ErrorCode::BudgetExceeded);
 }
 
 #[tokio::test]

@@ -10,9 +10,9 @@ use serde_json::Value;
 use tokio::sync::watch;
 
 use crate::call::{ArtifactRef, Artifacts};
-use crate::domain::{ApprovalId, ArtifactId, Clock, Digest, ErrorCode, Fault, Millis, OwnerId, RunId};
+use crate::domain::{Amounts, ApprovalId, ArtifactId, Clock, Digest, ErrorCode, Fault, Millis, OwnerId, RunId};
 use crate::engine::Log;
-use crate::run::{Event, EventDraft, RunStatus};
+use crate::run::{Budget, Event, EventDraft, Mark, RunStatus};
 use crate::store::{Append, ApprovalRow, ApprovalStatus, Change, Guard, Lease, RunFilter, RunRow};
 
 /// What all processes share: the database.
@@ -81,7 +81,7 @@ impl MemLog {
         let now = self.clock.now();
         let run = append.run;
         for guard in &append.guards {
-            check(&shared, run, guard)?;
+            check(&shared, run, guard, &append.events, now)?;
         }
         for change in &append.changes {
             if let Change::UseApproval { id, digest } = change {
@@ -108,14 +108,30 @@ impl MemLog {
     }
 }
 
-fn check(shared: &Shared, run: Option<RunId>, guard: &Guard) -> Result<(), Fault> {
+fn check(shared: &Shared, run: Option<RunId>, guard: &Guard, events: &[EventDraft], now: crate::domain::Timestamp) -> Result<(), Fault> {
     let refuse = |code, why: &str| Err(Fault::new(code, why));
     match guard {
         Guard::Holds(lease) if shared.leases.get(&lease.run) != Some(lease) => refuse(ErrorCode::LeaseLost, "the lease is another's"),
         Guard::LastSeq(seq) if shared.runs[&run.unwrap()].last_seq != *seq => refuse(ErrorCode::RunState, "the log moved"),
         Guard::RunOpen if shared.runs[&run.unwrap()].status.is_final() => refuse(ErrorCode::RunState, "the run is over"),
-        Guard::Holds(_) | Guard::LastSeq(_) | Guard::RunOpen => Ok(()),
+        Guard::Budget(_) => {
+            let asked = events.iter().filter_map(|event| Mark::of(event.kind, &event.payload));
+            let asked = asked.fold(Amounts::default(), |sum, mark| sum.plus(&mark.asks()));
+            budget(shared, run.unwrap()).over(now, &asked).map_or(Ok(()), |over| Err(over.fault()))
+        }
+        Guard::NotReached(over) if budget(shared, run.unwrap()).has_reached(over, now) => refuse(ErrorCode::RunState, "told already"),
+        Guard::Holds(_) | Guard::LastSeq(_) | Guard::RunOpen | Guard::NotReached(_) => Ok(()),
     }
+}
+
+fn budget(shared: &Shared, run: RunId) -> Budget {
+    let mut budget = Budget::default();
+    for event in shared.events.get(&run).into_iter().flatten() {
+        if let Some(mark) = Mark::of(event.kind, &event.payload) {
+            budget.take(event.ts, &mark);
+        }
+    }
+    budget
 }
 
 #[expect(clippy::wildcard_enum_match_arm, reason = "the engine makes no other changes")]

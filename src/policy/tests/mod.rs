@@ -82,6 +82,7 @@ fn wrong(text: &str) -> String {
 pub(crate) fn call_of(tool: &ToolDef, arguments: Value, policy: &Digest) -> PreparedCall {
     let now = Timestamp::from_unix_millis(1_700_000_000_000);
     let parsed = ParsedCall {
+        tokens: 0,
         id: CallId::mint(now),
         tool: ToolRef { name: tool.name.clone(), version: tool.version.clone(), manifest: tool.digest },
         widest: tool.effects.clone(),

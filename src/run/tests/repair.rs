@@ -300,6 +300,8 @@ fn play(plan: &Plan, script: Vec<(u8, u32)>) -> Book {
             | Action::ParkForApproval { .. }
             | Action::UseApproval { .. }
             | Action::Stop { .. }
+            | Action::TellLimit(_)
+            | Action::Hold { .. }
             | Action::Cancel { .. }
             | Action::WakeAt(_)) => panic!("{other:?}"),
         }

@@ -106,6 +106,8 @@ pub struct RunView {
     pub inputs: Value,
     /// In the order of the plan.
     pub steps: Vec<StepLine>,
+    /// What it may use up and has used.
+    pub budget: Vec<BudgetLine>,
     /// Why it failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<Value>,
@@ -113,6 +115,22 @@ pub struct RunView {
     pub created: String,
     /// When something last happened.
     pub updated: String,
+}
+
+/// One quantity that runs use up.
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+#[schemars(inline)]
+pub struct BudgetLine {
+    /// `steps`, `calls`, `tokens`, `wall_ms` or `bytes_out`.
+    pub what: String,
+    /// So much was used.
+    pub used: u64,
+    /// So much there may be; absent where there is no limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u64>,
+    /// So much is left of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub left: Option<u64>,
 }
 
 /// One step of a run.
@@ -229,14 +247,17 @@ pub struct SubmitInput {
     /// The run.
     pub run_id: RunId,
     #[schemars(with = "String", regex(pattern = r"^[a-z][a-z0-9_]{0,63}$"))]
-    /// The step, from run.watch.
+    /// From run.watch.
     pub step_id: StepId,
     /// What its output_schema asks for.
     pub output: BTreeMap<String, Value>,
-    /// A word for the log.
+    /// For the log.
     #[serde(default)]
     #[schemars(length(max = 2000))]
     pub note: Option<String>,
+    /// That you used.
+    #[serde(default)]
+    pub tokens: Option<u64>,
 }
 
 /// What became of an answer or a wish.

@@ -10,7 +10,7 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 use toolgate::app::{SystemClock, Tasks};
 use toolgate::call::{Asking, NoProgress, Origin, Preparation, RawCall, Reply};
-use toolgate::domain::{Actor, ApprovalId, Bytes, Clock, Effect, Effects, Fault, Millis, OwnerId, Principal, RunId, Timestamp};
+use toolgate::domain::{Actor, ApprovalId, Budgets, Bytes, Clock, Effect, Effects, Fault, Millis, OwnerId, Principal, RunId, Timestamp};
 use toolgate::egress::{Egress, EgressOptions, NoCredentials, RequestLog, RequestRecord, SystemResolver};
 use toolgate::gateway::{Answer, ApprovalSettings, CodeGate, Gateway, Parts};
 use toolgate::manifest::{self, ManifestFile};
@@ -139,6 +139,18 @@ impl Ask for Types {
     }
 }
 
+/// How a house asks, and what may be used up in it.
+struct Bounds {
+    approvals: ApprovalSettings,
+    budgets: Budgets,
+}
+
+impl Bounds {
+    fn usual() -> Self {
+        Self { approvals: patience(), budgets: Budgets::default() }
+    }
+}
+
 /// How humans are asked where a test says nothing else.
 pub fn patience() -> ApprovalSettings {
     ApprovalSettings { wait: Millis(300), expires: Millis(60_000), ..ApprovalSettings::default() }
@@ -175,30 +187,35 @@ impl TestHouse {
         Self::on(None, Durability::Relaxed, "").await
     }
 
+    /// Where runs and principals may use up so much.
+    pub async fn within(budgets: Budgets) -> Self {
+        Self::made_of(None, Durability::Relaxed, added(""), None, Bounds { budgets, ..Bounds::usual() }).await
+    }
+
     pub async fn on(home: Option<std::path::PathBuf>, durability: Durability, more_policy: &str) -> Self {
-        Self::made_of(home, durability, added(more_policy), None, patience()).await
+        Self::made_of(home, durability, added(more_policy), None, Bounds::usual()).await
     }
 
     /// Where these are all the rules there are.
     pub async fn ruled_by(policy: &str) -> Self {
         let source = PolicySource { name: "test.cedar".into(), text: policy.into() };
-        Self::made_of(None, Durability::Relaxed, vec![source], None, patience()).await
+        Self::made_of(None, Durability::Relaxed, vec![source], None, Bounds::usual()).await
     }
 
     /// With `python.run` as shipped, in this sandbox.
     pub async fn with_python(sandbox: Arc<dyn Sandbox>, more_policy: &str) -> Self {
-        Self::made_of(None, Durability::Relaxed, added(more_policy), Some(sandbox), patience()).await
+        Self::made_of(None, Durability::Relaxed, added(more_policy), Some(sandbox), Bounds::usual()).await
     }
 
     /// With `python.run`, where these are all the rules there are.
     pub async fn with_python_ruled_by(sandbox: Arc<dyn Sandbox>, policy: &str) -> Self {
         let source = PolicySource { name: "test.cedar".into(), text: policy.into() };
-        Self::made_of(None, Durability::Relaxed, vec![source], Some(sandbox), patience()).await
+        Self::made_of(None, Durability::Relaxed, vec![source], Some(sandbox), Bounds::usual()).await
     }
 
     /// In which humans are asked like this.
     pub async fn asking(home: Option<std::path::PathBuf>, more_policy: &str, approvals: ApprovalSettings) -> Self {
-        Self::made_of(home, Durability::Relaxed, added(more_policy), None, approvals).await
+        Self::made_of(home, Durability::Relaxed, added(more_policy), None, Bounds { approvals, ..Bounds::usual() }).await
     }
 
     /// The operator's proof, had by the passphrase.
@@ -217,14 +234,14 @@ impl TestHouse {
         durability: Durability,
         sources: Vec<PolicySource>,
         sandbox: Option<Arc<dyn Sandbox>>,
-        approvals: ApprovalSettings,
+        bounds: Bounds,
     ) -> Self {
-        Self::built((home, durability), sources, sandbox, Arc::new(toolgate::call::NoRedaction), approvals).await
+        Self::built((home, durability), sources, sandbox, Arc::new(toolgate::call::NoRedaction), bounds).await
     }
 
     /// On a disk, with what takes secrets out of whatever is recorded.
     pub async fn redacted(home: std::path::PathBuf, redact: Arc<dyn toolgate::call::Redact>) -> Self {
-        Self::built((Some(home), Durability::Relaxed), added(""), None, redact, patience()).await
+        Self::built((Some(home), Durability::Relaxed), added(""), None, redact, Bounds::usual()).await
     }
 
     async fn built(
@@ -232,7 +249,7 @@ impl TestHouse {
         sources: Vec<PolicySource>,
         sandbox: Option<Arc<dyn Sandbox>>,
         redact: Arc<dyn toolgate::call::Redact>,
-        approvals: ApprovalSettings,
+        bounds: Bounds,
     ) -> Self {
         let moved = Arc::new(PutForward::default());
         let clock: Arc<dyn Clock> = moved.clone();
@@ -264,9 +281,10 @@ impl TestHouse {
             clock,
             spawner: Arc::new(Tasks::default()),
             runs_folder: runs.path().to_owned(),
-            approvals,
+            approvals: bounds.approvals,
             inline: Bytes(16 * 1024),
             private_paths: toolgate::domain::Globs::parse(["secrets/**"]).unwrap(),
+            budgets: bounds.budgets,
         });
         code.lead_to(&gateway);
         let me = Actor::agent(Principal::local());
@@ -276,6 +294,7 @@ impl TestHouse {
 
     pub fn raw(&self, tool: &str, arguments: Value) -> RawCall {
         RawCall {
+            tokens: 0,
             tool: tool.into(),
             arguments,
             origin: Origin::Client,
@@ -293,6 +312,10 @@ impl TestHouse {
 
     pub async fn events(&self) -> Vec<Event> {
         self.store.events(&self.run, 0, 1_000).await.unwrap()
+    }
+
+    pub fn now(&self) -> toolgate::domain::Timestamp {
+        SystemClock.now()
     }
 
     pub fn ran(&self) -> u32 {
