@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use toolgate::call::{NoProgress, Origin, ParsedArgs, ParsedCall, Preparation, PreparedCall, ToolRef};
 use toolgate::domain::{Actor, CallId, Effect, Effects, Principal, RunId, Timestamp};
 use toolgate::manifest::{ManifestFile, ToolDef, load};
-use toolgate::policy::{Facts, PolicySet, PolicySource, shipped};
+use toolgate::policy::{Current, Facts, PolicySet, PolicySource, shipped};
 
 const TOOLS: usize = 20;
 
@@ -113,4 +113,27 @@ fn decide_with_a_large_input(bencher: Bencher<'_, '_>) {
 fn load_rules(bencher: Bencher<'_, '_>, rules: usize) {
     let (tools, sources) = (tools(), policies(rules));
     bencher.bench_local(|| PolicySet::load(black_box(&sources), black_box(&tools)).expect("the policies load"));
+}
+
+/// A change that is taken up: rules loaded anew and put in force.
+#[divan::bench(args = [100, 1_000], sample_count = 10)]
+fn reload(bencher: Bencher<'_, '_>, rules: usize) {
+    let (tools, sources) = (tools(), policies(rules));
+    let current = Current::new(PolicySet::load(&sources, &tools).expect("the policies load"));
+    bencher.bench_local(|| current.replace(PolicySet::load(black_box(&sources), black_box(&tools)).expect("the policies load")));
+}
+
+/// What each call pays for rules that can be replaced.
+#[divan::bench(sample_count = 1_000)]
+fn take_the_rules_in_force(bencher: Bencher<'_, '_>) {
+    let current = Current::new(PolicySet::load(&policies(0), &tools()).expect("the policies load"));
+    bencher.bench_local(|| black_box(current.get()));
+}
+
+/// `policy check` without its files: each rule against all others.
+#[divan::bench(args = [100, 1_000], sample_count = 5)]
+fn check(bencher: Bencher<'_, '_>, rules: usize) {
+    let tools = tools();
+    let set = PolicySet::load(&policies(rules), &tools).expect("the policies load");
+    bencher.bench_local(|| black_box(set.check(&tools, &[])));
 }

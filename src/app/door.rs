@@ -1,24 +1,25 @@
 //! The way into a home, and what can be had without one.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
 
 use crate::call::Redact;
-use crate::cli::ports::{AuditAccess, AuditRoom, Check, Door, House, ToolView, WorkflowView};
+use crate::cli::ports::{AuditAccess, AuditRoom, Check, Door, House, PolicyCheck, ToolView, WorkflowView};
 use crate::config::{Config, ToolNames};
 use crate::domain::{Clock, ErrorCode, Fault, Problem, Problems};
 use crate::gateway::Gateway;
 use crate::manifest;
 use crate::mcp::{self, Naming, StdioOptions, Toolset};
+use crate::policy::{CaseOutcome, Finding, FindingKind};
 use crate::secrets::live::LiveSecrets;
 use crate::secrets::redact::Redactor;
 use crate::workflow::Library;
 
 use super::gate::ClientNotices;
-use super::{App, SystemClock, audit_room, doctor, views};
+use super::{App, SystemClock, audit_room, doctor, policies, views};
 
 /// Opens homes of this machine.
 pub struct FrontDoor {
@@ -94,6 +95,19 @@ impl Door for FrontDoor {
         let defs = manifest::load(&[found]).map_err(invalid)?;
         let def = defs.first().ok_or_else(|| Fault::internal("a manifest without problems gave no tool"))?;
         Ok(views::tool(def))
+    }
+
+    async fn check_policy(&self, config: &Config, files: &[PathBuf]) -> Result<PolicyCheck, Fault> {
+        let tested = policies::tested(config, files)?;
+        let mut findings = tested.set.check(&tested.tools, &tested.outcomes);
+        // That a rule of the home makes one of the program needless is nothing to mend.
+        let is_mendable = |finding: &Finding| finding.kind != FindingKind::Shadowed || !finding.file.starts_with("policies/");
+        findings.retain(|finding| (files.is_empty() && is_mendable(finding)) || tested.named.contains(&finding.file));
+        Ok(PolicyCheck { rules: tested.set.len(), digest: *tested.set.digest(), findings })
+    }
+
+    async fn test_policy(&self, config: &Config, files: &[PathBuf]) -> Result<Vec<CaseOutcome>, Fault> {
+        Ok(policies::tested(config, files)?.outcomes)
     }
 
     async fn check_workflow(&self, config: &Config, file: &Path) -> Result<WorkflowView, Fault> {

@@ -16,6 +16,7 @@ use crate::secrets::source::SecretSource;
 use crate::tools::drive::{DriveGet, DriveSearch, LocalDrive};
 use crate::tools::eval::EvalRun;
 use crate::tools::notify::{Notifier, NotifySend};
+use crate::tools::policy_explain::{Explain, PolicyExplain};
 use crate::tools::python::{CodeCalls, HttpEvents, PythonRun};
 use crate::tools::repo_git::{Author, GitAddAll, GitCommit, GitInit, GitLog, GitStatus};
 use crate::tools::sandbox_status::SandboxStatus;
@@ -44,6 +45,7 @@ pub(super) struct Ports<'a> {
     pub(super) notifier: Arc<dyn Notifier>,
     pub(super) journal: Arc<dyn JournalCheck>,
     pub(super) control: Arc<dyn RunControl>,
+    pub(super) explain: Arc<dyn Explain>,
     pub(super) config: &'a Config,
 }
 
@@ -78,6 +80,7 @@ pub(super) fn builtin(ports: &Ports<'_>) -> Result<BTreeMap<ToolName, Arc<dyn Ha
         ("drive.search", handler(DriveSearch::new(drive.clone()))),
         ("drive.get", handler(DriveGet::new(drive, artifacts()))),
         ("audit.verify", handler(AuditVerify(ports.journal.clone()))),
+        ("policy.explain", handler(PolicyExplain(ports.explain.clone()))),
         ("sandbox.status", handler(SandboxStatus { process: ports.process.clone(), has_uv })),
         ("worker.plan", handler(WorkerPlan)),
         ("worker.research", handler(WorkerResearch)),

@@ -8,7 +8,9 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::call::{Asking, Origin, RawCall, Reply};
-use crate::cli::ports::{CallAsk, House, RunView, StepNotes, ToolView, WorkflowRef, WorkflowView};
+use crate::cli::ports::{
+    CallAsk, ExplainAsk, ExplainView, House, ReplayAsk, ReplayView, RunView, StepNotes, ToolView, WorkflowRef, WorkflowView,
+};
 use crate::domain::{Actor, Amounts, ApprovalId, Clock as _, ErrorCode, Fault, GrantId, Labels, Problems, RunId, StepId};
 use crate::engine;
 use crate::gateway::Answer;
@@ -101,6 +103,7 @@ impl House for App {
         if row.kind == RunKind::Adhoc || row.status.is_final() {
             return Ok(row.status);
         }
+        self.watch_policies(false);
         let _watching = self.notes.watch(*run, notes);
         self.driver.drive_one(run, true, stop).await?.ok_or_else(|| {
             Fault::new(ErrorCode::LeaseLost, format!("another process drives `{run}`")).hint("`toolgate runs watch` follows it there")
@@ -188,6 +191,14 @@ impl House for App {
 
     fn vault(&self) -> Result<Vault, Fault> {
         Ok(self.vault.clone())
+    }
+
+    async fn explain(&self, ask: ExplainAsk) -> Result<ExplainView, Fault> {
+        self.explain_call(ask).await
+    }
+
+    async fn replay(&self, ask: ReplayAsk) -> Result<ReplayView, Fault> {
+        self.replay_calls(ask).await
     }
 
     async fn close(&self) {

@@ -17,6 +17,10 @@ mod native;
 mod network;
 mod notes;
 mod panic;
+mod policies;
+mod policy_door;
+mod policy_verbs;
+mod policy_watch;
 mod questions;
 mod redaction;
 mod schemas;
@@ -36,17 +40,18 @@ pub use vault::StoreShelf;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
 use crate::call::Redact;
 use crate::config::Config;
-use crate::domain::{Clock, ErrorCode, Fault, Problem, Problems, Profile, ToolName};
+use crate::domain::{Clock, ErrorCode, Fault, Problem, Problems, ToolName};
 use crate::engine::{Control, Driver, DriverParts, DriverSettings};
 use crate::gateway::{CodeGate, Gateway, Parts};
 use crate::manifest::{self, ToolDef};
-use crate::policy::{self, PolicySet};
+use crate::policy;
 use crate::registry::Registry;
 use crate::sandbox::process::ProcessSandbox;
 use crate::sandbox::wasm::{WasmOptions, WasmSandbox};
@@ -73,6 +78,9 @@ pub struct App {
     control: Arc<Control>,
     driver: Driver,
     workflows: Arc<Library>,
+    policies: policies::Policies,
+    rules: Arc<policy::Current>,
+    watches: AtomicBool,
     sandbox: Arc<WasmSandbox>,
     process: Arc<ProcessSandbox>,
     hub: Arc<NotifyHub>,
@@ -93,7 +101,7 @@ impl App {
         let home = config.home.value.clone();
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let tasks = Tasks::default();
-        let files = Files::read(&home, config.policy_profile.value)?;
+        let files = Files::read(config)?;
         let sandbox = Arc::new(WasmSandbox::new(WasmOptions {
             // A folder for compiled code and nothing else, as the code in it is run.
             cache: config.python_cache_dir.value.join("native"),
@@ -129,6 +137,7 @@ impl App {
         let names = files.tools.iter().map(|tool| tool.name.clone()).collect();
         let control = Arc::new(control.within(budgets.clone()).knowing(names));
         let code = Arc::new(CodeGate::default());
+        let explain = Arc::new(policy_door::PolicyDoor::default());
         let ports = handlers::Ports {
             spawner: Arc::new(tasks.clone()),
             egress: network::egress(config)?,
@@ -143,13 +152,14 @@ impl App {
             process: process.clone(),
             notifier: hub.clone(),
             control: control.clone() as Arc<dyn RunControl>,
+            explain: explain.clone(),
             config,
         };
         let registry = join(files.tools, &ports)?;
         let defs: Vec<ToolDef> = registry.iter().map(|entry| entry.def.clone()).collect();
-        let policy = PolicySet::load_for(&files.policies, &defs, &principals(config))
-            .map_err(|problems| problems.into_fault(ErrorCode::PolicyInvalid))?;
+        let policy = files.policies.load(&defs).map_err(|problems| problems.into_fault(ErrorCode::PolicyInvalid))?;
         let policy = rules.get_or_init(|| Arc::new(policy::Current::new(policy))).clone();
+        let in_force = policy.clone();
         let gateway = Gateway::new(Parts {
             registry,
             policy,
@@ -163,6 +173,7 @@ impl App {
             budgets: budgets.clone(),
         });
         code.lead_to(&gateway);
+        explain.lead_to(&gateway, &in_force);
         let notes = Arc::new(notes::StepNotesOf::default());
         let driver = Driver::new(DriverParts {
             log: Arc::new(store.clone()),
@@ -177,11 +188,42 @@ impl App {
         }
         let webhook = std::sync::Mutex::new(webhook::Webhook::of(config, &store, &clock)?);
         let stop = CancellationToken::new();
-        Ok(Arc::new(Self { tasks, store, vault, gateway, control, driver, workflows, sandbox, process, hub, notes, webhook, stop }))
+        Ok(Arc::new(Self {
+            tasks,
+            store,
+            vault,
+            gateway,
+            control,
+            driver,
+            workflows,
+            policies: files.policies,
+            rules: in_force,
+            watches: AtomicBool::new(false),
+            sandbox,
+            process,
+            hub,
+            notes,
+            webhook,
+            stop,
+        }))
+    }
+
+    /// Looks at the home's policy files and puts changed rules in force, until [`App::close`]. Once is enough. `hangs_up` is whether a
+    /// hang-up signal asks for a look; else it ends the process, as one expects of a program in the foreground.
+    fn watch_policies(&self, hangs_up: bool) {
+        if self.watches.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let tools: Vec<ToolDef> = self.gateway.registry().iter().map(|entry| entry.def.clone()).collect();
+        let watch = policy_watch::Watch::new(self.policies.clone(), tools, self.rules.clone());
+        let tellers = policy_watch::Tellers { gateway: self.gateway.clone(), store: self.store.clone(), hub: self.hub.clone() };
+        let watching = policy_watch::watch(watch, tellers, hangs_up, self.stop.clone());
+        crate::call::Spawner::spawn(&self.tasks, "policy files", Box::pin(watching));
     }
 
     /// Drives every open run of the home until [`App::close`].
     pub fn drive(&self) {
+        self.watch_policies(true);
         let (driver, stop) = (self.driver.clone(), self.stop.clone());
         crate::call::Spawner::spawn(&self.tasks, "driver", Box::pin(async move { driver.drive(stop).await }));
         let looking = vault::keep_live(self.vault.clone(), self.stop.clone());
@@ -210,12 +252,13 @@ impl App {
 /// What the home and the program say, read and checked.
 struct Files {
     tools: Vec<ToolDef>,
-    policies: Vec<policy::PolicySource>,
+    policies: policies::Policies,
     workflows: Library,
 }
 
 impl Files {
-    fn read(home: &Path, profile: Profile) -> Result<Self, Fault> {
+    fn read(config: &Config) -> Result<Self, Fault> {
+        let home = &config.home.value;
         let mut problems: Vec<Problem> = Vec::new();
         let mut code = ErrorCode::Internal;
         let mut keep = |found: Problems, of: ErrorCode| {
@@ -226,24 +269,18 @@ impl Files {
         };
         let tools = manifest_files(home).and_then(|files| manifest::load(&files));
         let tools = tools.map_err(|found| keep(found, ErrorCode::ManifestInvalid)).unwrap_or_default();
-        let policies = policy::of_home(profile, &home.join("policies"));
-        let policies = policies.map_err(|found| keep(found, ErrorCode::PolicyInvalid)).unwrap_or_default();
+        let policies = policies::Policies::read(config).map_err(|found| keep(found, ErrorCode::PolicyInvalid));
         let workflows = Library::open(Some(&home.join("workflows"))).map_err(|found| keep(found, ErrorCode::WorkflowInvalid));
         let workflows = workflows.and_then(|workflows| {
             let named = workflows.check_tools(&tools.iter().map(|tool| tool.name.clone()).collect());
             named.map_err(|found| keep(found, ErrorCode::WorkflowInvalid)).map(|()| workflows)
         });
-        match (Problems::check(problems), workflows) {
-            (Ok(()), Ok(workflows)) => Ok(Self { tools, policies, workflows }),
-            (Err(problems), _) => Err(problems.into_fault(code)),
-            (Ok(()), Err(())) => Err(Fault::internal("workflows failed without a problem")),
+        match (Problems::check(problems), workflows, policies) {
+            (Ok(()), Ok(workflows), Ok(policies)) => Ok(Self { tools, policies, workflows }),
+            (Err(problems), ..) => Err(problems.into_fault(code)),
+            (Ok(()), ..) => Err(Fault::internal("files failed without a problem")),
         }
     }
-}
-
-/// Who has which roles, and which roles rules may name.
-fn principals(config: &Config) -> policy::Principals {
-    policy::Principals::new(config.principals.roles.clone(), config.policy_profile.value.roles().iter().copied())
 }
 
 fn manifest_files(home: &Path) -> Result<Vec<manifest::ManifestFile>, Problems> {

@@ -14,6 +14,7 @@ use crate::tools::control::RunControl;
 use crate::tools::notify::NotifyHub;
 use crate::workflow::Library;
 
+use super::policy_door::PolicyDoor;
 use super::{SystemClock, Tasks, audit_room, handlers, http_events, native, network};
 
 /// File name → text of every schema file. Reads no manifest, so it works while they are being written.
@@ -52,6 +53,7 @@ pub async fn generated_schemas(config: &Config) -> Result<BTreeMap<String, Strin
         process: Arc::new(native::process_sandbox(config, Arc::new(Tasks::default()))),
         notifier: Arc::new(NotifyHub::new()),
         control: Arc::new(control) as Arc<dyn RunControl>,
+        explain: Arc::new(PolicyDoor::default()),
         config,
     })?;
     Ok(registry::generated_schemas(&builtin))

@@ -3,6 +3,7 @@
 mod approvals;
 mod audit;
 mod evidence;
+mod policy;
 pub mod raise;
 mod vault;
 
@@ -18,6 +19,7 @@ use super::inputs::Assignment;
 pub use approvals::{Allow, Approvals};
 pub use audit::Audit;
 pub use evidence::VerifyBundle;
+pub use policy::{Asker, LabelWord, Policy};
 pub use vault::{Vault, VaultExport, VaultImport, VaultSet};
 
 /// The heading of options that every verb has.
@@ -62,6 +64,9 @@ pub enum Verb {
     /// What waits for a human's yes
     #[command(subcommand)]
     Approvals(Approvals),
+    /// The rules that decide on calls: check, test, explain, replay
+    #[command(subcommand)]
+    Policy(Policy),
     /// The log that shows every change
     #[command(subcommand)]
     Audit(Audit),
@@ -306,6 +311,7 @@ impl Verb {
             | Self::Config(Config::Show { json } | Config::Check { json }) => json.json,
             Self::Audit(audit) => audit.json(),
             Self::Run(Run { follow, .. }) | Self::Runs(Runs::Watch { follow, .. }) => follow.json,
+            Self::Policy(policy) => policy.json().json,
             Self::Vault(vault) => vault.json(),
             Self::Serve(_) => false,
         }

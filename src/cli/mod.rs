@@ -15,6 +15,7 @@ mod init;
 mod inputs;
 mod log;
 mod output;
+mod policy;
 pub mod ports;
 mod raise;
 mod report;

@@ -15,8 +15,9 @@ use crate::call::{Progress, Reply};
 pub use crate::engine::BudgetLine;
 
 use crate::config::Config;
-use crate::domain::{Amounts, ApprovalId, Digest, Effects, Fault, GrantId, Limits, Problems, RunId, StepId, Timestamp, ToolName};
+use crate::domain::{Actor, Amounts, ApprovalId, Digest, Effects, Fault, GrantId, Labels, Limits, Problems, RunId, StepId, Timestamp, ToolName};
 use crate::gateway::Answer;
+use crate::policy::{CaseOutcome, Explanation, Finding, Replay};
 use crate::run::{Event, RunStatus};
 use crate::secrets::operator::OperatorProof;
 use crate::secrets::vault::Vault;
@@ -42,6 +43,12 @@ pub trait Door: Send + Sync {
 
     /// Reads one manifest file with its schemas and examples, as start-up would.
     async fn check_manifest(&self, config: &Config, file: &Path) -> Result<ToolView, Fault>;
+
+    /// What is odd about the rules of these files or folders (all where none is named), as if they lay in the home's policy folder.
+    async fn check_policy(&self, config: &Config, files: &[PathBuf]) -> Result<PolicyCheck, Fault>;
+
+    /// What comes of the tests of these files or folders (all where none is named).
+    async fn test_policy(&self, config: &Config, files: &[PathBuf]) -> Result<Vec<CaseOutcome>, Fault>;
 
     /// Reads one workflow file, as starting it would.
     async fn check_workflow(&self, config: &Config, file: &Path) -> Result<WorkflowView, Fault>;
@@ -102,6 +109,12 @@ pub trait House: Send + Sync {
     /// Takes a refusal back: `UNKNOWN_APPROVAL` unless it was refused.
     async fn lift_denial(&self, id: &ApprovalId, proof: OperatorProof) -> Result<ApprovalRow, Fault>;
 
+    /// Why a call would be decided so; nothing is recorded and nothing runs.
+    async fn explain(&self, ask: ExplainAsk) -> Result<ExplainView, Fault>;
+
+    /// Which recorded calls changed rules would decide otherwise.
+    async fn replay(&self, ask: ReplayAsk) -> Result<ReplayView, Fault>;
+
     /// Standing grants, the newest first: those that may still stand, or all there ever were.
     async fn grants(&self, all: bool) -> Result<Vec<GrantRow>, Fault>;
 
@@ -131,6 +144,73 @@ pub struct CallAsk {
     pub progress: Arc<dyn Progress>,
     /// Fires when the operator breaks off.
     pub cancel: CancellationToken,
+}
+
+/// Rules that were looked at.
+#[derive(Debug, Clone, Serialize)]
+pub struct PolicyCheck {
+    /// How many rules are in force, those of the files among them.
+    pub rules: usize,
+    /// Digest of all of them.
+    pub digest: Digest,
+    /// What is odd, by file and line.
+    pub findings: Vec<Finding>,
+}
+
+/// A call to be explained.
+pub struct ExplainAsk {
+    /// Canonical or exposed name, as it was typed.
+    pub tool: String,
+    /// The arguments.
+    pub arguments: Value,
+    /// Who asks.
+    pub actor: Actor,
+    /// Labels that its run holds, besides those it has.
+    pub labels: Labels,
+    /// The run it belongs to; a new one where none is named.
+    pub run: Option<RunId>,
+}
+
+/// A call that was explained.
+#[derive(Debug, Clone, Serialize)]
+pub struct ExplainView {
+    /// The tool.
+    pub tool: ToolName,
+    /// Who asks.
+    pub actor: Actor,
+    /// Its effects.
+    pub effects: Effects,
+    /// The hosts it may reach.
+    pub hosts: Vec<String>,
+    /// The labels it was asked about with.
+    pub labels: Labels,
+    /// Digest of the rules that were asked.
+    pub policy: Digest,
+    /// Why.
+    #[serde(flatten)]
+    pub explanation: Explanation,
+}
+
+/// Which recorded calls are asked about, and with what.
+pub struct ReplayAsk {
+    /// A policy file, as if it lay in the home's folder, or a folder in its place.
+    pub with: PathBuf,
+    /// Only calls of this run.
+    pub run: Option<RunId>,
+    /// Only calls recorded then or later.
+    pub since: Option<Timestamp>,
+}
+
+/// What came of asking again.
+#[derive(Debug, Clone, Serialize)]
+pub struct ReplayView {
+    /// Digest of the rules in force.
+    pub old: Digest,
+    /// Digest of the changed rules.
+    pub new: Digest,
+    /// What is decided otherwise.
+    #[serde(flatten)]
+    pub replay: Replay,
 }
 
 /// Where the steps of a run that is driven here tell how far they are.

@@ -299,7 +299,7 @@ impl Inner {
     }
 
     /// A run that the arguments name must be the caller's and open; another's is as unknown as none.
-    async fn owns_run(&self, call: &ParsedCall, given: RunId) -> Result<(), Fault> {
+    pub(super) async fn owns_run(&self, call: &ParsedCall, given: RunId) -> Result<(), Fault> {
         if call.run == given {
             return Ok(());
         }
@@ -311,7 +311,7 @@ impl Inner {
         Ok(())
     }
 
-    fn context(&self, call: &ParsedCall) -> Result<CallContext, Fault> {
+    pub(super) fn context(&self, call: &ParsedCall) -> Result<CallContext, Fault> {
         Ok(CallContext {
             call: call.id,
             run: call.run,

@@ -132,6 +132,9 @@ impl Surroundings {
 /// What policy saw of a call besides its arguments, and what rules on trial said: fields of the event that records the decision.
 pub(super) fn seen(draft: EventDraft, decision: &Decision, call: &PreparedCall, facts: &Facts) -> EventDraft {
     let fields = [
+        // An intent has these in any case; a refusal is replayed by them.
+        ("effects", Some(json!(call.effects()))),
+        ("verdict", Some(decision.verdict.as_str().into())),
         ("hosts", (!call.hosts().is_empty()).then(|| json!(call.hosts()))),
         ("labels", (!facts.labels.is_empty()).then(|| json!(facts.labels.words()))),
         ("workflow", facts.workflow.as_ref().map(|workflow| json!(workflow))),

@@ -35,6 +35,13 @@ impl Workspaces {
         Ok(folder)
     }
 
+    /// Takes back a workspace that was made for a run that never began.
+    pub(super) fn forget(&self, run: RunId) {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).remove(&run);
+        // Only empty folders go; one that somebody wrote to stays.
+        let _ = std::fs::remove_dir(self.path(run)).and_then(|()| std::fs::remove_dir(self.runs.join(run.to_string())));
+    }
+
     /// Where the run's workspace is, whether it exists or not.
     pub(super) fn path(&self, run: RunId) -> PathBuf {
         self.runs.join(run.to_string()).join("workspace")

@@ -98,34 +98,3 @@ impl Decision {
             .details(serde_json::json!({ "rules": rules }))
     }
 }
-
-/// A rule that matched a call, with its place.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct MatchedRule {
-    /// The rule's `@id`, else its file and line.
-    pub rule: String,
-    /// Its file.
-    pub file: String,
-    /// Its line, from 1.
-    pub line: u64,
-    /// The verdict it gives; `deny` for a rule that could not be evaluated.
-    pub verdict: Verdict,
-    /// The words of its `@ask` or `@reason`.
-    pub text: String,
-    /// Why it could not be evaluated, where it could not.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub failure: Option<String>,
-}
-
-/// Why a call would be decided so.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Explanation {
-    /// What may become of the call.
-    pub verdict: Verdict,
-    /// The reasons the caller would be told.
-    pub reasons: Vec<Reason>,
-    /// Every rule that matched, in the order of files and lines.
-    pub matching: Vec<MatchedRule>,
-    /// How many rules were looked at: those that speak of this tool and this kind of principal.
-    pub considered: usize,
-}

@@ -5,14 +5,18 @@
 //! Does not ask the human and does not record: see `gateway` and `store`.
 
 mod cases;
+mod check;
+mod conditions;
 mod context;
 mod current;
 mod decision;
+mod explain;
 mod facts;
 mod grant;
 mod lint;
 mod load;
 mod principals;
+mod replay;
 mod set;
 mod shape;
 mod source;
@@ -21,14 +25,17 @@ mod trial;
 mod vocabulary;
 
 pub use cases::{CaseOutcome, tests_of};
+pub use check::{Finding, FindingKind, Level};
 pub use context::Question;
 pub use current::Current;
-pub use decision::{Decision, Explanation, MatchedRule, Reason, Verdict};
+pub use decision::{Decision, Reason, Verdict};
+pub use explain::{Condition, Difference, Explanation, Found, MatchedRule, Must, NearMiss};
 pub use facts::Facts;
 pub use grant::{Grant, UsedApproval};
 pub use principals::Principals;
+pub use replay::{ChangedVerdict, RecordedCall, Replay, Unasked};
 pub use set::PolicySet;
-pub use source::{PolicySource, of_home, read_folder, read_test_folder, shipped, shipped_tests};
+pub use source::{PolicySource, of_home, read_file, read_folder, read_present_folder, read_test_folder, shipped, shipped_tests};
 pub use standing::{Coverage, StandingGrant};
 pub use trial::{Trial, TrialCount};
 

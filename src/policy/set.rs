@@ -5,7 +5,6 @@ use std::collections::{BTreeSet, HashMap};
 use cedar_policy::{Authorizer, Entities, PolicySet as Rules, Request};
 
 use super::context::{Question, request, with_question};
-use super::decision::{Explanation, MatchedRule};
 use super::lint::Reads;
 use super::load::{self, Rule};
 use super::trial::{Counters, Trial, Trials};
@@ -34,7 +33,7 @@ pub struct PolicySet {
 }
 
 /// The rules that can match a call of one tool by one kind of principal.
-struct Slice {
+pub(super) struct Slice {
     /// Those that speak of all principals of the kind.
     rules: Rules,
     /// Those that speak of one, by its name: with many principals most rules are of this sort, and each call meets few of them.
@@ -43,10 +42,15 @@ struct Slice {
     members: HashMap<String, Rules>,
     /// Those on trial: asked beside, never counted.
     trials: Trials,
-    /// Where those in force stand among all rules.
-    places: Vec<usize>,
     /// What of the input they look at.
     reads: Reads,
+}
+
+impl Slice {
+    /// What of the input its rules look at.
+    pub(super) fn reads(&self) -> &Reads {
+        &self.reads
+    }
 }
 
 /// What became of asking a slice.
@@ -145,40 +149,23 @@ impl PolicySet {
         Decision::new(asked.verdict, asked.reasons, asked.failures, None).with_trials(asked.trials)
     }
 
-    /// Why a call would be decided so: each rule is asked alone.
-    #[must_use]
-    pub fn explain(&self, call: &PreparedCall, facts: &Facts) -> Explanation {
-        with_question(call, facts, |question| self.explain_question(question))
+    pub(super) fn words(&self) -> &Vocabulary {
+        &self.words
     }
 
-    /// The same for a question.
-    #[must_use]
-    pub fn explain_question(&self, question: &Question<'_>) -> Explanation {
-        let asked = self.ask(question);
-        let mut matching = Vec::new();
-        let found = self.find(question);
-        if let Some((word, slice)) = found
-            && let Ok(request) = request(&self.words, word, question, &slice.reads)
-        {
-            for rule in slice.places.iter().filter_map(|place| self.rules.get(*place)) {
-                let mut alone = Rules::new();
-                if alone.add(rule.policy.clone()).is_err() {
-                    continue;
-                }
-                let answer = self.authorizer.is_authorized(&request, &alone, &self.entities);
-                let failure = answer.diagnostics().errors().next().map(ToString::to_string);
-                if failure.is_some() || answer.diagnostics().reason().next().is_some() {
-                    let verdict = if failure.is_some() { Verdict::Deny } else { rule.verdict };
-                    let (id, file, text) = (rule.id.clone(), rule.file.clone(), rule.text.clone());
-                    matching.push(MatchedRule { rule: id, file, line: rule.line, verdict, text, failure });
-                }
-            }
-        }
-        let considered = found.map_or(0, |(_, slice)| slice.places.len());
-        Explanation { verdict: asked.verdict, reasons: asked.reasons, matching, considered }
+    pub(super) fn authorizer(&self) -> &Authorizer {
+        &self.authorizer
     }
 
-    fn find(&self, question: &Question<'_>) -> Option<(&Word, &Slice)> {
+    pub(super) fn entities(&self) -> &Entities {
+        &self.entities
+    }
+
+    pub(super) fn rules(&self) -> &[Rule] {
+        &self.rules
+    }
+
+    pub(super) fn find(&self, question: &Question<'_>) -> Option<(&Word, &Slice)> {
         let [agent, operator, system] = self.slices.get(question.tool)?;
         let slice = match question.role {
             Role::Agent => agent,
@@ -238,11 +225,6 @@ impl PolicySet {
         Asked { verdict, reasons, failures, trials: Vec::new() }
     }
 
-    #[cfg(test)]
-    pub(super) fn words(&self) -> &Vocabulary {
-        &self.words
-    }
-
     /// Every rule that matches or fails, of all rules, each asked alone about the whole input: what slices are held against.
     #[cfg(test)]
     pub(super) fn matching_of_all(&self, question: &Question<'_>) -> Vec<(String, Verdict)> {
@@ -271,12 +253,12 @@ fn denied(rule: &str, text: &str) -> Asked {
 }
 
 fn slice(rules: &[Rule], tool: &ToolName, role: Role) -> Result<Slice, Problems> {
-    let concerned: Vec<(usize, &Rule)> = rules.iter().enumerate().filter(|(_, rule)| rule.concerns(tool, role)).collect();
+    let concerned: Vec<&Rule> = rules.iter().filter(|rule| rule.concerns(tool, role)).collect();
     let mut together = Rules::new();
     let mut named: HashMap<String, Rules> = HashMap::new();
     let mut members: HashMap<String, Rules> = HashMap::new();
     let mut trials = Trials::default();
-    for (_, rule) in &concerned {
+    for rule in &concerned {
         if rule.log_only {
             trials.add(rule)?;
             continue;
@@ -295,7 +277,6 @@ fn slice(rules: &[Rule], tool: &ToolName, role: Role) -> Result<Slice, Problems>
         named,
         members,
         trials,
-        reads: concerned.iter().fold(Reads::Fields(BTreeSet::new()), |found, (_, rule)| found.and(&rule.reads)),
-        places: concerned.into_iter().filter(|(_, rule)| !rule.log_only).map(|(place, _)| place).collect(),
+        reads: concerned.iter().fold(Reads::Fields(BTreeSet::new()), |found, rule| found.and(&rule.reads)),
     })
 }

@@ -34,16 +34,6 @@ pub fn shipped_tests(profile: Profile) -> Vec<PolicySource> {
     embedded(profile, TESTS)
 }
 
-/// All policies of a home: those of its profile and those of its folder.
-///
-/// # Errors
-/// As [`read_folder`].
-pub fn of_home(profile: Profile, folder: &Path) -> Result<Vec<PolicySource>, Problems> {
-    let mut sources = shipped(profile);
-    sources.extend(read_folder(folder)?);
-    Ok(sources)
-}
-
 /// The `*.cedar` files in a folder; none where the folder is not there.
 ///
 /// # Errors
@@ -52,12 +42,40 @@ pub fn read_folder(folder: &Path) -> Result<Vec<PolicySource>, Problems> {
     read(folder, RULES)
 }
 
+/// The same of a folder that must be there.
+///
+/// # Errors
+/// As [`read_folder`]; where there is no such folder.
+pub fn read_present_folder(folder: &Path) -> Result<Vec<PolicySource>, Problems> {
+    read_present(folder, RULES)
+}
+
 /// The `*.test.yaml` files in a folder.
 ///
 /// # Errors
 /// As [`read_folder`].
 pub fn read_test_folder(folder: &Path) -> Result<Vec<PolicySource>, Problems> {
     read(folder, TESTS)
+}
+
+/// One file that somebody named.
+///
+/// # Errors
+/// As [`read_folder`].
+pub fn read_file(path: &Path) -> Result<PolicySource, Problems> {
+    let file = path.display().to_string();
+    let about = path.symlink_metadata().map_err(|error| Problem::new(&file, format!("cannot be read: {error}")))?;
+    if !about.is_file() {
+        return Err(Problem::new(file, "is not a plain file").hint("put the file itself here").into());
+    }
+    if about.len() > LARGEST {
+        return Err(Problem::new(file, format!("the file has more than {LARGEST} bytes")).into());
+    }
+    match std::fs::read(path).map(String::from_utf8) {
+        Ok(Ok(text)) => Ok(PolicySource { name: file, text }),
+        Ok(Err(_)) => Err(Problem::new(file, "the file is not UTF-8").into()),
+        Err(error) => Err(Problem::new(&file, format!("cannot be read: {error}")).into()),
+    }
 }
 
 fn embedded(profile: Profile, ending: &str) -> Vec<PolicySource> {
@@ -72,9 +90,14 @@ fn embedded(profile: Profile, ending: &str) -> Vec<PolicySource> {
 }
 
 fn read(folder: &Path, ending: &str) -> Result<Vec<PolicySource>, Problems> {
-    if !folder.exists() {
-        return Ok(Vec::new());
+    // Only what is surely not there has no files; a folder that cannot be looked at is a problem.
+    match folder.symlink_metadata() {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
+        _ => read_present(folder, ending),
     }
+}
+
+fn read_present(folder: &Path, ending: &str) -> Result<Vec<PolicySource>, Problems> {
     let shown = folder.display().to_string();
     let unreadable = |file: &str, error: &std::io::Error| Problem::new(file, format!("cannot be read: {error}"));
     let mut found = Vec::new();

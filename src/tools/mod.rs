@@ -12,6 +12,7 @@ pub(crate) mod guest_files;
 pub mod handler;
 pub mod native;
 pub mod notify;
+pub mod policy_explain;
 pub mod python;
 pub mod repo_git;
 pub mod sandbox_status;

@@ -38,6 +38,7 @@ mod path;
 mod policy_docs;
 mod policy_matrix;
 #[cfg(target_os = "linux")]
+mod policy_verbs;
 mod process_layers;
 #[cfg(target_os = "linux")]
 mod process_probes;

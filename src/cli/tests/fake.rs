@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -18,6 +18,7 @@ use crate::cli::{Console, Desk, Exit, Looks, parse, run};
 use crate::config::{Ambient, Config, Platform};
 use crate::domain::*;
 use crate::gateway::Answer;
+use crate::policy::*;
 use crate::run::{Event, EventKind, RunKind, RunStatus};
 use crate::secrets::operator::{Ask, OperatorProof, Passphrase};
 use crate::store::{
@@ -199,6 +200,35 @@ impl Door for FakeDoor {
                 .into_fault(ErrorCode::ManifestInvalid));
         }
         Ok(tools().remove(0))
+    }
+    async fn check_policy(&self, _config: &Config, files: &[PathBuf]) -> Result<PolicyCheck, Fault> {
+        let finding = |level, kind, rule: &str, what: &str| Finding {
+            level,
+            kind,
+            rule: rule.into(),
+            file: "policies/team.cedar".into(),
+            line: 7,
+            what: what.into(),
+            mend: "mend it\u{1b}[2J".into(),
+        };
+        let findings = vec![
+            finding(Level::Error, FindingKind::Unreachable, "gone", "whatever it permits, `wall` (policies/team.cedar:3) forbids"),
+            finding(Level::Note, FindingKind::Untested, "policies/team.cedar:7", "no test is decided by it"),
+        ];
+        Ok(PolicyCheck { rules: 5, digest: Digest::of(b"rules"), findings: if files.is_empty() { Vec::new() } else { findings } })
+    }
+    async fn test_policy(&self, _config: &Config, files: &[PathBuf]) -> Result<Vec<CaseOutcome>, Fault> {
+        let outcome = |name: &str, found| CaseOutcome {
+            file: "policies/team.test.yaml".into(),
+            line: Some(3),
+            name: name.into(),
+            expected: Verdict::Allow,
+            expected_rule: Some("agent-inside".into()),
+            found,
+            rules: vec![if found == Verdict::Allow { "agent-inside".into() } else { "default".into() }],
+        };
+        let good = outcome("an agent reads", Verdict::Allow);
+        Ok(if files.is_empty() { vec![good] } else { vec![good, outcome("an agent\u{202e}writes", Verdict::Deny)] })
     }
     async fn check_workflow(&self, _config: &Config, _file: &Path) -> Result<WorkflowView, Fault> {
         Ok(workflow())
@@ -425,6 +455,59 @@ impl House for FakeHouse {
         let row = approval.as_mut().unwrap();
         row.status = ApprovalStatus::Lifted;
         Ok(row.clone())
+    }
+    async fn explain(&self, ask: ExplainAsk) -> Result<ExplainView, Fault> {
+        let found = |path: &str, value: Option<&str>| vec![Found { path: path.into(), value: value.map(Into::into) }];
+        let (file, line) = ("policies/default.cedar".to_owned(), 11);
+        let net = |rule: &str| (rule.to_owned(), file.clone(), line, "the call uses the network".to_owned());
+        let wanted =
+            Condition { wanted: "context.effects.contains(\"egress\")".into(), found: found("context.effects", Some("[\"egress\"]")) };
+        let (rule, file, line, text) = net("agent-network");
+        let matched = MatchedRule { rule, file, line, verdict: Verdict::Ask, text, failure: None };
+        let (rule, file, line, text) = net("agent-network");
+        let differ = Difference { rule, file, line, verdict: Verdict::Ask, text, must: Must::NotMatch, conditions: vec![wanted] };
+        let misses =
+            Condition { wanted: "context.input.url like \"https://docs.example/*\"".into(), found: found("context.input.url", None) };
+        let (rule, file, line, _) = net("docs");
+        let near = NearMiss { rule, file, line, verdict: Verdict::Allow, text: String::new(), misses };
+        let reasons = vec![Reason { rule: "agent-network".into(), text: "the call uses the network".into() }];
+        let explanation = Explanation {
+            verdict: Verdict::Ask,
+            reasons,
+            matching: vec![matched],
+            considered: 3,
+            near: vec![near],
+            differ: vec![differ],
+            trials: vec![Trial { rule: "strict".into(), would: Verdict::Deny }],
+        };
+        Ok(ExplainView {
+            tool: ask.tool.replace('_', ".").parse().unwrap(),
+            actor: ask.actor,
+            effects: Effects::only(Effect::Egress),
+            hosts: vec!["example.org".into()],
+            labels: ask.labels,
+            policy: Digest::of(b"rules"),
+            explanation,
+        })
+    }
+    async fn replay(&self, ask: ReplayAsk) -> Result<ReplayView, Fault> {
+        let mut replay = Replay { asked: 12, ..Replay::default() };
+        if ask.since.is_none() {
+            replay.changed.push(ChangedVerdict {
+                call: "call_018bcfe5680070008000000000000003".parse().unwrap(),
+                run: run_id(),
+                at: Timestamp::from_unix_millis(NOW),
+                tool: "web.fetch".parse().unwrap(),
+                principal: "local".into(),
+                old: Verdict::Ask,
+                old_rules: vec!["agent-network".into()],
+                new: Verdict::Deny,
+                new_rules: vec!["no-web".into()],
+                recorded: Verdict::Ask,
+            });
+            replay.skip(Unasked::Redacted);
+        }
+        Ok(ReplayView { old: Digest::of(b"old"), new: Digest::of(b"new"), replay })
     }
     async fn grants(&self, _all: bool) -> Result<Vec<GrantRow>, Fault> {
         Ok(Vec::new())

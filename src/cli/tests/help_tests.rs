@@ -36,7 +36,21 @@ fn every_verb_of_the_specification_is_there() {
     let verbs: Vec<&str> = command.get_subcommands().map(clap::Command::get_name).collect();
     assert_eq!(
         verbs,
-        ["init", "serve", "run", "runs", "workflows", "tools", "approvals", "audit", "verify-bundle", "vault", "config", "doctor"]
+        [
+            "init",
+            "serve",
+            "run",
+            "runs",
+            "workflows",
+            "tools",
+            "approvals",
+            "policy",
+            "audit",
+            "verify-bundle",
+            "vault",
+            "config",
+            "doctor"
+        ]
     );
     Invocation::command().debug_assert();
 }

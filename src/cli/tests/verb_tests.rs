@@ -563,3 +563,120 @@ async fn a_house_that_does_not_open_is_told_with_every_problem() {
     --- exit 2
     ");
 }
+
+#[tokio::test]
+async fn policy_check() {
+    let scene = Scene::new();
+    let file = scene.home.path().join("team.cedar");
+    std::fs::write(&file, "").unwrap();
+    let file = file.display().to_string();
+    insta::assert_snapshot!(scene.call(&["policy", "check", &file]).await.whole(), @r#"
+    policies/team.cedar:7: unreachable rule `gone`, error
+        whatever it permits, `wall` (policies/team.cedar:3) forbids
+        hint: mend it\u{1b}[2J
+    policies/team.cedar:7: untested rule, note
+        no test is decided by it
+    5 rules, digest 6c621d1a0513: 1 error, 1 note
+    --- stderr
+    --- exit 1
+    "#);
+    insta::assert_snapshot!(whole(&["policy", "check"]).await, @r#"
+    5 rules, digest 6c621d1a0513: nothing odd
+    --- stderr
+    --- exit 0
+    "#);
+    let json = scene.call(&["policy", "check", &file, "--json"]).await;
+    assert_eq!((json.exit, json.json()["findings"][0]["kind"].as_str()), (Exit::Failed, Some("unreachable")));
+    insta::assert_snapshot!(whole(&["policy", "check", "/nowhere.cedar"]).await, @r#"
+    --- stderr
+    error[NOT_FOUND]: there is no `/nowhere.cedar`
+      hint: name a file or folder that is there
+    --- exit 2
+    "#);
+}
+
+#[tokio::test]
+async fn policy_test() {
+    let scene = Scene::new();
+    let file = scene.home.path().join("team.test.yaml");
+    std::fs::write(&file, "").unwrap();
+    let file = file.display().to_string();
+    insta::assert_snapshot!(scene.call(&["policy", "test", &file]).await.whole(), @r#"
+    policies/team.test.yaml:3: an agent\u{202e}writes
+        expected  allow by agent-inside
+        found     deny by default
+    2 tests, 1 failed
+    --- stderr
+    --- exit 1
+    "#);
+    insta::assert_snapshot!(whole(&["policy", "test"]).await, @r#"
+    1 test passed
+    --- stderr
+    --- exit 0
+    "#);
+    let json = scene.call(&["policy", "test", &file, "--json"]).await;
+    assert_eq!(
+        (json.exit, json.json()["ok"].as_bool(), json.json()["tests"][1]["passed"].as_bool()),
+        (Exit::Failed, Some(false), Some(false))
+    );
+}
+
+#[tokio::test]
+async fn policy_explain() {
+    insta::assert_snapshot!(whole(&["policy", "explain", "web_fetch", "{}", "--as", "agent/ci", "--label", "untrusted"]).await, @r#"
+    ask  web.fetch for agent ci
+      effects  egress
+      hosts    example.org
+      labels   untrusted
+    because
+      ask    agent-network  policies/default.cedar:11  the call uses the network
+    to be allowed
+      agent-network (ask)  policies/default.cedar:11 must not match; this must not hold
+               context.effects.contains("egress")
+                 context.effects is ["egress"]
+    near misses
+      allow  docs  policies/default.cedar:11
+               context.input.url like "https://docs.example/*"
+                 context.input.url is (not there)
+    on trial
+      deny   strict  would decide so, were it in force
+    3 rules looked at, policy 6c621d1a0513
+    --- stderr
+    --- exit 0
+    "#);
+    let json = Scene::new().call(&["policy", "explain", "web.fetch", "--json"]).await.json();
+    assert_eq!((json["verdict"].as_str(), json["differ"][0]["must"].as_str()), (Some("ask"), Some("not_match")));
+    for (wrong, told) in [("boss", "none of agent, operator, system"), ("agent/", "a name must follow the `/`")] {
+        let mistake = Scene::new().call(&["policy", "explain", "web.fetch", "--as", wrong]).await;
+        assert!(mistake.exit == Exit::Usage && mistake.err.contains(told), "{}", mistake.whole());
+    }
+}
+
+#[tokio::test]
+async fn policy_replay() {
+    let scene = Scene::new();
+    let with = scene.home.path().display().to_string();
+    insta::assert_snapshot!(scene.call(&["policy", "replay", "--with", &with]).await.whole(), @r#"
+    VERDICT     TOOL       BY      PRINCIPAL  CALL                                   RUN
+    ask → deny  web.fetch  no-web  local      call_018bcfe5680070008000000000000003  run_018bcfe5680070008000000000000001
+    12 calls asked about, 1 decided otherwise
+    not asked about: 1 call with redacted arguments
+    policy cba06b5736fa → 11507a0e2f5e
+    --- stderr
+    --- exit 0
+    "#);
+    insta::assert_snapshot!(scene.call(&["policy", "replay", "--with", &with, "--since", "12h"]).await.whole(), @r#"
+    12 calls asked about, all decided as before
+    policy cba06b5736fa → 11507a0e2f5e
+    --- stderr
+    --- exit 0
+    "#);
+    let json = scene.call(&["policy", "replay", "--with", &with, "--json"]).await.json();
+    assert_eq!((json["changed"][0]["new"].as_str(), json["unasked"]["redacted"].as_u64()), (Some("deny"), Some(1)));
+    insta::assert_snapshot!(scene.call(&["policy", "replay", "--with", &with, "--since", "soon"]).await.whole(), @r#"
+    --- stderr
+    error[INVALID_INPUT]: `soon` is neither a time nor a span
+      hint: write 2026-01-31T12:00:00Z, 30m, 12h or 7d
+    --- exit 2
+    "#);
+}

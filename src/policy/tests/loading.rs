@@ -100,11 +100,32 @@ fn tests_beside_policies_are_read_and_run() {
         ("tests:\n - {call: {tool: web.fetch, arguments: {uri: x}}, expect: allow}", "do not fit `web.fetch`"),
         ("tests:\n - {call: {tool: web.fetch, effects: [write]}, expect: allow}", "no such effects"),
         ("tests:\n - {call: {tool: web.fetch, rol: agent}, expect: allow}", "unknown field `rol` in a call (did you mean `role`?)"),
+        (
+            "tests:\n - {call: {tool: web.fetch, labels: [secret]}, expect: allow}",
+            "p.test.yaml:2: `secret` is not a label; known: untrusted, private",
+        ),
+        ("tests:\n - {call: {tool: web.fetch, hosts: [7]}, expect: allow}", "every item of `hosts` must be a text"),
         ("test:\n - 1", "unknown field `test`"),
     ] {
         let problems = tests_of(&set, &tools(), &file(bad)).unwrap_err().to_string();
         assert!(problems.contains(told), "{told}: {problems}");
     }
+}
+
+#[test]
+fn tests_can_tell_a_call_s_surroundings() {
+    let set = policies(
+        "@id(\"all\") permit (principal, action, resource);\n\
+         @id(\"leak\") forbid (principal, action, resource) when { context.run.untrusted && context.run.private };\n\
+         @id(\"flow\") @ask(\"x\") permit (principal, action, resource) when { context.run has workflow && context.run.workflow == \"build\" };\n\
+         @id(\"host\") forbid (principal, action, resource) when { context.hosts.contains(\"evil.example\") };\n",
+    );
+    let text = "tests:\n  - {call: {tool: web.fetch, labels: [untrusted]}, expect: allow}\n  \
+                - {call: {tool: web.fetch, labels: [untrusted, private]}, expect: deny, rule: leak}\n  \
+                - {call: {tool: web.fetch, workflow: build}, expect: ask, rule: flow}\n  \
+                - {call: {tool: web.fetch, hosts: [evil.example]}, expect: deny, rule: host}\n";
+    let outcomes = tests_of(&set, &tools(), &[source("p.test.yaml", text)]).unwrap();
+    assert!(outcomes.len() == 4 && outcomes.iter().all(CaseOutcome::passed), "{outcomes:#?}");
 }
 
 #[test]

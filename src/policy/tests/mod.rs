@@ -1,8 +1,11 @@
 //! Shared by the room's tests: a few tools, and how to ask about them.
 
+mod check;
 mod decide;
+mod explain;
 mod loading;
 mod properties;
+mod replay;
 mod shapes;
 mod words;
 
