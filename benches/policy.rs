@@ -72,6 +72,7 @@ fn policies(count: usize) -> Vec<PolicySource> {
 fn call(tool: &ToolDef, arguments: Value, policies: &PolicySet) -> PreparedCall {
     let now = Timestamp::from_unix_millis(1_700_000_000_000);
     let parsed = ParsedCall {
+        asking: toolgate::call::Asking::default(),
         tokens: 0,
         id: CallId::mint(now),
         tool: ToolRef { name: tool.name.clone(), version: tool.version.clone(), manifest: tool.digest },

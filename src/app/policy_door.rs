@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use crate::call::{NoProgress, Origin, RawCall};
+use crate::call::{Asking, NoProgress, Origin, RawCall};
 use crate::domain::{Actor, Fault, Labels, RunId};
 use crate::gateway::Gateway;
 use crate::policy::{Condition, Current, Difference, Explanation, Verdict};
@@ -32,6 +32,8 @@ impl Explain for PolicyDoor {
             origin: Origin::Client,
             actor: who.clone(),
             run,
+            tokens: 0,
+            asking: Asking::default(),
             cancel: CancellationToken::new(),
             progress: Arc::new(NoProgress),
         };

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::call::{NoProgress, Origin, RawCall};
+use crate::call::{Asking, NoProgress, Origin, RawCall};
 use crate::cli::ports::{ExplainAsk, ExplainView, ReplayAsk, ReplayView};
 use crate::domain::{Clock as _, ErrorCode, Fault, Problems, Role, RunId};
 use crate::manifest::ToolDef;
@@ -29,6 +29,8 @@ impl App {
             origin: if actor.role == Role::Operator { Origin::Cli } else { Origin::Client },
             actor: actor.clone(),
             run,
+            tokens: 0,
+            asking: Asking::default(),
             cancel: CancellationToken::new(),
             progress: Arc::new(NoProgress),
         };

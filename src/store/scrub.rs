@@ -133,7 +133,7 @@ mod tests {
             .sealed("inputs", json!({ "note": told }));
         let clean = EventDraft::new(EventKind::SystemEvent, Actor::system()).field("event", "nothing");
         let id = ApprovalId::mint(crate::domain::Timestamp::from_unix_millis(0));
-        let answer = Change::DecideApproval { id, approve: false, reason: Some(told.clone()) };
+        let answer = Change::DecideApproval { id, approve: false, reason: Some(told.clone()), channel: crate::store::Channel::Cli };
         let append = Append { events: vec![event, clean.clone()], changes: vec![answer], ..Append::default() };
         let scrubbed = scrubbed(append, &redactor);
         assert_eq!(scrubbed.events[0].payload["redacted"], 4);

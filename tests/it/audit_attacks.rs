@@ -149,7 +149,6 @@ async fn rewrite(toolgate: &Toolgate, mut rows: Vec<Row>, with_tree: bool) {
 pub fn named(toolgate: &Toolgate) -> u64 {
     let found = toolgate.json(1, &["audit", "verify", "--json"]);
     let index = found["broken"]["index"].as_u64().unwrap_or_else(|| panic!("{found}"));
-    println!("verify: record {index}: {}", found["broken"]["why"]);
     index
 }
 
@@ -158,7 +157,6 @@ pub fn refused(toolgate: &Toolgate) -> u64 {
     let before = toolgate.run(&["audit", "export"]).stdout;
     let told = toolgate.run(&["tools", "call", "transform.jq", r#"{"filter": ".", "input": 1}"#]).exits(1);
     assert!(told.stderr.contains("AUDIT_BROKEN"), "{}", told.stderr);
-    println!("start: {}", told.stderr.lines().next().unwrap_or_default());
     assert!(before == toolgate.run(&["audit", "export"]).stdout, "a refused start wrote");
     let index = told.stderr.split("record ").nth(1).unwrap().split(|c: char| !c.is_ascii_digit()).next().unwrap();
     index.parse().unwrap()

@@ -142,7 +142,9 @@ mod tests {
         let key = AuditKey::draw("toolgate/00").unwrap();
         let text = key.private().expose_secret().to_owned();
         assert_eq!(AuditKey::parse(&text.clone().into()).unwrap().public(), key.public());
-        for bad in ["", "PRIVATE+KEY+", &text[1..], &text.replacen('A', "B", 1), &text.replacen("toolgate/00", "toolgate/01", 1)] {
+        for bad in
+            ["", "PRIVATE+KEY+", text.trim_start_matches('P'), &text.replacen('A', "B", 1), &text.replacen("toolgate/00", "toolgate/01", 1)]
+        {
             assert!(AuditKey::parse(&bad.to_owned().into()).is_none(), "{bad}");
         }
     }
