@@ -24,6 +24,7 @@ pub mod tools;
 pub mod registry;
 
 pub mod gateway;
+pub mod keeping;
 
 pub mod engine;
 

@@ -42,10 +42,25 @@ pub(super) async fn checks(config: &Config, redactor: &Redactor) -> Vec<Check> {
         },
         Err(fault) => bad("log", &fault, "see whether the disk is full and the home is writable"),
     });
+    checks.push(disk(&app, config).await);
     checks.push(python(&app, config).await);
     checks.extend(native(&app).await);
     app.close().await;
     checks
+}
+
+/// How full the home's disk is, and how much the home takes of it.
+async fn disk(app: &App, config: &Config) -> Check {
+    let usage = match app.store.usage().await {
+        Ok(usage) => usage,
+        Err(fault) => return bad("disk", &fault, "see that the home is on a local disk"),
+    };
+    let (least, most) = (config.storage_min_free.value.0, config.storage_max.value.0);
+    let mib = |bytes: u64| bytes >> 20;
+    let detail = format!("{} MiB free, the home takes {} MiB", mib(usage.free), mib(usage.home));
+    let is_full = usage.free < least || (most > 0 && usage.home >= most);
+    let mend = is_full.then(|| "calls are refused: `toolgate runs archive --older-than 90d`, then `toolgate storage collect`".to_owned());
+    Check { name: "disk".into(), ok: !is_full, detail, mend }
 }
 
 async fn python(app: &App, config: &Config) -> Check {

@@ -11,11 +11,14 @@ use crate::cli::ports::{AuditAccess, AuditRoom, Check, Door, House, PolicyCheck,
 use crate::config::{Config, ToolNames};
 use crate::domain::{Clock, ErrorCode, Fault, Problem, Problems};
 use crate::gateway::Gateway;
+use crate::keeping::{self, Keeper, Restored};
 use crate::manifest;
 use crate::mcp::{self, Naming, StdioOptions, Toolset};
 use crate::policy::{CaseOutcome, Finding, FindingKind};
 use crate::secrets::live::LiveSecrets;
+use crate::secrets::operator::OperatorProof;
 use crate::secrets::redact::Redactor;
+use crate::store::{OpenOptions, Store};
 use crate::workflow::Library;
 
 use super::gate::ClientNotices;
@@ -69,6 +72,18 @@ impl Door for FrontDoor {
                 tell(problems_of(&fault), options, shutdown).await
             }
         }
+    }
+
+    async fn keeper(&self, config: &Config) -> Result<Keeper, Fault> {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let store = Store::open_proven(audit_room::opening(config, &clock, self.redact()), &audit_room::options(config)).await?;
+        Ok(Keeper::new(store, &config.home.value, clock))
+    }
+
+    async fn restore(&self, config: &Config, from: &Path, reason: &str, proof: OperatorProof) -> Result<Restored, Fault> {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let opening = |home: &Path| OpenOptions { home: Some(home.to_owned()), ..audit_room::opening(config, &clock, self.redact()) };
+        keeping::put_back((&config.home.value, from), &audit_room::options(config), &opening, reason, proof).await
     }
 
     async fn audit(&self, config: &Config, how: AuditAccess) -> Result<Arc<dyn AuditRoom>, Fault> {

@@ -139,8 +139,12 @@ impl House for App {
         match row.kind {
             RunKind::Adhoc => Ok(views::adhoc(row, workspace, budget)),
             RunKind::Workflow => {
-                let (state, plan) = self.control.state(&Actor::operator(), run).await?;
                 let events = self.all_events(run).await?;
+                // Its definition went to the archive with its other values.
+                if events.iter().any(|event| event.payload.get("event").is_some_and(|word| word == "run_archived")) {
+                    return Ok(views::adhoc(row, workspace));
+                }
+                let (state, plan) = self.control.state(&Actor::operator(), run).await?;
                 Ok(views::run(row, &state, &plan, &events, workspace, budget))
             }
         }

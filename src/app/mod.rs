@@ -47,7 +47,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::call::Redact;
 use crate::config::Config;
-use crate::domain::{Clock, ErrorCode, Fault, Problem, Problems, ToolName};
+use crate::domain::{Bytes, Clock, ErrorCode, Fault, Problem, Problems, ToolName};
 use crate::engine::{Control, Driver, DriverParts, DriverSettings};
 use crate::gateway::{CodeGate, Gateway, Parts};
 use crate::manifest::{self, ToolDef};
@@ -57,7 +57,7 @@ use crate::sandbox::process::ProcessSandbox;
 use crate::sandbox::wasm::{WasmOptions, WasmSandbox};
 use crate::secrets::redact::Redactor;
 use crate::secrets::vault::Vault;
-use crate::store::Store;
+use crate::store::{RoomLimits, Store};
 use crate::tools::Handler;
 use crate::tools::control::RunControl;
 use crate::tools::notify::{NotifyHub, WriterSink};
@@ -119,6 +119,12 @@ impl App {
             crate::confine::Folder::create(drive)?;
         }
         let store = Store::open_proven(audit_room::opening(config, &clock, redact.clone()), &audit_room::options(config)).await?;
+        let some = |limit: Bytes| Some(limit).filter(|limit| limit.0 > 0);
+        store.limit_room(RoomLimits {
+            home: some(config.storage_max.value),
+            run: some(config.storage_run_max.value),
+            free: config.storage_min_free.value,
+        });
         let vault = vault::vault(config, &store, redactor.live(), &clock)?;
         if let Err(fault) = vault.refresh().await {
             tracing::warn!(code = %fault.code, "no secret can be used: {fault}");

@@ -3,6 +3,7 @@
 mod approvals;
 mod audit;
 mod evidence;
+mod keep;
 mod policy;
 pub mod raise;
 mod vault;
@@ -19,6 +20,7 @@ use super::inputs::Assignment;
 pub use approvals::{Allow, Approvals};
 pub use audit::Audit;
 pub use evidence::VerifyBundle;
+pub use keep::{Archive, Backup, Export, Redact, Restore, Storage};
 pub use policy::{Asker, LabelWord, Policy};
 pub use vault::{Vault, VaultExport, VaultImport, VaultSet};
 
@@ -70,6 +72,13 @@ pub enum Verb {
     /// The log that shows every change
     #[command(subcommand)]
     Audit(Audit),
+    /// What the home takes on the disk
+    #[command(subcommand)]
+    Storage(Storage),
+    /// Copy the home while it is at work
+    Backup(Backup),
+    /// Put a copy back in the home's place
+    Restore(Restore),
     /// Check a file of evidence that `runs export` wrote; needs no home
     VerifyBundle(VerifyBundle),
     /// Secrets, for those who may use them without seeing them
@@ -187,6 +196,12 @@ pub enum Runs {
         #[command(flatten)]
         follow: Follow,
     },
+    /// Write everything that proves a run to one file
+    Export(Export),
+    /// Take a value away from a run's record; proofs stay valid
+    Redact(Redact),
+    /// Put old runs aside: their evidence goes to the home's archive, their values leave the database
+    Archive(Archive),
     /// Raise what a run may use up, as the operator
     Raise(raise::Raise),
     /// Stop a run
@@ -293,6 +308,10 @@ impl Verb {
         match self {
             Self::Init(Init { json, .. })
             | Self::VerifyBundle(VerifyBundle { json, .. })
+            | Self::Storage(Storage::Collect { json, .. })
+            | Self::Backup(Backup { json, .. })
+            | Self::Restore(Restore { json, .. })
+            | Self::Runs(Runs::Redact(Redact { json, .. }) | Runs::Archive(Archive { json, .. }))
             | Self::Doctor(Doctor { json })
             | Self::Runs(Runs::List { json, .. } | Runs::Show { json, .. } | Runs::Events { json, .. } | Runs::Cancel { json, .. })
             | Self::Runs(Runs::Raise(raise::Raise { json, .. }))
@@ -313,7 +332,7 @@ impl Verb {
             Self::Run(Run { follow, .. }) | Self::Runs(Runs::Watch { follow, .. }) => follow.json,
             Self::Policy(policy) => policy.json().json,
             Self::Vault(vault) => vault.json(),
-            Self::Serve(_) => false,
+            Self::Serve(_) | Self::Runs(Runs::Export(_)) => false,
         }
     }
 }

@@ -100,6 +100,9 @@ fn settings(config: &Config) -> Vec<(&'static str, Value, &Source)> {
             "audit.witness_required" => {
                 (json!(if config.audit_witness_required.value { "yes" } else { "no" }), &config.audit_witness_required.source)
             }
+            "storage.max_bytes" => (json!(config.storage_max.value), &config.storage_max.source),
+            "storage.run_max_bytes" => (json!(config.storage_run_max.value), &config.storage_run_max.source),
+            "storage.min_free_bytes" => (json!(config.storage_min_free.value), &config.storage_min_free.source),
             "limits.inline_output_bytes" => (json!(config.inline_output.value), &config.inline_output.source),
             "redaction.patterns" => (json!(config.redaction_patterns.value), &config.redaction_patterns.source),
             "redaction.pii" => (json!(config.redaction_pii.value), &config.redaction_pii.source),

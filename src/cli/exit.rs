@@ -101,6 +101,7 @@ impl Exit {
             | ErrorCode::EvalFailed
             | ErrorCode::OutcomeUnknown
             | ErrorCode::StoreFailed
+            | ErrorCode::StorageFull
             | ErrorCode::StoreTooNew
             | ErrorCode::AuditBroken
             | ErrorCode::AuditKeyRefused

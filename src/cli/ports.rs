@@ -15,8 +15,11 @@ use crate::call::{Progress, Reply};
 pub use crate::engine::BudgetLine;
 
 use crate::config::Config;
-use crate::domain::{Actor, Amounts, ApprovalId, Digest, Effects, Fault, GrantId, Labels, Limits, Problems, RunId, StepId, Timestamp, ToolName};
+use crate::domain::{
+    Actor, Amounts, ApprovalId, Digest, Effects, Fault, GrantId, Labels, Limits, Problems, RunId, StepId, Timestamp, ToolName,
+};
 use crate::gateway::Answer;
+use crate::keeping::{Keeper, Restored};
 use crate::policy::{CaseOutcome, Explanation, Finding, Replay};
 use crate::run::{Event, RunStatus};
 use crate::secrets::operator::OperatorProof;
@@ -37,6 +40,12 @@ pub trait Door: Send + Sync {
 
     /// What works on this machine; never fails as a whole.
     async fn doctor(&self, config: &Config) -> Vec<Check>;
+
+    /// Opens what keeps house: the log as it was signed, without the rest.
+    async fn keeper(&self, config: &Config) -> Result<Keeper, Fault>;
+
+    /// Puts a copy back in the home's place.
+    async fn restore(&self, config: &Config, from: &Path, reason: &str, proof: OperatorProof) -> Result<Restored, Fault>;
 
     /// Opens the log alone, whether it holds or not; with the operator's proof where that is needed.
     async fn audit(&self, config: &Config, how: AuditAccess) -> Result<Arc<dyn AuditRoom>, Fault>;

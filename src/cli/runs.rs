@@ -48,6 +48,8 @@ pub(super) async fn run(args: &Runs, cx: &Cx<'_>) -> Ending {
             follow::follow(run, how, answers, cx).await
         }
         Runs::Raise(args) => raise::run(args, cx).await,
+        // Done without the rest of the house.
+        Runs::Export(_) | Runs::Redact(_) | Runs::Archive(_) => Ok(Exit::Ok),
         Runs::Cancel { run, reason, json } => {
             cx.house.cancel(run, reason.clone()).await?;
             let view = cx.house.run(run).await?;

@@ -18,7 +18,8 @@ use super::output::Console;
 use super::ports::{Door, House};
 use super::report::{note, report};
 use super::{
-    approvals, audit, config as config_verb, doctor, init, log, policy, run as run_verb, runs, serve, tools, vault, verify_bundle, workflows,
+    approvals, audit, config as config_verb, doctor, init, keep, log, policy, run as run_verb, runs, serve, tools, vault, verify_bundle,
+    workflows,
 };
 
 /// What a verb works with: terminal, time, surroundings, and who answers for the operator.
@@ -121,8 +122,11 @@ async fn dispatch(invocation: Invocation, desk: &Desk, door: &dyn Door) -> Endin
     if !invocation.verb.json() {
         config.notes.iter().for_each(|text| note(&desk.console, text));
     }
+    if keep::is_one(&invocation.verb) {
+        return keep::run(&invocation.verb, desk, &config, door).await;
+    }
     match &invocation.verb {
-        Verb::Serve(_) | Verb::VerifyBundle(_) => Ok(Exit::Ok),
+        Verb::Serve(_) | Verb::VerifyBundle(_) | Verb::Storage(_) | Verb::Backup(_) | Verb::Restore(_) => Ok(Exit::Ok),
         Verb::Init(args) => init::run(args, desk, &config),
         Verb::Config(args) => config_verb::run(args, desk, &config),
         Verb::Doctor(args) => doctor::run(args, desk, &config, door).await,
@@ -154,6 +158,7 @@ async fn inside(verb: &Verb, cx: &Cx<'_>) -> Ending {
         Verb::Approvals(args) => approvals::run(args, cx).await,
         Verb::Policy(args) => policy::run(args, cx).await,
         Verb::Vault(args) => vault::run(args, cx).await,
+        Verb::Storage(_) | Verb::Backup(_) | Verb::Restore(_) => Ok(Exit::Ok),
         Verb::Audit(_) | Verb::Serve(_) | Verb::VerifyBundle(_) | Verb::Init(_) | Verb::Config(_) | Verb::Doctor(_) => Ok(Exit::Ok),
     }
 }

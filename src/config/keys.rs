@@ -282,6 +282,27 @@ pub const KEYS: &[Key] = &[
         about: "limits of single principals for a day, each like \"NAME calls=100 tokens=50000\", above `budgets.principal`",
     },
     Key {
+        path: "storage.max_bytes",
+        env: "TOOLGATE_STORAGE_MAX_BYTES",
+        option: None,
+        default: "0",
+        about: "bytes the whole home may take before new calls are refused; 0 is no limit",
+    },
+    Key {
+        path: "storage.run_max_bytes",
+        env: "TOOLGATE_STORAGE_RUN_MAX_BYTES",
+        option: None,
+        default: "0",
+        about: "bytes a run's workspace may take before its calls are refused; 0 is no limit",
+    },
+    Key {
+        path: "storage.min_free_bytes",
+        env: "TOOLGATE_STORAGE_MIN_FREE_BYTES",
+        option: None,
+        default: "67108864",
+        about: "bytes that must be free on the home's disk for new calls",
+    },
+    Key {
         path: "limits.inline_output_bytes",
         env: "TOOLGATE_LIMITS_INLINE_OUTPUT_BYTES",
         option: None,

@@ -113,6 +113,12 @@ pub struct Config {
     pub audit_witness_required: Sourced<bool>,
     /// What runs and principals may use up, each number with its place; 0 is no limit.
     pub budgets: BudgetSettings,
+    /// How much the home may take; 0 is no limit.
+    pub storage_max: Sourced<Bytes>,
+    /// How much a run's workspace may take; 0 is no limit.
+    pub storage_run_max: Sourced<Bytes>,
+    /// How much must be free on the home's disk for new calls.
+    pub storage_min_free: Sourced<Bytes>,
     /// How much of an output is shown inline.
     pub inline_output: Sourced<Bytes>,
     /// What is taken out of what is recorded and shown, by its shape.

@@ -87,6 +87,9 @@ pub fn resolve(options: &Options, ambient: &Ambient, file: Option<&SettingsFile>
         audit_witness: resolver.outside("audit.witness", &home.value),
         audit_witness_required: resolver.word("audit.witness_required", false, yes_or_no, &["yes", "no"]),
         budgets: super::budgets::read(&mut resolver),
+        storage_max: resolver.number("storage.max_bytes", 0, 0..=1 << 60).map(Bytes),
+        storage_run_max: resolver.number("storage.run_max_bytes", 0, 0..=1 << 60).map(Bytes),
+        storage_min_free: resolver.number("storage.min_free_bytes", 64 << 20, 0..=1 << 50).map(Bytes),
         inline_output: resolver.number("limits.inline_output_bytes", 16_384, 1_024..=1_048_576).map(Bytes),
         redaction_patterns: resolver.word(
             "redaction.patterns",

@@ -324,6 +324,6 @@ fn failed(what: &str, path: &RelPath, error: &io::Error) -> Fault {
         return Fault::new(ErrorCode::NotFound, format!("`{path}` does not exist"));
     }
     let full = matches!(kind, io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge);
-    let code = if full { ErrorCode::LimitExceeded } else { ErrorCode::PathRefused };
+    let code = if full { ErrorCode::StorageFull } else { ErrorCode::PathRefused };
     Fault::new(code, format!("`{path}` cannot be {what}: {error}"))
 }

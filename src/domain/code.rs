@@ -139,6 +139,8 @@ codes! {
     OutcomeUnknown = "OUTCOME_UNKNOWN", Internal;
     /// The database cannot be read or written.
     StoreFailed = "STORE_FAILED", Internal;
+    /// The disk, or the room that toolgate may take on it, is full.
+    StorageFull = "STORAGE_FULL", Model;
     /// The database was written by a newer version.
     StoreTooNew = "STORE_TOO_NEW", Internal;
     /// The log does not verify.

@@ -16,6 +16,7 @@ mod path;
 mod question;
 mod recovery;
 mod replay;
+mod room;
 mod scope;
 mod surroundings;
 mod ticket;

@@ -106,6 +106,9 @@ impl Inner {
                 .hint("mend the disk or database, then start toolgate again"));
         }
         self.store.witnessed()?;
+        if let Err(none) = self.store.room(&raw.run).await {
+            return Err(self.refuse_for_room(who, none).await);
+        }
         let written = raw.arguments.clone();
         let parsed = match self.registry.parse(raw, who.call) {
             Ok(parsed) => parsed,
@@ -285,7 +288,7 @@ impl Inner {
     }
 
     /// Records that a call was turned away, and gives the reason back.
-    async fn refuse(&self, who: &Identity, stage: &'static str, fault: Fault, arguments: Value) -> Fault {
+    pub(super) async fn refuse(&self, who: &Identity, stage: &'static str, fault: Fault, arguments: Value) -> Fault {
         let arguments = match self.record_value(&arguments).await {
             Ok(recorded) => recorded.value,
             Err(broken) => return broken,

@@ -16,7 +16,7 @@ use super::questions::write::QuestionWrite;
 use super::state::{ApprovalState, Head, State};
 use super::tree;
 use super::vault::VaultWrite;
-use super::{ApprovalStatus, Change, Channel, Guard, NewApproval, RunRow};
+use super::{ApprovalStatus, Change, Channel, Guard, NewApproval, RunRow, Taken};
 
 /// An event ready to be given its place.
 pub(super) struct Ready {
@@ -76,6 +76,8 @@ pub(super) struct Writes {
     pub(super) closed: Vec<CallId>,
     pub(super) questions: Vec<QuestionWrite>,
     pub(super) artifacts: Vec<(RunId, ArtifactRef, Timestamp)>,
+    /// What is taken away, and from which run.
+    pub(super) taken: Vec<(RunId, Taken)>,
     /// Keys, and the call remembered under each from now on, if one is.
     pub(super) remembered: Vec<(Digest, Option<Remembered>)>,
     pub(super) sealing: Sealing,
@@ -85,9 +87,9 @@ pub(super) struct Writes {
 impl Writes {
     /// Whether there is anything beside records, runs and calls in flight: most batches have nothing, and need one statement less.
     pub(super) fn holds_rare(&self) -> bool {
-        let Self { approvals, questions, artifacts, remembered, sealing, vault, .. } = self;
+        let Self { approvals, questions, artifacts, remembered, sealing, vault, taken, .. } = self;
         let is_empty = approvals.is_empty() && questions.is_empty() && artifacts.is_empty() && remembered.is_empty();
-        !(is_empty && sealing.is_empty() && vault.is_empty())
+        !(is_empty && sealing.is_empty() && vault.is_empty() && taken.is_empty())
     }
 }
 
@@ -180,6 +182,7 @@ fn take_in(mut share: Share, events: &[Ready], now: Timestamp, state: &mut State
     writes.opened.append(&mut share.writes.opened);
     writes.closed.append(&mut share.writes.closed);
     writes.artifacts.append(&mut share.writes.artifacts);
+    writes.taken.append(&mut share.writes.taken);
     for (key, call) in &share.writes.remembered {
         if call.is_some() {
             state.remembered.insert(*key)
@@ -347,6 +350,10 @@ impl Stage<'_> {
                 self.share.writes.artifacts.push((run, artifact.clone(), self.now));
             }
             Change::Vault(write) => self.share.writes.vault.push(write.clone()),
+            Change::TakeAway(taken) => {
+                let run = self.the_run(run)?.id;
+                self.share.writes.taken.push((run, taken.clone()));
+            }
         }
         Ok(())
     }

@@ -3,6 +3,8 @@
 //! INVARIANT: what `put` acknowledged is on disk; what `read` gives was hashed since it last changed there, so damage is an error and
 //! never an answer. Does not know who may read what.
 
+mod keep;
+
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
@@ -18,6 +20,8 @@ use crate::domain::{ArtifactId, Digest, ErrorCode, Fault};
 
 use super::fault::Doing as _;
 use super::home;
+
+pub use keep::Stored as StoredArtifact;
 
 fn unknown(id: &ArtifactId) -> Fault {
     Fault::new(ErrorCode::UnknownArtifact, format!("no artifact `{id}`")).hint("artifact.list shows a run's artifacts")
@@ -59,7 +63,9 @@ impl Files {
 
     fn write(&self, id: &ArtifactId, bytes: &[u8]) -> Result<(), Fault> {
         let (folder, file) = self.place(id);
-        if let Ok(Some(_)) = self.sound(id, &file) {
+        let _putting = keep::putting(&self.folder).doing("storing an artifact")?;
+        if let Ok(Some((there, _))) = self.sound(id, &file) {
+            keep::touch(&there, there.metadata().and_then(|about| about.modified()).ok());
             return Ok(());
         }
         home::make_folder(&folder)?;

@@ -10,6 +10,8 @@ use crate::domain::{ErrorCode, Fault};
 pub(super) enum Kind {
     /// Another process held the lock for too long; nothing was done.
     Busy,
+    /// The disk is full; what was being written is not there.
+    Full,
     /// A uniqueness or check that the schema states.
     Constraint,
     /// The file's content is damaged.
@@ -22,8 +24,11 @@ pub(super) enum Kind {
 const BUSY: i32 = 5;
 const LOCKED: i32 = 6;
 const CORRUPT: i32 = 11;
+const FULL: i32 = 13;
 const CONSTRAINT: i32 = 19;
 const NOT_A_DATABASE: i32 = 26;
+/// Extended: no room for the index of the write-ahead log.
+const NO_ROOM_FOR_INDEX: i32 = 4874;
 /// Extended: the file ends inside a page.
 const SHORT_READ: i32 = 522;
 
@@ -34,16 +39,23 @@ pub(super) fn kind(error: &sqlx::Error) -> Kind {
     match (code, code & 0xff) {
         (SHORT_READ, _) | (_, CORRUPT | NOT_A_DATABASE) => Kind::Corrupt,
         (_, BUSY | LOCKED) => Kind::Busy,
+        (NO_ROOM_FOR_INDEX, _) | (_, FULL) => Kind::Full,
         (_, CONSTRAINT) => Kind::Constraint,
         _ => Kind::Other,
     }
 }
 
+/// What to do about a full disk.
+pub(super) const FREE_ROOM: &str =
+    "make room on the home's disk (`toolgate runs archive`, `toolgate storage collect`); calls are taken again then";
+
 /// The fault of a failure while doing `what`.
 pub(super) fn failed(what: &str, error: &sqlx::Error) -> Fault {
-    let fault = Fault::new(ErrorCode::StoreFailed, format!("the database failed while {what}: {error}"));
-    fault.hint(match kind(error) {
+    let kind = kind(error);
+    let code = if kind == Kind::Full { ErrorCode::StorageFull } else { ErrorCode::StoreFailed };
+    Fault::new(code, format!("the database failed while {what}: {error}")).hint(match kind {
         Kind::Busy => "another process is holding the database; try again, and look for a toolgate process that hangs",
+        Kind::Full => FREE_ROOM,
         Kind::Corrupt => "the file is damaged; stop all toolgate processes and restore the home from a backup",
         Kind::Constraint | Kind::Other => "look at free space and permissions of the home folder; `toolgate doctor` checks both",
     })
@@ -64,6 +76,9 @@ impl<T> Doing<T> for Result<T, sqlx::Error> {
 impl<T> Doing<T> for Result<T, std::io::Error> {
     fn doing(self, what: &str) -> Result<T, Fault> {
         self.map_err(|error| {
+            if matches!(error.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded) {
+                return Fault::new(ErrorCode::StorageFull, format!("{what} failed: {error}")).hint(FREE_ROOM);
+            }
             Fault::new(ErrorCode::StoreFailed, format!("{what} failed: {error}"))
                 .hint("look at free space and permissions of the home folder; `toolgate doctor` checks both")
         })

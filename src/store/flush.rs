@@ -9,11 +9,11 @@ use serde_json::json;
 use sqlx::sqlite::SqliteArguments;
 use sqlx::{Arguments as _, AssertSqlSafe, Executor as _, SqlSafeStr as _, SqlStr, SqliteConnection};
 
-use crate::domain::{Digest, OwnerId};
+use crate::domain::{Digest, OwnerId, RunId};
 
 use super::apply::{ApprovalWrite, Remembered, Row, Writes};
 use super::fault::int;
-use super::{approvals, questions, vault};
+use super::{Taken, approvals, questions, vault};
 
 /// Rows of one insert: the least that will do is taken, and what is left over is NULL and not inserted. Few sizes, so that every
 /// statement stays prepared.
@@ -166,6 +166,9 @@ async fn rare(connection: &mut SqliteConnection, writes: &Writes) -> Result<(), 
     for write in &writes.remembered {
         remember(connection, write).await?;
     }
+    for (run, taken) in &writes.taken {
+        take_away(connection, *run, taken).await?;
+    }
     writes.sealing.write(connection).await?;
     for write in &writes.vault {
         vault::write(connection, write).await?;
@@ -181,6 +184,25 @@ async fn rare(connection: &mut SqliteConnection, writes: &Writes) -> Result<(), 
             .await?;
     }
     Ok(())
+}
+
+/// Takes something away; where it is not there as it was read, everything is taken back.
+async fn take_away(connection: &mut SqliteConnection, run: RunId, taken: &Taken) -> Result<(), sqlx::Error> {
+    let query = match taken {
+        Taken::Values { index, old, new } => sqlx::query("UPDATE journal SET sealed = ?3 WHERE idx = ?1 AND sealed = ?2 AND run_id = ?4")
+            .bind(int(*index))
+            .bind(old.as_str())
+            .bind(new.as_deref())
+            .bind(run.to_string()),
+        Taken::Question(id) => sqlx::query("UPDATE approvals SET shown = 'null', reason = '', answer = NULL WHERE id = ?1 AND run_id = ?2")
+            .bind(id.to_string())
+            .bind(run.to_string()),
+        Taken::Link(artifact) => {
+            sqlx::query("DELETE FROM run_artifacts WHERE artifact = ?1 AND run_id = ?2").bind(artifact.to_string()).bind(run.to_string())
+        }
+    };
+    let changed = query.execute(connection).await?.rows_affected();
+    if changed == 0 && matches!(taken, Taken::Values { .. }) { Err(sqlx::Error::RowNotFound) } else { Ok(()) }
 }
 
 async fn remember(connection: &mut SqliteConnection, write: &(Digest, Option<Remembered>)) -> Result<(), sqlx::Error> {

@@ -2,9 +2,11 @@
 //!
 //! INVARIANT: writes go through the one writer, reads through connections that cannot write. Holds no rule of its own.
 
+mod keep;
+
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use sqlx::Connection as _;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -21,6 +23,7 @@ use super::leases::{LeaseAct, LeaseDone};
 use super::open::Readers;
 use super::owners::{self, OwnerLock};
 use super::proof::{self, Act, Broken, Outside, Proofs, Refused};
+use super::room::Room;
 use super::writer::{self, Job, Writer};
 use super::{
     Append, ApprovalFilter, ApprovalRow, AuditOptions, GrantRow, InclusionProof, Lease, OpenCall, OpenOptions, PausedRun, RunFilter, RunRow,
@@ -30,6 +33,8 @@ use super::{
 
 /// How long reads that are under way may take when the store is closed.
 const LAST_READS: Millis = Millis(500);
+
+pub use keep::{Shut, shut};
 
 /// A handle to one home's database; cheap to clone, safe beside other processes on the same home.
 #[derive(Clone)]
@@ -47,6 +52,8 @@ struct Inner {
     readers: Readers,
     artifacts: Arc<dyn Artifacts>,
     redact: Arc<dyn Redact>,
+    /// Set where room is limited.
+    room: OnceLock<Room>,
     /// `None` in memory, and once closed.
     lock: Mutex<Option<OwnerLock>>,
     /// `None` where there are no checkpoints.
@@ -132,7 +139,8 @@ impl Store {
         let (jobs, task) = writer::start(writer);
         let (writer, lock) = (Mutex::new(Some(task)), Mutex::new(lock));
         let artifacts: Arc<dyn Artifacts> = Arc::new(scrub::Scrubbed { artifacts, redact: Arc::clone(&redact) });
-        let inner = Inner { owner, clock, home, jobs, writer, changes, readers, artifacts, redact, lock, outside };
+        let room = OnceLock::new();
+        let inner = Inner { owner, clock, home, jobs, writer, changes, readers, artifacts, redact, room, lock, outside };
         Ok((Self { inner: Arc::new(inner) }, act))
     }
 

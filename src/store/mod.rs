@@ -8,16 +8,19 @@ mod approvals;
 mod artifacts;
 mod budgets;
 mod events;
+mod evidence;
 mod fault;
 mod flush;
 mod handle;
 mod home;
+mod keep;
 mod leases;
 mod open;
 mod owners;
 mod proof;
 mod questions;
 mod remembered;
+mod room;
 mod runs;
 mod scrub;
 mod state;
@@ -27,12 +30,15 @@ mod vault;
 mod verify;
 mod writer;
 
-pub use handle::Store;
+pub use artifacts::StoredArtifact;
+pub use handle::{Shut, Store, shut};
+pub use keep::SealedRow;
 pub use proof::{AuditOptions, InclusionProof, SignedCheckpoint};
 pub use questions::{AskLimits, Channel, GrantRow, GrantStatus, NewGrant, PausedRun};
+pub use room::{NoRoom, RoomLimits, Usage};
 pub use types::{
     Append, ApprovalFilter, ApprovalRow, ApprovalStatus, BadRecord, Change, Durability, Guard, Lease, NewApproval, OpenCall, OpenOptions,
-    RecordColumns, RunFilter, RunRow, StoreResult, StoredRecord, VerifyReport,
+    RecordColumns, RunFilter, RunRow, StoreResult, StoredRecord, Taken, VerifyReport,
 };
 pub use vault::{VaultKey, VaultRows, VaultSecret, VaultWrite};
 

@@ -129,6 +129,8 @@ fn settings(options: SqliteConnectOptions, durability: Durability) -> SqliteConn
         .pragma("trusted_schema", "OFF")
         .pragma("cell_size_check", "ON")
         .pragma("mmap_size", "0")
+        // What is taken away is overwritten in the file, not only forgotten.
+        .pragma("secure_delete", "ON")
         .pragma("temp_store", "MEMORY")
         .pragma("wal_autocheckpoint", "1000")
         .pragma("journal_size_limit", "67108864")
@@ -153,6 +155,7 @@ async fn connect(options: SqliteConnectOptions, durability: Durability, file: bo
         ("trusted_schema", "0"),
         ("cell_size_check", "1"),
         ("mmap_size", "0"),
+        ("secure_delete", "1"),
         ("temp_store", "2"),
         ("wal_autocheckpoint", "1000"),
         ("journal_size_limit", "67108864"),
@@ -170,6 +173,11 @@ async fn connect(options: SqliteConnectOptions, durability: Durability, file: bo
         }
     }
     Ok(connection)
+}
+
+/// A connection of its own that may write, for work that the writer's queue should not wait for.
+pub(super) async fn beside(home: &Path) -> Result<SqliteConnection, Fault> {
+    connect(SqliteConnectOptions::new().filename(home.join(FILE)).create_if_missing(false), Durability::Full, true).await
 }
 
 /// A setting's value as text. `name` is one of ours.

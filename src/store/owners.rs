@@ -48,6 +48,15 @@ pub(super) fn is_alive(home: &Path, owner: &str) -> bool {
     is_locked(&file_of(&folder(home), owner))
 }
 
+/// Whether any process of this home lives.
+pub(super) fn any_alive(home: &Path) -> bool {
+    let Ok(entries) = std::fs::read_dir(folder(home)) else { return false };
+    entries
+        .flatten()
+        .map(|entry| entry.path())
+        .any(|path| path.extension().is_some_and(|extension| extension == "lock") && is_locked(&path))
+}
+
 fn folder(home: &Path) -> PathBuf {
     home.join("owners")
 }

@@ -8,8 +8,8 @@ use serde_json::Value;
 
 use crate::call::{ArtifactRef, Redact};
 use crate::domain::{
-    Actor, Allowance, ApprovalId, CallId, Clock, Digest, Fault, GrantId, Labels, Overrun, OwnerId, Principal, RunId, StepId, Timestamp,
-    ToolName,
+    Actor, Allowance, ApprovalId, ArtifactId, CallId, Clock, Digest, Fault, GrantId, Labels, Overrun, OwnerId, Principal, RunId, StepId,
+    Timestamp, ToolName,
 };
 use crate::policy::Coverage;
 use crate::run::{EventDraft, RunKind, RunStatus, reached_draft};
@@ -167,6 +167,26 @@ pub enum Change {
     LinkArtifact(ArtifactRef),
     /// A row of the vault; the events must tell of it.
     Vault(VaultWrite),
+    /// Something is taken away for good.
+    TakeAway(Taken),
+}
+
+/// What is taken away. No record is touched by it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Taken {
+    /// Values beside a record, which only commits to them: `STORE_FAILED` where they are not what was read.
+    Values {
+        /// The record's place in the journal.
+        index: u64,
+        /// All that stands beside it.
+        old: String,
+        /// What is left.
+        new: Option<String>,
+    },
+    /// What an answered question showed.
+    Question(ApprovalId),
+    /// The run's link to an artifact.
+    Link(ArtifactId),
 }
 
 /// A question to a human, to be stored.

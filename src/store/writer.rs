@@ -18,6 +18,7 @@ use super::flush::{self, flush};
 use super::leases::{self, LeaseAct, LeaseDone};
 use super::open::Writing;
 use super::proof::{Act, Proofs, Sealing};
+use super::room::Reserve;
 use super::state::{self, Asked, Head, State, broken};
 use super::tree;
 use super::{Change, Guard};
@@ -107,7 +108,7 @@ pub(super) type Handle = tokio::task::JoinHandle<Option<SqliteConnection>>;
 pub(super) fn start(writer: Writer) -> (mpsc::Sender<Job>, Handle) {
     let (sender, queue) = mpsc::channel(QUEUE);
     #[expect(clippy::disallowed_methods, reason = "the writer belongs to the store's handle, which ends it by `close` or by being dropped")]
-    let task = tokio::spawn(Running { writer, queue, last: None, halted: None }.run());
+    let task = tokio::spawn(Running { reserve: writer.home.as_deref().map(Reserve::of), writer, queue, last: None, halted: None }.run());
     (sender, task)
 }
 
@@ -121,8 +122,21 @@ fn no_key() -> Trouble {
     Trouble::own(Fault::internal("a checkpoint was asked for where none are made"))
 }
 
+/// Which try at some jobs this is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Try {
+    /// Several in one transaction.
+    Together,
+    /// The only one of its batch.
+    OnlyJob,
+    /// By itself, after a try that failed.
+    Last,
+}
+
 struct Running {
     writer: Writer,
+    /// `None` in memory.
+    reserve: Option<Reserve>,
     queue: mpsc::Receiver<Job>,
     /// The end of the journal as this process last wrote it.
     last: Option<End>,
@@ -175,16 +189,16 @@ impl Running {
 
     /// One transaction for all; where one of them spoils it, one for each, so that nobody suffers for a neighbour.
     async fn batch(&mut self, jobs: Vec<Job>) {
-        let alone = jobs.len() == 1;
-        if let Some(jobs) = self.attempt(jobs, alone).await {
+        let first = if jobs.len() == 1 { Try::OnlyJob } else { Try::Together };
+        if let Some(jobs) = self.attempt(jobs, first).await {
             for job in jobs {
-                self.attempt(vec![job], true).await;
+                self.attempt(vec![job], Try::Last).await;
             }
         }
     }
 
     /// Answers all jobs, or gives them back where it is worth trying them one by one.
-    async fn attempt(&mut self, jobs: Vec<Job>, last: bool) -> Option<Vec<Job>> {
+    async fn attempt(&mut self, jobs: Vec<Job>, which: Try) -> Option<Vec<Job>> {
         if let Some(fault) = &self.halted {
             jobs.into_iter().for_each(|job| job.refuse(fault.clone()));
             return None;
@@ -192,6 +206,17 @@ impl Running {
         let connection = Arc::clone(&self.writer.connection);
         let mut connection = connection.lock().await;
         let transacted = self.transact(&mut connection, &jobs).await;
+        let found_no_room = match &transacted {
+            Ok((.., Err(error))) => kind(error) == Kind::Full,
+            Ok((.., Ok(()))) => false,
+            Err(trouble) => trouble.fault.code == ErrorCode::StorageFull,
+        };
+        // What was begun must still be recorded: that is what the reserve is for.
+        let may_retry = found_no_room && which != Try::Last && rollback(&mut connection).await.is_ok();
+        if may_retry && self.reserve.as_ref().is_some_and(Reserve::give_up) {
+            tracing::error!("the disk is full: the reserve was given up, and new calls are refused until there is room");
+            return Some(jobs);
+        }
         let (end, done, sealing, committed) = match transacted {
             Ok(done) => done,
             Err(trouble) => {
@@ -200,7 +225,7 @@ impl Running {
                     jobs.into_iter().for_each(|job| job.refuse(trouble.fault.clone()));
                     return None;
                 }
-                if trouble.shared || last {
+                if trouble.shared || which != Try::Together {
                     self.put_off();
                     jobs.into_iter().for_each(|job| job.refuse(trouble.fault.clone()));
                     return None;
@@ -210,7 +235,10 @@ impl Running {
         };
         let fault = match &committed {
             Ok(()) => None,
-            Err(error) if kind(error) == Kind::Busy && rollback(&mut connection).await.is_ok() => Some(failed("committing", error)),
+            // A full disk took no commit: its mark is the last thing that is written.
+            Err(error) if matches!(kind(error), Kind::Busy | Kind::Full) && rollback(&mut connection).await.is_ok() => {
+                Some(failed("committing", error))
+            }
             Err(error) => {
                 let _ = rollback(&mut connection).await;
                 let fault = Fault::new(ErrorCode::OutcomeUnknown, format!("it is not known whether this was recorded: {error}"))
@@ -416,6 +444,7 @@ fn asked(jobs: &[Job]) -> Asked {
                         }
                         Change::SetStatus(_)
                         | Change::LinkArtifact(_)
+                        | Change::TakeAway(_)
                         | Change::Vault(_)
                         | Change::ToldOf(_)
                         | Change::PauseQuestions { .. }

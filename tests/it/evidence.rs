@@ -25,7 +25,7 @@ const BESIDE_THE_RECORDS: &[&str] = &[
 
 /// Runs the twenty lines of Python on a bundle.
 #[expect(clippy::disallowed_methods, reason = "a test is a user, and a user starts programs")]
-fn script(bundle: &Path, key: &Path) -> Ran {
+pub fn script(bundle: &Path, key: &Path) -> Ran {
     let python = std::env::var("TOOLGATE_TEST_PYTHON").unwrap_or_else(|_| "python3".to_owned());
     let mut command = Command::new(python);
     command.arg("-I").arg("-B").arg("-c");

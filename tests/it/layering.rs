@@ -25,10 +25,11 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("tools", &["call", "schema", "confine", "sandbox", "egress", "packages", "secrets"]),
     ("registry", &["manifest", "schema", "call", "policy", "tools"]),
     ("gateway", &["call", "schema", "policy", "registry", "store", "audit", "run", "tools", "confine", "secrets"]),
+    ("keeping", &["run", "store", "secrets"]),
     ("engine", &["run", "workflow", "call", "gateway", "store", "tools", "schema", "registry"]),
     ("config", &[]),
     ("mcp", &["gateway", "engine", "call"]),
-    ("cli", &["gateway", "engine", "call", "store", "run", "audit", "policy", "workflow", "manifest", "secrets", "config"]),
+    ("cli", &["gateway", "keeping", "engine", "call", "store", "run", "audit", "policy", "workflow", "manifest", "secrets", "config"]),
 ];
 
 /// Files that join everything.

@@ -26,6 +26,9 @@ mod cpython;
 mod crash;
 mod escape;
 mod evidence;
+#[cfg(target_os = "linux")]
+mod full_disk;
+mod keeping;
 mod labels;
 mod layering;
 mod main_job;

@@ -55,7 +55,7 @@ pub fn claims<'a>(records: impl Iterator<Item = (&'a Record, BTreeMap<&'a str, V
         }
         policies.extend(record.text("policy").filter(|text| unhex(text).is_some()).map(str::to_owned));
         runtimes.extend(record.text("runtime").filter(|text| unhex(text).is_some()).map(str::to_owned));
-        record.payload.values().chain(values.values()).for_each(|value| references(value, &mut artifacts));
+        record.payload.values().chain(values.values()).for_each(|value| artifacts.extend(references(value)));
     }
     found.pins = Pins {
         versions: versions.into_iter().collect(),
@@ -129,8 +129,9 @@ fn used(approvals: &mut [Approval], record: &Record) {
 }
 
 /// Every object that names stored bytes: `artifact` is their digest and `size` their number.
-fn references(value: &Value, found: &mut BTreeSet<Artifact>) {
-    let mut open = vec![value];
+#[must_use]
+pub fn references(value: &Value) -> BTreeSet<Artifact> {
+    let (mut open, mut found) = (vec![value], BTreeSet::new());
     while let Some(value) = open.pop() {
         match value {
             Value::Object(fields) => {
@@ -144,4 +145,5 @@ fn references(value: &Value, found: &mut BTreeSet<Artifact>) {
             Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
         }
     }
+    found
 }

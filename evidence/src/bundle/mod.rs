@@ -9,7 +9,7 @@ mod record;
 mod report;
 mod verify;
 
-pub use claims::{Claims, claims};
+pub use claims::{Claims, claims, references};
 pub use format::{Answer, Approval, Artifact, Bundle, Entry, FORMAT, Manifest, Newest, Opening, Pins, Workflow};
 pub use record::{Record, commitment, record_hash};
 pub use report::{Report, Trust};

@@ -164,6 +164,12 @@ impl Door for FakeDoor {
             None => Ok(self.house.clone()),
         }
     }
+    async fn keeper(&self, _config: &Config) -> Result<crate::keeping::Keeper, Fault> {
+        Err(Fault::new(ErrorCode::StoreFailed, "there is no store here"))
+    }
+    async fn restore(&self, _: &Config, from: &Path, reason: &str, _: OperatorProof) -> Result<crate::keeping::Restored, Fault> {
+        Err(Fault::new(ErrorCode::StoreFailed, format!("there is no store here to put {} back: {reason}", from.display())))
+    }
     async fn audit(&self, _config: &Config, how: AuditAccess) -> Result<Arc<dyn AuditRoom>, Fault> {
         *self.house.accepted.lock().unwrap() = match how {
             AuditAccess::Look => None,

@@ -449,6 +449,9 @@ async fn config() {
     budgets.principal.wall_sec 0 default
     budgets.principal.bytes_out 0 default
     budgets.principals [] default
+    storage.max_bytes 0 default
+    storage.run_max_bytes 0 default
+    storage.min_free_bytes 67108864 default
     limits.inline_output_bytes 16384 default
     redaction.patterns tokens default
     redaction.pii [] default

@@ -7,7 +7,7 @@ use std::iter::Peekable;
 use std::vec::IntoIter;
 
 use sqlx::SqliteConnection;
-use toolgate_evidence::tree::Hash;
+use toolgate_evidence::tree::{Hash, empty};
 
 use crate::domain::{Digest, Fault};
 
@@ -70,6 +70,11 @@ impl Signatures {
         }
         signed.sort_by_key(|(_, signed)| signed.size);
         let count = signed.len() as u64;
+        // One that covers nothing has no record to be compared at.
+        let (nothing, signed): (Vec<_>, Vec<_>) = signed.into_iter().partition(|(_, signed)| signed.size == 0);
+        if let Some((place, _)) = nothing.iter().find(|(_, signed)| *signed.root.as_bytes() != empty()) {
+            bad = Some(Broken::at(0, format!("the checkpoint of {place} over no records is not that of an empty journal")));
+        }
         Checks { waiting: signed.into_iter().peekable(), early: bad, proven: None, count }
     }
 }

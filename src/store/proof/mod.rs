@@ -20,4 +20,5 @@ pub(super) use act::{Act, Proofs, Sealing};
 pub(super) use check::{Checks, Signatures};
 pub(super) use give::prove;
 pub(super) use open::{Outside, Refused, accept, name, newest, open, public_keys, rotate};
+pub(super) use rows::{covering, keys};
 pub(super) use start::Broken;
