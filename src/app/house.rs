@@ -142,7 +142,7 @@ impl House for App {
                 let events = self.all_events(run).await?;
                 // Its definition went to the archive with its other values.
                 if events.iter().any(|event| event.payload.get("event").is_some_and(|word| word == "run_archived")) {
-                    return Ok(views::adhoc(row, workspace));
+                    return Ok(views::adhoc(row, workspace, budget));
                 }
                 let (state, plan) = self.control.state(&Actor::operator(), run).await?;
                 Ok(views::run(row, &state, &plan, &events, workspace, budget))

@@ -171,6 +171,14 @@ impl Preparation {
         Self { target, ..self }
     }
 
+    /// A rule that allows some hosts alone must not be met by a call that says nothing of where it goes.
+    fn complete(mut self) -> Self {
+        if self.effects.contains(Effect::Egress) && self.hosts.is_empty() {
+            self.hosts.insert(ANY_HOST.to_owned());
+        }
+        self
+    }
+
     /// With the hosts it may reach.
     #[must_use]
     pub fn reaching(self, hosts: impl IntoIterator<Item = String>) -> Self {
@@ -194,13 +202,15 @@ impl PreparedCall {
         if !preparation.effects.within(&parsed.widest) {
             return Err(Fault::internal(format!("the handler of `{}` claims an effect its manifest does not state", parsed.tool.name)));
         }
-        // A rule that allows some hosts alone must not be met by a call that says nothing of where it goes.
-        let mut preparation = preparation;
-        if preparation.effects.contains(Effect::Egress) && preparation.hosts.is_empty() {
-            preparation.hosts.insert(ANY_HOST.to_owned());
-        }
+        let preparation = preparation.complete();
         let digest = call_digest(&parsed, &preparation, policy)?;
         Ok(Self { parsed, preparation, digest })
+    }
+
+    /// Whether the handler, asked again, says the same of the call: effects, hosts and what it acts on.
+    #[must_use]
+    pub fn is_still(&self, again: Preparation) -> bool {
+        again.complete() == self.preparation
     }
 
     /// The call as parsed.

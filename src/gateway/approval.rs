@@ -120,7 +120,7 @@ impl Inner {
     async fn is_unchanged(&self, call: &PreparedCall, (policy, context): Around<'_>) -> Result<(), Fault> {
         let again = self.registry.prepare(call.parsed(), context).await?;
         let same_rules = self.policy.get().digest() == policy.digest();
-        if same_rules && again.target == *call.target() && again.effects == *call.effects() && again.hosts == *call.hosts() {
+        if same_rules && call.is_still(again) {
             return Ok(());
         }
         let what = if same_rules { "what the call acts on" } else { "the rules" };

@@ -48,7 +48,8 @@ impl Coverage {
         let mut places = Places { found: BTreeSet::new(), whole: true };
         places.of_arguments(parsed.args.value(), None, 0);
         places.of_target(call.target());
-        places.found.extend(call.hosts().iter().map(|name| host(name)));
+        // A handler that does not know says `*`, which is no place.
+        places.found.extend(call.hosts().iter().filter(|name| *name != "*").map(|name| host(name)));
         let Places { found, whole } = places;
         let goes_out = call.effects().contains(Effect::Egress) || call.effects().contains(Effect::ExternalWrite);
         let arguments = (!whole || (goes_out && found.is_empty())).then(|| arguments_digest(parsed.args.value()));

@@ -2,12 +2,12 @@
 
 use serde_json::{Value, json};
 use std::time::Duration;
-use toolgate::domain::{Actor, ErrorCode, Principal, RunId};
-use toolgate::gateway::Answer;
+use toolgate::domain::{Actor, ErrorCode, Millis, Principal, RunId};
+use toolgate::gateway::{Answer, ApprovalSettings};
 use toolgate::run::{Event, EventKind};
 use toolgate::store::ApprovalFilter;
 
-use crate::support::house::TestHouse;
+use crate::support::house::{TestHouse, patience};
 
 fn kinds(events: &[Event]) -> Vec<EventKind> {
     events.iter().map(|event| event.kind).collect()
@@ -82,7 +82,9 @@ async fn an_approval_lets_the_same_call_through_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_waiting_call_goes_on_at_the_yes_and_a_no_stands() {
-    let house = TestHouse::new().await;
+    // Setting the passphrase takes its time, too.
+    let patience = ApprovalSettings { wait: Millis(3_000), ..patience() };
+    let house = TestHouse::asking(None, "", patience).await;
     let asking = house.gateway.call(house.raw("probe.network", json!({"word": "a"})));
     let answering = async {
         let pending = loop {
