@@ -81,7 +81,6 @@ fn call(tool: &ToolDef, arguments: Value, policies: &PolicySet) -> PreparedCall 
         actor: Actor::agent(Principal::local()),
         origin: Origin::Client,
         run: RunId::mint(now),
-        asking: toolgate::call::Asking::default(),
         limits: tool.limits,
         cancel: CancellationToken::new(),
         progress: Arc::new(NoProgress),

@@ -134,13 +134,7 @@ async fn dispatch(invocation: Invocation, desk: &Desk, door: &dyn Door) -> Endin
         Verb::Workflows(args) if workflows::needs_no_house(args) => workflows::validate(args, desk, &config, door).await,
         Verb::Policy(args) if policy::needs_no_house(args) => policy::files(args, desk, &config, door).await,
         Verb::Tools(args) if tools::needs_no_house(args) => tools::check(args, desk, &config, door).await,
-        Verb::Run(_)
-        | Verb::Runs(_)
-        | Verb::Workflows(_)
-        | Verb::Tools(_)
-        | Verb::Approvals(_)
-        | Verb::Policy(_)
-        | Verb::Vault(_) => {
+        Verb::Run(_) | Verb::Runs(_) | Verb::Workflows(_) | Verb::Tools(_) | Verb::Approvals(_) | Verb::Policy(_) | Verb::Vault(_) => {
             let house = door.open(&config).await?;
             let ending = inside(&invocation.verb, &Cx { desk, config: &config, house: house.as_ref() }).await;
             house.close().await;

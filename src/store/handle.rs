@@ -26,9 +26,9 @@ use super::proof::{self, Act, Broken, Outside, Proofs, Refused};
 use super::room::Room;
 use super::writer::{self, Job, Writer};
 use super::{
-    Append, ApprovalFilter, ApprovalRow, AuditOptions, GrantRow, InclusionProof, Lease, OpenCall, OpenOptions, PausedRun, RunFilter, RunRow,
-    SignedCheckpoint, StoredRecord, VaultRows, VerifyReport, approvals, artifacts, budgets, events, home, open, questions, remembered, runs,
-    scrub, tree, vault, verify,
+    Append, ApprovalFilter, ApprovalRow, AuditOptions, GrantRow, InclusionProof, Lease, OpenCall, OpenOptions, PausedRun, RunFilter,
+    RunRow, SignedCheckpoint, StoredRecord, VaultRows, VerifyReport, approvals, artifacts, budgets, events, home, open, questions,
+    remembered, runs, scrub, tree, vault, verify,
 };
 
 /// How long reads that are under way may take when the store is closed.

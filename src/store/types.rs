@@ -14,8 +14,8 @@ use crate::domain::{
 use crate::policy::Coverage;
 use crate::run::{EventDraft, RunKind, RunStatus, reached_draft};
 
-use super::questions::{AskLimits, Channel, NewGrant};
 use super::SignedCheckpoint;
+use super::questions::{AskLimits, Channel, NewGrant};
 use super::vault::VaultWrite;
 
 /// When a commit counts as done.

@@ -64,7 +64,8 @@ fn a_client_builds_a_service() {
 #[test]
 fn a_person_answers_in_a_client() {
     let home = tempfile::tempdir().unwrap();
-    std::fs::write(home.path().join("toolgate.toml"), "[approvals]\nelicitation = \"trusted-clients\"\ntrusted_principals = [\"local\"]\n").unwrap();
+    std::fs::write(home.path().join("toolgate.toml"), "[approvals]\nelicitation = \"trusted-clients\"\ntrusted_principals = [\"local\"]\n")
+        .unwrap();
     run_in("approvals.py", home.path(), &[]);
 }
 

@@ -124,7 +124,7 @@ async fn an_approval_does_not_outlive_the_rules_it_was_given_under() {
     let asked = house.call("probe.outside", arguments.clone()).await.outcome.unwrap_err();
     assert_eq!(asked.code, ErrorCode::ApprovalRequired);
     let id = asked.details.unwrap()["approval_id"].as_str().unwrap().parse().unwrap();
-    house.gateway.answer(id, Answer::Approve).await.unwrap();
+    house.answer(id, Answer::Approve { allow: None, reason: None }).await.unwrap();
     let mut sources = shipped(Profile::Default);
     sources.push(PolicySource { name: "more.cedar".into(), text: "forbid (principal is toolgate::System, action, resource);".into() });
     let held = house.gateway.policy();

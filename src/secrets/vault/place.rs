@@ -63,12 +63,14 @@ impl Keyring for SystemKeyring {
 
 /// The error's kind alone: some of them carry what was stored.
 fn why(error: &keyring::Error) -> String {
-    match error {
-        keyring::Error::NoDefaultStore => "this session has no keyring".to_owned(),
-        keyring::Error::NoStorageAccess(_) => "the keyring is locked or does not answer".to_owned(),
-        keyring::Error::PlatformFailure(_) => "the keyring failed".to_owned(),
-        _ => "the keyring cannot be used".to_owned(),
-    }
+    let words = if matches!(error, keyring::Error::NoDefaultStore) {
+        "this session has no keyring"
+    } else if matches!(error, keyring::Error::NoStorageAccess(_)) {
+        "the keyring is locked or does not answer"
+    } else {
+        "the keyring cannot be used"
+    };
+    words.to_owned()
 }
 
 /// Where the key lies, as it turned out.
@@ -119,7 +121,7 @@ impl KeyPlace {
     /// The keys, and where they lie; `None` where there are none anywhere.
     pub(super) fn load(&self) -> Result<Option<(Ring, Lies)>, Fault> {
         if self.wanted != Wanted::Keyring
-            && let Some(ring) = self.from_file()?
+            && let Some(ring) = self.read_file()?
         {
             return Ok(Some((ring, Lies::InFile(self.file.clone()))));
         }
@@ -168,7 +170,7 @@ impl KeyPlace {
         })
     }
 
-    fn from_file(&self) -> Result<Option<Ring>, Fault> {
+    fn read_file(&self) -> Result<Option<Ring>, Fault> {
         let path = self.file.display();
         let bytes = files::read(&self.file).map_err(|error| {
             Fault::new(ErrorCode::VaultLocked, format!("the vault's key file `{path}` is refused: {error}")).hint(

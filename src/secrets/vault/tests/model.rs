@@ -139,10 +139,11 @@ async fn perform(tried: &mut Tried, act: Act, had: bool) {
             world.reopen();
         }
         Act::Reopen => world.reopen(),
-        Act::Carry => match world.vault.key_lies().await.unwrap() {
-            Some(_) => carry(world).await,
-            None => {}
-        },
+        Act::Carry => {
+            if world.vault.key_lies().await.unwrap().is_some() {
+                carry(world).await;
+            }
+        }
     }
 }
 

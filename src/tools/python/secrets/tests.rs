@@ -122,6 +122,9 @@ async fn send(borrowed: &Borrowed, ports: &[u16], (headers, body): (&[(&str, &st
     Sent { answer, records: format!("{:?}", log.0.lock().unwrap()) }
 }
 
+/// Headers and body as the program writes them, and what arrives.
+type Case<'c> = (&'c [(&'c str, &'c str)], &'c str, String);
+
 fn ok(headers: &str, body: &str) -> String {
     format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n{headers}\r\n{body}", body.len())
 }
@@ -130,7 +133,7 @@ fn ok(headers: &str, body: &str) -> String {
 async fn values_are_put_into_headers_and_bodies_in_the_spelling_of_the_place() {
     let form: String = url::form_urlencoded::byte_serialize(VALUE.as_bytes()).collect();
     let basic = BASE64.encode("user:{{secret:TOKEN}}");
-    let cases: [(&[(&str, &str)], &str, String); 5] = [
+    let cases: [Case<'_>; 5] = [
         (&[("x-key", "Bearer {{secret:TOKEN}}!")], "", format!("x-key: Bearer {VALUE}!")),
         (&[("authorization", &format!("Basic {basic}"))], "", format!("authorization: Basic {}", BASE64.encode(format!("user:{VALUE}")))),
         (&[("content-type", "application/json; charset=utf-8")], r#"{"k":"{{secret:TOKEN}}"}"#, r#"{"k":"tok\"en+canary/77"}"#.to_owned()),
