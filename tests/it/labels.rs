@@ -140,6 +140,7 @@ async fn whoever_looks_at_a_labelled_run_takes_its_labels_on() {
 async fn a_label_that_is_certain_is_there_before_the_call_runs() {
     let house = Arc::new(TestHouse::ruled_by("permit (principal, action, resource);").await);
     let (calling, run) = (house.clone(), house.run);
+    #[expect(clippy::disallowed_methods, reason = "a test looks at a call that is under way")]
     let call = tokio::spawn(async move { calling.call("probe.fetch", json!({"word": "x"})).await });
     while house.ran() == 0 {
         tokio::time::sleep(std::time::Duration::from_millis(5)).await;

@@ -83,6 +83,7 @@ fn matrix() -> String {
 }
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "the golden file is written anew on request")]
 fn the_policy_matrix_is_as_it_was_looked_at() {
     let (path, found) = (root().join("tests/golden/policy-matrix.txt"), matrix());
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
