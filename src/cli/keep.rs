@@ -25,10 +25,12 @@ pub(super) async fn run(verb: &Verb, desk: &Desk, config: &Config, door: &dyn Do
     if let Verb::Restore(args) = verb {
         return restore(args, desk, config, door).await;
     }
-    let proof = match verb {
-        Verb::Runs(Runs::Redact(Redact { from, .. }) | Runs::Archive(Archive { from, .. }))
-        | Verb::Backup(Backup { with_keys: true, from, .. }) => Some(prove(*from, desk, config)?),
-        _ => None,
+    let proof = if let Verb::Runs(Runs::Redact(Redact { from, .. }) | Runs::Archive(Archive { from, .. }))
+    | Verb::Backup(Backup { with_keys: true, from, .. }) = verb
+    {
+        Some(prove(*from, desk, config)?)
+    } else {
+        None
     };
     let keeper = door.keeper(config).await?;
     let ending = inside(verb, desk, &keeper, proof).await;

@@ -89,7 +89,7 @@ impl Keeper {
         let shows = |shown: &Value| shown.get("arguments") == Some(value) || shown == value;
         let asked = rows.into_iter().filter(|row| {
             let is_meant = ask.field == "arguments" && digest == Some(row.digest.to_string().as_str());
-            row.status != ApprovalStatus::Pending && (is_meant || shows(&row.shown) || Value::from(row.reason.as_str()) == *value)
+            row.status != ApprovalStatus::Pending && (is_meant || shows(&row.shown) || value.as_str() == Some(row.reason.as_str()))
         });
         Ok(asked.map(|row| row.id).collect())
     }
