@@ -126,10 +126,10 @@ fn a_question_reads_so() {
       digest   7edb360f06acaef2cc80dba16cf563f199d347db4443da04da0c8173e3f9e4ed
       what is to be done:
       │ arguments:
+      │   url: https://example.org
       │   code:
       │     | print(1)
       │     | print(2)
-      │   url: https://example.org
       the model's own words, checked by nobody:
       ┊ to look it up
     ");

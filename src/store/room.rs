@@ -228,24 +228,24 @@ mod tests {
 
     #[tokio::test]
     async fn a_limit_refuses_until_there_is_room_again() {
-        let home = tempfile::tempdir().unwrap();
+        let (home, run) = (tempfile::tempdir().unwrap(), run());
         let room = |limits| Room::new(home.path(), limits);
-        assert!(room(NONE).check(&run()).await.is_ok());
+        assert!(room(NONE).check(&run).await.is_ok());
         let greedy = RoomLimits { free: Bytes(u64::MAX), ..NONE };
-        let refused = room(greedy).check(&run()).await.unwrap_err();
+        let refused = room(greedy).check(&run).await.unwrap_err();
         assert_eq!((refused.fault.code, refused.may_record), (ErrorCode::StorageFull, false));
 
         let small = RoomLimits { home: Some(Bytes(RESERVE + 100)), ..NONE };
         std::fs::write(home.path().join("a"), [0; 200]).unwrap();
-        assert_eq!(room(small).check(&run()).await.unwrap_err().fault.code, ErrorCode::StorageFull);
+        assert_eq!(room(small).check(&run).await.unwrap_err().fault.code, ErrorCode::StorageFull);
         std::fs::remove_file(home.path().join("a")).unwrap();
-        assert!(room(small).check(&run()).await.is_ok());
+        assert!(room(small).check(&run).await.is_ok());
 
         let each = RoomLimits { run: Some(Bytes(100)), ..NONE };
-        let workspace = home.path().join("runs").join(run().to_string()).join("workspace");
+        let workspace = home.path().join("runs").join(run.to_string()).join("workspace");
         std::fs::create_dir_all(&workspace).unwrap();
         std::fs::write(workspace.join("a"), [0; 200]).unwrap();
-        let refused = room(each).check(&run()).await.unwrap_err();
+        let refused = room(each).check(&run).await.unwrap_err();
         assert!(refused.may_record && refused.fault.message.contains("workspace"), "{refused:?}");
         assert!(room(each).check(&RunId::mint(Timestamp::from_unix_millis(2))).await.is_ok());
     }

@@ -354,8 +354,8 @@ fn nothing_a_call_breaks_is_broken_for_the_next() {
 
 #[test]
 fn chance_is_never_the_same_twice() {
-    let toolgate = Toolgate::new();
-    let (mut one, mut other) = (Server::start(&toolgate), Server::start(&Toolgate::new()));
+    let (first, second) = (Toolgate::new(), Toolgate::new());
+    let (mut one, mut other) = (Server::start(&first), Server::start(&second));
     let mut seen = BTreeSet::new();
     for server in [&mut one, &mut other] {
         for _ in 0..3 {
