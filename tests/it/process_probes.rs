@@ -235,7 +235,7 @@ async fn nothing_outlives_its_job() {
             let stay: &[&str] = if end == "exit" { &[] } else { &["stay"] };
             let mut job = probe("survivor", &[&["/out", &mark, "60"], stay].concat());
             if end == "timeout" {
-                job.limits.wall = Millis(2_000);
+                job.limits.wall = Millis(5_000);
             }
             let cancel = CancellationToken::new();
             let running = sandbox.run_job(job, cancel.clone(), std::sync::Arc::new(toolgate::call::NoProgress));
