@@ -154,7 +154,7 @@ pub fn next(state: &RunState, plan: &Plan, view: View<'_>) -> Vec<Action> {
     if plan.steps().iter().all(|step| state.phase(&step.id).has_ended()) {
         actions.push(finish(state, plan));
     } else {
-        actions.extend(state.budget.ends_at(view.now).or(state.budget.waits_until(view.now)).map(Action::WakeAt));
+        actions.extend(state.budget.ends_at(view.now).or_else(|| state.budget.waits_until(view.now)).map(Action::WakeAt));
     }
     actions
 }

@@ -325,7 +325,15 @@ fn apply_to_step(step: &mut StepState, now: Timestamp, record: RunEvent) {
         RunEvent::StepResumed => match std::mem::take(&mut step.phase) {
             Phase::WaitingForHuman(..) | Phase::Held(None) => step.phase = Phase::Running,
             Phase::Held(Some(output)) => step.phase = Phase::Submitted(output),
-            other => step.phase = other,
+            other @ (Phase::Pending
+            | Phase::Running
+            | Phase::WaitingForAgent(..)
+            | Phase::Submitted(..)
+            | Phase::Retrying(..)
+            | Phase::Succeeded
+            | Phase::Failed
+            | Phase::Skipped(..)
+            | Phase::Cancelled) => step.phase = other,
         },
         RunEvent::StepWaiting { waiting_for: WaitingFor::Limit, .. } => {
             let given = if let Phase::Submitted(output) = &step.phase { Some(output.clone()) } else { None };

@@ -1,6 +1,6 @@
 //! The evidence bundle: one run of a log in one file, with all that is needed to check it without the log.
 //!
-//! INVARIANT: what [`verify`] accepts was recomputed from the records' own bytes and stands in a tree whose root a key signed; nothing in
+//! INVARIANT: what [`verify()`] accepts was recomputed from the records' own bytes and stands in a tree whose root a key signed; nothing in
 //! a bundle is believed because the bundle says so. Reads text that may be hostile; never panics. Does no I/O.
 
 mod claims;

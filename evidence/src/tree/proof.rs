@@ -1,7 +1,7 @@
 //! Proofs of RFC 6962 §2.1: that a record stands in a tree, and that one tree is the beginning of another.
 //!
 //! INVARIANT: a proof that verifies cannot be made for another leaf, place or root without breaking SHA-256. Bounded: a proof is never
-//! longer than 65 hashes. Proofs of many records at once are [`super::many`]'s.
+//! longer than 65 hashes. Proofs of many records at once are [`mod@super::many`]'s.
 
 use super::{Hash, Subtree, cover, node, span, split};
 

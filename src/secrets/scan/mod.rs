@@ -1,6 +1,6 @@
 //! Finds what looks like a credential: rules as data, tried only where one of their keywords stands.
 //!
-//! INVARIANT: work is linear in the input: lines are cut to [`PIECE`] bytes before an expression sees them, and the expressions are
+//! INVARIANT: work is linear in the input: lines are cut to `PIECE` bytes before an expression sees them, and the expressions are
 //! of the kind that cannot backtrack. Knows no secret's value: see `redact` for those.
 
 mod block;
