@@ -148,8 +148,7 @@ async fn rewrite(toolgate: &Toolgate, mut rows: Vec<Row>, with_tree: bool) {
 /// The record that `audit verify` names.
 pub fn named(toolgate: &Toolgate) -> u64 {
     let found = toolgate.json(1, &["audit", "verify", "--json"]);
-    let index = found["broken"]["index"].as_u64().unwrap_or_else(|| panic!("{found}"));
-    index
+    found["broken"]["index"].as_u64().unwrap_or_else(|| panic!("{found}"))
 }
 
 /// The record that a start names when it refuses; nothing may be written then.
