@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::call::{Asking, Origin, RawCall, whole};
-use crate::domain::{CallId, Digest, ErrorCode, Fault, RunId, ToolName};
+use crate::domain::{CallId, Digest, ErrorCode, Fault, Labels, RunId, ToolName};
 use crate::run::{Event, EventDraft, EventKind};
 use crate::store::{Append, Change};
 use crate::tools::CallContext;
@@ -78,6 +78,10 @@ impl CodeCalls for CodeGate {
             Err(fault) if fault.code == ErrorCode::RunState => Ok(None),
             Err(fault) => Err(fault),
         }
+    }
+
+    async fn labels_of(&self, run: RunId) -> Result<Labels, Fault> {
+        Ok(self.gateway()?.inner.store.run(&run).await?.map(|row| row.labels).unwrap_or_default())
     }
 
     async fn call(&self, context: &CallContext, call: CodeCall) -> Result<Value, Fault> {

@@ -1,13 +1,14 @@
 //! The same key and arguments again give the recorded outcome: a caller that does not know whether its call arrived can make it again.
 //!
-//! INVARIANT: a key names one call of one principal and tool for good; with other arguments it is refused, never reused.
+//! INVARIANT: a key names one call of one principal and tool for good; with other arguments it is refused, never reused. Whoever is given
+//! a recorded outcome takes on the labels it was made under, and those it brought.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::call::{CheckedOutput, ParsedCall, whole};
-use crate::domain::{Digest, ErrorCode, Fault};
-use crate::run::{EventDraft, EventKind};
-use crate::store::Append;
+use crate::domain::{Digest, ErrorCode, Fault, Label, Labels, RunId};
+use crate::run::{Event, EventDraft, EventKind};
+use crate::store::{Append, Change};
 
 use super::Inner;
 
@@ -38,11 +39,16 @@ impl CallKey {
 }
 
 impl Inner {
-    /// What came of the call that used this key before, if one did.
+    /// What came of the call that used this key before, if one did; whoever asks does so in `here`.
     ///
     /// # Errors
     /// `INVALID_INPUT` where the key stands for other arguments; `RUN_STATE` where that call has not ended.
-    pub(super) async fn recorded_outcome(&self, call: &ParsedCall, key: &CallKey) -> Result<Option<Result<CheckedOutput, Fault>>, Fault> {
+    pub(super) async fn recorded_outcome(
+        &self,
+        call: &ParsedCall,
+        key: &CallKey,
+        here: RunId,
+    ) -> Result<Option<Result<CheckedOutput, Fault>>, Fault> {
         let Some((before, _)) = self.store.remembered(&key.key).await? else { return Ok(None) };
         let Some((intent, outcome)) = self.store.event_by_call(&before).await? else {
             return Err(Fault::internal(format!("call `{before}` is remembered and not in the log")));
@@ -60,7 +66,15 @@ impl Inner {
             .field("event", "call_repeated")
             .field("tool", call.tool.name.as_str())
             .field("repeats", before.to_string());
-        self.store.append(Append { run: Some(call.run), events: vec![event], ..Append::default() }).await?;
+        let labels = labels_in(&intent, "labels").union(labels_in(&outcome, "marks"));
+        let (event, changes) = if labels.is_empty() {
+            (event, Vec::new())
+        } else {
+            let change = |run| Change::AddLabels { run, labels };
+            let others = (here != call.run).then(|| change(call.run));
+            (event.field("marks", json!(labels.words())), [change(here)].into_iter().chain(others).collect())
+        };
+        self.store.append(Append { run: Some(call.run), events: vec![event], changes, ..Append::default() }).await?;
         if outcome.kind == EventKind::ToolResult {
             let value = whole(outcome.payload.get("output").cloned().unwrap_or_default(), &*self.artifacts).await?;
             return Ok(Some(Ok(CheckedOutput { value, artifact: None })));
@@ -68,4 +82,10 @@ impl Inner {
         let fault = outcome.payload.get("error").and_then(Fault::from_json);
         Ok(Some(Err(fault.unwrap_or_else(|| Fault::internal("the recorded error cannot be read")))))
     }
+}
+
+/// The labels that a field of an event lists.
+fn labels_in(event: &Event, field: &str) -> Labels {
+    let words: Vec<&str> = event.payload.get(field).and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
+    Labels::of(Label::ALL.into_iter().filter(|label| words.contains(&label.as_str())))
 }

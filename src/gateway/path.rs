@@ -122,7 +122,7 @@ impl Inner {
             return Err(self.refuse(who, "scope", fault, written).await);
         }
         if let Some(key) = CallKey::of(&parsed) {
-            match self.recorded_outcome(&parsed, &key).await {
+            match self.recorded_outcome(&parsed, &key, here).await {
                 Ok(Some(outcome)) => return Ok(Admitted::Done(outcome)),
                 Ok(None) => {}
                 Err(fault) => return Err(self.refuse(who, "idempotency", fault, written).await),

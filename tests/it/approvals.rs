@@ -217,6 +217,56 @@ async fn whoever_asks_too_much_asks_no_more() {
     assert_eq!(all, 8, "so many within a minute, in whatever run");
 }
 
+/// T56. The counts stand in the log, not in a process: a naive count begins anew with each start, or is one for each of two servers.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_start_and_a_second_server_ask_no_more_than_one() {
+    let home = tempfile::tempdir().unwrap();
+    let limits = AskLimits { pending_per_run: 10, per_minute: 4 };
+    let open = || TestHouse::asking(Some(home.path().to_owned()), "", ApprovalSettings { limits, ..hasty() });
+    let word = |n: usize| json!({ "word": format!("{n}") });
+    let first = open().await;
+    for n in 0..2 {
+        asked(&first.call(OUT, word(n)).await);
+    }
+    let beside = open().await;
+    asked(&beside.call(OUT, word(2)).await);
+    first.store.clone().close().await;
+    beside.store.clone().close().await;
+    let again = open().await;
+    asked(&again.call(OUT, word(3)).await);
+    assert_eq!(code(&again.call(OUT, word(4)).await), ErrorCode::ApprovalsPaused, "four within a minute, by whatever process");
+    assert_eq!(again.store.approvals(ApprovalFilter::default()).await.unwrap().len(), 4);
+    // The run that asked too much stays as it is, also when the minute is over and for whoever opens the home next.
+    again.clock.by(Millis(120_000));
+    let paused = again.run;
+    assert_eq!(code(&again.call(OUT, word(5)).await), ErrorCode::ApprovalsPaused);
+    again.store.clone().close().await;
+    let later = open().await;
+    let raw = RawCall { run: paused, ..later.raw(OUT, word(6)) };
+    assert_eq!(code(&later.gateway.call(raw).await), ErrorCode::ApprovalsPaused, "after a new start");
+    later.gateway.release(paused, later.proof()).await.unwrap();
+    later.clock.by(Millis(120_000));
+    asked(&later.gateway.call(RawCall { run: paused, ..later.raw(OUT, word(7)) }).await);
+}
+
+/// T56. The same asked by two servers, and after a new start, is one question with a count.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_asked_by_two_servers_is_one_question() {
+    let home = tempfile::tempdir().unwrap();
+    let open = || TestHouse::asking(Some(home.path().to_owned()), "", hasty());
+    let (one, other) = (open().await, open().await);
+    let calls = [&one, &other, &one, &other].map(|house| house.call(OUT, json!({ "word": "a" })));
+    let replies = futures_util::future::join_all(calls).await;
+    let ids: std::collections::BTreeSet<ApprovalId> = replies.iter().map(asked).collect();
+    assert_eq!(ids.len(), 1, "{ids:?}");
+    one.store.clone().close().await;
+    other.store.clone().close().await;
+    let next = open().await;
+    assert_eq!(Some(&asked(&next.call(OUT, json!({ "word": "a" })).await)), ids.first());
+    let rows = next.store.approvals(ApprovalFilter::default()).await.unwrap();
+    assert_eq!((rows.len(), rows[0].asked), (1, 5));
+}
+
 async fn begin(house: &TestHouse, run: toolgate::domain::RunId) {
     use toolgate::run::{EventDraft, EventKind, RunKind};
     use toolgate::store::{Append, Change};

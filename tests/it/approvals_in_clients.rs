@@ -139,6 +139,9 @@ async fn a_newer_client_shows_the_form_and_its_answer_counts() {
     assert_eq!(wanted["resultType"], "input_required", "{first}");
     let form = &wanted["inputRequests"]["approval"];
     assert_eq!(form["method"], "elicitation/create");
+    let schema = &form["params"]["requestedSchema"];
+    assert_eq!(schema["required"], json!(["confirm"]), "a form with only a button would do for a client that accepts by itself");
+    assert!(schema["properties"]["confirm"].get("default").is_none() && schema["properties"]["confirm"]["minLength"] == 4, "{schema}");
     let confirm = typed(&form["params"]["message"]);
     let done = client.retry("a", &wanted["requestState"], json!({ "action": "accept", "content": { "confirm": confirm } })).await;
     assert_eq!((done["result"]["structuredContent"]["echo"].as_str(), house.ran()), (Some("a"), 1), "{done}");
@@ -147,6 +150,10 @@ async fn a_newer_client_shows_the_form_and_its_answer_counts() {
         ("b", json!({ "action": "decline" }), "APPROVAL_DENIED"),
         ("c", json!({ "action": "cancel" }), "APPROVAL_REQUIRED"),
         ("d", json!({ "action": "accept", "content": {} }), "APPROVAL_REQUIRED"),
+        ("e", json!({ "action": "accept", "content": { "confirm": true } }), "APPROVAL_REQUIRED"),
+        ("f", json!({ "action": "accept", "content": { "confirm": "" } }), "APPROVAL_REQUIRED"),
+        ("g", json!({ "action": "accept" }), "APPROVAL_REQUIRED"),
+        ("h", json!({ "action": "accept", "confirm": "yes" }), "APPROVAL_REQUIRED"),
     ] {
         let state = client.call(word).await["result"]["requestState"].clone();
         let answer = client.retry(word, &state, said).await;

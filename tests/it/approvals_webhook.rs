@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use toolgate::secrets::sealed::signature;
 
+use crate::main_job::answer;
 use crate::support::Toolgate;
 
 const SECRET: &str = "sixteen bytes at least";
@@ -25,12 +26,21 @@ impl Heard {
     }
 }
 
-/// Answers the first request with 500, every other with an approval, as if that could be one.
-fn listener() -> (u16, Receiver<Heard>) {
+/// What the address does with what it hears.
+#[derive(Clone, Copy, PartialEq)]
+enum Manner {
+    /// Answers the first request with 500, every other with an approval, as if that could be one.
+    Answers,
+    /// Never answers, so that whoever tells is still telling.
+    Holds,
+}
+
+fn listener(manner: Manner) -> (u16, Receiver<Heard>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     let (sender, heard) = channel();
     std::thread::spawn(move || {
+        let mut held = Vec::new();
         for (n, stream) in listener.incoming().flatten().enumerate() {
             let mut reader = BufReader::new(stream.try_clone().unwrap());
             let (mut headers, mut line) = (Vec::new(), String::new());
@@ -45,6 +55,13 @@ fn listener() -> (u16, Receiver<Heard>) {
             let heard = Heard { headers, body: String::new() };
             let mut body = vec![0; heard.header("content-length").parse().unwrap()];
             reader.read_exact(&mut body).unwrap();
+            if manner == Manner::Holds {
+                held.push(stream);
+                if sender.send(Heard { body: String::from_utf8(body).unwrap(), ..heard }).is_err() {
+                    return;
+                }
+                continue;
+            }
             let answer = "{\"approve\": true, \"decision\": \"approve\", \"action\": \"accept\"}";
             let status = if n == 0 { "500 Sorry" } else { "200 OK" };
             let _ = (&stream).write_all(format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n{answer}", answer.len()).as_bytes());
@@ -68,9 +85,8 @@ fn ask(input: &mut ChildStdin) {
     input.flush().unwrap();
 }
 
-#[test]
-fn it_hears_at_least_once_and_has_no_say() {
-    let (port, heard) = listener();
+/// A home that tells this port.
+fn telling(port: u16) -> Toolgate {
     let toolgate = Toolgate::new();
     std::fs::create_dir_all(toolgate.data()).unwrap();
     std::fs::write(toolgate.data().join("hook.secret"), format!("{SECRET}\n")).unwrap();
@@ -79,6 +95,47 @@ fn it_hears_at_least_once_and_has_no_say() {
          [egress]\nprivate = [\"approvals=127.0.0.1:{port}\"]\n"
     );
     std::fs::write(toolgate.data().join("toolgate.toml"), settings).unwrap();
+    toolgate
+}
+
+/// Killed while it tells: the next process tells the same question again, under the same id; once somebody answered, nobody is told.
+#[test]
+fn killed_while_it_tells_it_tells_again_and_nothing_is_asked_twice() {
+    let (port, heard) = listener(Manner::Holds);
+    let toolgate = telling(port);
+    let serve = || toolgate.command(&["serve"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut ids = Vec::new();
+    for round in 0..2 {
+        let mut server = serve();
+        let mut input = server.stdin.take().unwrap();
+        if round == 0 {
+            ask(&mut input);
+        }
+        let told = heard.recv_timeout(Duration::from_secs(120)).unwrap();
+        server.kill().unwrap();
+        server.wait().unwrap();
+        ids.push(told.header("toolgate-delivery").to_owned());
+    }
+    assert_eq!(ids[0], ids[1]);
+    let rows = toolgate.json(0, &["approvals", "list", "--all", "--json"]);
+    assert_eq!((rows.as_array().unwrap().len(), &rows[0]["id"], &rows[0]["status"]), (1, &json!(ids[0]), &json!("pending")), "{rows}");
+    answer(&toolgate, &["approvals", "approve", &ids[0]], "correct horse battery").exits(0);
+    let mut server = serve();
+    let mut input = server.stdin.take().unwrap();
+    assert!(heard.recv_timeout(Duration::from_secs(3)).is_err(), "what is answered is not told any more");
+    ask(&mut input);
+    let mut line = String::new();
+    BufReader::new(server.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    assert!(!line.contains("APPROVAL_REQUIRED"), "the yes lets the call through: {line}");
+    drop(input);
+    server.wait().unwrap();
+    assert_eq!(toolgate.json(0, &["approvals", "show", &ids[0], "--json"])["status"], "used");
+}
+
+#[test]
+fn it_hears_at_least_once_and_has_no_say() {
+    let (port, heard) = listener(Manner::Answers);
+    let toolgate = telling(port);
     let serve = || toolgate.command(&["serve"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
     let mut server = serve();
     let mut input = server.stdin.take().unwrap();

@@ -148,6 +148,42 @@ async fn in_a_workflow_s_run_only_what_it_declares_is_called() {
     assert_eq!(code(&house.call("probe.pure", json!({"word": "hi"})).await), None);
 }
 
+/// Says of each tool whether it could be called.
+const REACHES: &str = "
+import toolgate
+result = {}
+for tool, arguments in {'workspace.list': {}, 'workspace.write': {'files': [{'path': 'a.txt', 'content': 'a'}]}}.items():
+    try:
+        toolgate.call(tool, **arguments)
+        result[tool] = 'called'
+    except toolgate.ToolError as error:
+        result[tool] = error.code
+";
+
+/// A step's program names tools that the workflow declares and the step does not. A naive house that asks only the workflow, or believes the
+/// list that the program's call brings, lets it call them: so the other step, which declares nothing of its own, does.
+#[test]
+fn a_program_in_a_step_calls_what_the_step_declares_and_nothing_more() {
+    let toolgate = Toolgate::new();
+    let arguments = json!({"code": REACHES, "tools": ["workspace.list", "workspace.write"]});
+    let step = |id: &str, tools: &str| format!("- {{id: {id}, kind: tool, {tools} input: {{tool: python.run, arguments: {arguments}}}}}\n");
+    let steps = [step("narrow", "tools: [python.run, workspace.list],"), step("wide", "")].concat();
+    let file = toolgate.home().join("w.yaml");
+    std::fs::write(&file, format!("name: w\nversion: 1.0.0\ntools: [python.run, workspace.*]\nsteps:\n{steps}")).unwrap();
+    let view = result(&toolgate.run(&["run", file.to_str().unwrap(), "--json"]).exits(0));
+    let of = |step: &str| view["output"][step]["result"].clone();
+    assert_eq!(of("narrow"), json!({"workspace.list": "called", "workspace.write": "TOOL_NOT_DECLARED"}), "{view}");
+    assert_eq!(of("wide"), json!({"workspace.list": "called", "workspace.write": "called"}), "{view}");
+    let events = toolgate.run(&["runs", "events", view["id"].as_str().unwrap(), "--json"]).exits(0).stdout;
+    let events: Vec<Value> = events.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let refused: Vec<&Value> = events.iter().filter(|event| event["payload"]["refused_at"] == "scope").collect();
+    assert_eq!(refused.len(), 1);
+    let of_the_step = events.iter().find(|event| event["kind"] == "tool_call" && event["step_id"] == "narrow").unwrap();
+    assert_eq!(refused[0]["payload"]["origin"]["code"], of_the_step["call_id"], "the refusal names the step's program");
+    let used = view["budget"].as_array().unwrap().iter().find(|line| line["what"] == "calls").cloned().unwrap();
+    assert_eq!(used["used"], 5, "two programs and three calls of theirs; the refused one is not counted: {view}");
+}
+
 #[test]
 fn a_run_that_waits_at_its_limit_goes_on_when_the_operator_raises_it() {
     let toolgate = Toolgate::new();

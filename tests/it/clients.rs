@@ -69,6 +69,18 @@ fn a_person_answers_in_a_client() {
     run_in("approvals.py", home.path(), &[]);
 }
 
+#[test]
+fn what_a_client_says_it_used_is_counted() {
+    let home = tempfile::tempdir().unwrap();
+    std::fs::create_dir_all(home.path().join("workflows")).unwrap();
+    let step = |id: &str, after: &str| format!("- {{id: {id}, kind: plan, depends_on: [{after}]}}\n");
+    let steps = [step("one", ""), step("two", "one"), step("three", "two")].concat();
+    let definition = format!("name: asks\nversion: 1.0.0\nlimits: {{max_tokens: 500}}\nsteps:\n{steps}");
+    std::fs::write(home.path().join("workflows/asks.yaml"), definition).unwrap();
+    std::fs::write(home.path().join("toolgate.toml"), "[budgets.run]\ntokens = 1000\n").unwrap();
+    run_in("budgets.py", home.path(), &[]);
+}
+
 /// The packages of the checks, pinned as the shipped service pins them.
 fn pins() -> Vec<String> {
     let text = std::fs::read_to_string(root().join("src/tools/workers/templates/fastapi_service/requirements.pins")).unwrap();

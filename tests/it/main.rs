@@ -10,8 +10,11 @@
 )]
 
 mod approvals;
+mod approvals_bound;
 mod approvals_in_clients;
 mod approvals_life;
+mod approvals_points;
+mod approvals_walk;
 mod approvals_webhook;
 mod audit;
 mod audit_attacks;
@@ -30,6 +33,7 @@ mod evidence;
 mod full_disk;
 mod keeping;
 mod labels;
+mod labels_reading;
 mod layering;
 mod main_job;
 mod mcp_stdio;

@@ -23,7 +23,7 @@ pub struct Server {
 
 impl Server {
     #[expect(clippy::disallowed_methods, reason = "a test starts programs")]
-    fn start(home: &Path) -> Self {
+    pub fn start(home: &Path) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_toolgate"))
             .args(["--home", home.to_str().unwrap(), "serve"])
             .stdin(Stdio::piped())
@@ -64,7 +64,7 @@ impl Server {
     }
 
     /// Sends a request and gives its answer.
-    fn request(&mut self, id: i64, method: &str, params: Value) -> Value {
+    pub fn request(&mut self, id: i64, method: &str, params: Value) -> Value {
         self.send(&json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params}));
         self.answer(id)
     }

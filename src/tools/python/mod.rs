@@ -164,8 +164,12 @@ impl PythonRun {
             limits: input.limits(context),
             ..SandboxSpec::new(input.entry()?)
         };
-        let outcome = self.sandbox.run(spec, context.cancel.clone(), context.progress.clone()).await?;
-        output::answer(outcome, input.runtime, lock, &*self.artifacts).await
+        let outcome = self.sandbox.run(spec, context.cancel.clone(), context.progress.clone()).await;
+        if run != context.run {
+            // A program that was brought back tells here what it learned in the run it began in.
+            context.brought.add(self.calls.labels_of(run).await?);
+        }
+        output::answer(outcome?, input.runtime, lock, &*self.artifacts).await
     }
 
     /// The same contract on the machine's own CPython, confined.

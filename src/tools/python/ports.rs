@@ -7,7 +7,7 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use crate::call::Progress;
-use crate::domain::{Effects, Fault, RunId, ToolName};
+use crate::domain::{Effects, Fault, Labels, RunId, ToolName};
 use crate::egress::RequestLog;
 use crate::sandbox::Recording;
 use crate::tools::CallContext;
@@ -63,6 +63,12 @@ pub trait CodeCalls: Send + Sync {
     /// # Errors
     /// Where the log cannot be read or written; `REPLAY_DIVERGED` where more was seen than was kept.
     async fn resume(&self, context: &CallContext) -> Result<Option<Resumed>, Fault>;
+
+    /// What a run has seen so far.
+    ///
+    /// # Errors
+    /// Where that cannot be read.
+    async fn labels_of(&self, run: RunId) -> Result<Labels, Fault>;
 
     /// Makes a call on behalf of the program that the call of `context` runs.
     ///

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{CodeCall, CodeCalls, CodeTool, HttpEvents, PythonRun, Resumed};
 use crate::call::Artifacts as _;
-use crate::domain::{ArtifactId, Effect, ErrorCode, Fault};
+use crate::domain::{ArtifactId, Effect, ErrorCode, Fault, Labels, RunId};
 use crate::egress::{RequestLog, RequestRecord};
 use crate::sandbox::wasm;
 use crate::tools::guest_testing::{MemArtifacts, call, context, egress, native, packages};
@@ -21,6 +21,9 @@ impl CodeCalls for NoCalls {
     }
     async fn resume(&self, _: &CallContext) -> Result<Option<Resumed>, Fault> {
         unreachable!("only programs with tools are brought back")
+    }
+    async fn labels_of(&self, _: RunId) -> Result<Labels, Fault> {
+        unreachable!("only a program that was brought back works in another run")
     }
     async fn call(&self, _: &CallContext, _: CodeCall) -> Result<Value, Fault> {
         unreachable!("no tool was named")

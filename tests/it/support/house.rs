@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -17,7 +17,7 @@ use toolgate::manifest::{self, ManifestFile};
 use toolgate::packages::{
     BuildBox, BuildJob, BuildOutcome, Compile, Environments, EnvironmentsOptions, InstallerOptions, Packages, PackagesOptions, PythonAt,
 };
-use toolgate::policy::{self, PolicySet, PolicySource};
+use toolgate::policy::{self, PolicySet, PolicySource, Principals};
 use toolgate::registry::Registry;
 use toolgate::run::Event;
 use toolgate::sandbox::Sandbox;
@@ -40,8 +40,13 @@ pub enum Deed {
     LargeAnswer,
 }
 
+/// What a test does at some moment.
+pub type Moment = Box<dyn Fn() + Send + Sync>;
+
 /// A tool that counts how often it ran.
 pub struct Probe {
+    /// What it does outside, where a test wants to see it there.
+    pub outside: Arc<OnceLock<Moment>>,
     pub target: Arc<Mutex<Value>>,
     pub effect: Effect,
     pub deed: Deed,
@@ -80,6 +85,9 @@ impl Tool for Probe {
 
     async fn execute(&self, input: &ProbeInput, context: &CallContext) -> Result<ProbeOutput, Fault> {
         self.ran.fetch_add(1, Ordering::SeqCst);
+        if let Some(act) = self.outside.get() {
+            act();
+        }
         match self.deed {
             Deed::Answer => {}
             Deed::Hang => context.cancel.cancelled().await,
@@ -106,6 +114,8 @@ pub struct TestHouse {
     pub me: Actor,
     /// What the probes act on.
     pub target: Arc<Mutex<Value>>,
+    /// What the probes do outside.
+    pub outside: Arc<OnceLock<Moment>>,
     /// The machine's clock, which a test can put forward.
     pub clock: Arc<PutForward>,
     pub run: RunId,
@@ -113,17 +123,28 @@ pub struct TestHouse {
 
 /// The machine's clock and a span that is added to it.
 #[derive(Default)]
-pub struct PutForward(AtomicU64);
+pub struct PutForward {
+    span: AtomicU64,
+    reading: OnceLock<Moment>,
+}
 
 impl PutForward {
     pub fn by(&self, span: Millis) {
-        self.0.fetch_add(span.0, Ordering::SeqCst);
+        self.span.fetch_add(span.0, Ordering::SeqCst);
+    }
+
+    /// Does this from now on whenever somebody looks at the clock: on the path, and inside the store's transactions.
+    pub fn at_each_reading(&self, act: Moment) {
+        assert!(self.reading.set(act).is_ok(), "one act is enough");
     }
 }
 
 impl Clock for PutForward {
     fn now(&self) -> Timestamp {
-        SystemClock.now().plus(Millis(self.0.load(Ordering::SeqCst)))
+        if let Some(act) = self.reading.get() {
+            act();
+        }
+        SystemClock.now().plus(Millis(self.span.load(Ordering::SeqCst)))
     }
 }
 
@@ -143,12 +164,24 @@ impl Ask for Types {
 struct Bounds {
     approvals: ApprovalSettings,
     budgets: Budgets,
+    world: World,
 }
 
 impl Bounds {
     fn usual() -> Self {
-        Self { approvals: patience(), budgets: Budgets::default() }
+        Self { approvals: patience(), budgets: Budgets::default(), world: World::default() }
     }
+}
+
+/// What differs from the usual house.
+#[derive(Default)]
+pub struct World {
+    /// A text in the probes' manifests, and what stands there instead.
+    pub manifests: Option<(&'static str, &'static str)>,
+    /// Who has which roles of policy.
+    pub principals: Principals,
+    /// Rules besides the shipped ones.
+    pub policy: &'static str,
 }
 
 /// How humans are asked where a test says nothing else.
@@ -218,6 +251,12 @@ impl TestHouse {
         Self::made_of(home, Durability::Relaxed, added(more_policy), None, Bounds { approvals, ..Bounds::usual() }).await
     }
 
+    /// On a disk, where humans are asked like this and these things are different.
+    pub async fn differing(home: std::path::PathBuf, world: World, approvals: ApprovalSettings) -> Self {
+        let sources = added(world.policy);
+        Self::made_of(Some(home), Durability::Relaxed, sources, None, Bounds { approvals, world, ..Bounds::usual() }).await
+    }
+
     /// The operator's proof, had by the passphrase.
     pub fn proof(&self) -> OperatorProof {
         let session = Some(Session::told(1, "tty"));
@@ -257,11 +296,17 @@ impl TestHouse {
         let store =
             Store::open(OpenOptions { home, owner: OwnerId::mint(clock.now()), clock: clock.clone(), durability, redact }).await.unwrap();
         let ran = Arc::new(AtomicU32::new(0));
+        let outside = Arc::<OnceLock<Moment>>::default();
         let mut handlers: BTreeMap<_, Arc<dyn Handler>> = BTreeMap::new();
         let mut files = Vec::new();
         for (name, effect, deed) in PROBES {
-            let probe = handler(Probe { target: target.clone(), effect: *effect, deed: *deed, ran: ran.clone() });
-            files.push(manifest_of(name, *effect, &probe));
+            let probe = handler(Probe { outside: outside.clone(), target: target.clone(), effect: *effect, deed: *deed, ran: ran.clone() });
+            let mut file = manifest_of(name, *effect, &probe);
+            if let Some((old, new)) = bounds.world.manifests {
+                assert!(file.text.contains(old), "{}", file.text);
+                file.text = file.text.replace(old, new);
+            }
+            files.push(file);
             handlers.insert(format!("probe.{name}").parse().unwrap(), probe);
         }
         let code = Arc::new(CodeGate::default());
@@ -272,7 +317,9 @@ impl TestHouse {
         }
         let defs = manifest::load(&files).unwrap_or_else(|p| panic!("{p}"));
         let registry = Registry::build(defs.clone(), handlers).unwrap_or_else(|p| panic!("{p}"));
-        let rules = Arc::new(policy::Current::new(PolicySet::load(&sources, &defs).unwrap_or_else(|p| panic!("{p}"))));
+        let rules = Arc::new(policy::Current::new(
+            PolicySet::load_for(&sources, &defs, &bounds.world.principals).unwrap_or_else(|p| panic!("{p}")),
+        ));
         let runs = tempfile::tempdir().unwrap();
         let gateway = Gateway::new(Parts {
             registry,
@@ -289,7 +336,7 @@ impl TestHouse {
         code.lead_to(&gateway);
         let me = Actor::agent(Principal::local());
         let run = gateway.adhoc_run(&me).await.unwrap();
-        Self { gateway, store, rules, defs, _runs: runs, ran, me, target, clock: moved, run }
+        Self { gateway, store, rules, defs, _runs: runs, ran, me, target, outside, clock: moved, run }
     }
 
     pub fn raw(&self, tool: &str, arguments: Value) -> RawCall {
