@@ -267,7 +267,8 @@ async fn the_same_asked_by_two_servers_is_one_question() {
     assert_eq!((rows.len(), rows[0].asked), (1, 5));
 }
 
-async fn begin(house: &TestHouse, run: toolgate::domain::RunId) {
+/// A run of its own of the house's agent.
+pub async fn begin(house: &TestHouse, run: toolgate::domain::RunId) {
     use toolgate::run::{EventDraft, EventKind, RunKind};
     use toolgate::store::{Append, Change};
     let created = EventDraft::new(EventKind::RunCreated, house.me.clone()).field("kind", "adhoc");

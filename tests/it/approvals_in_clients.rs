@@ -162,6 +162,35 @@ async fn a_newer_client_shows_the_form_and_its_answer_counts() {
     assert_eq!(house.ran(), 1);
 }
 
+/// What an agent says it used comes with the call, and again when the call is made again with the human's answer: it is counted once, when
+/// the call runs; a form that is declined costs nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_reported_with_a_call_that_asks_is_counted_once() {
+    for modern in [false, true] {
+        let house = TestHouse::asking(None, "", trusting()).await;
+        let mut client = Client::on(&house, modern, true).await;
+        for (word, action, counted) in [("a", "accept", 40), ("b", "decline", 40), ("c", "accept", 80)] {
+            let params = json!({ "name": "probe_network", "arguments": { "word": word }, "_meta": { "toolgate/tokens": 40 } });
+            let asked = client.ask("tools/call", params.clone()).await;
+            let form = if modern { &asked["result"]["inputRequests"]["approval"] } else { &asked };
+            let said = json!({ "action": action, "content": { "confirm": typed(&form["params"]["message"]) } });
+            if modern {
+                let mut again = params;
+                again["requestState"] = asked["result"]["requestState"].clone();
+                again["inputResponses"] = json!({ "approval": said });
+                client.ask("tools/call", again).await;
+            } else {
+                client.send(&json!({ "jsonrpc": "2.0", "id": asked["id"], "result": said })).await;
+                client.receive().await;
+            }
+            let row = rows(&house).await.into_iter().find(|row| row.shown["arguments"]["word"] == word).unwrap();
+            let used = house.store.budget(&row.run_id).await.unwrap().used(house.now());
+            assert_eq!(used.tokens, counted, "{modern} {word}: {row:?}");
+        }
+        assert_eq!(house.ran(), 2);
+    }
+}
+
 /// T11. A naive state (`approval_id` in clear, or only signed) lets each of these through.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_state_is_good_for_one_request_once() {

@@ -2,6 +2,7 @@
 //! stage of the path and inside each of the store's transactions. What the disk then holds names the point.
 //!
 //! INVARIANT: a yes is used once at most, nothing runs without one, and nothing that was acknowledged is lost.
+//! The last test does the same to the real program and a workflow's step, by watching the journal from outside.
 //! Does not break the store itself: that is `src/store/tests/crash.rs`.
 
 use std::collections::BTreeSet;
@@ -10,13 +11,15 @@ use std::path::Path;
 use std::process::Stdio;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use serde_json::json;
+use serde_json::{Value, json};
 use toolgate::call::Reply;
 use toolgate::domain::{Clock as _, ErrorCode, Millis};
 use toolgate::gateway::{AllowFor, Answer, ApprovalSettings};
 use toolgate::run::{Event, EventKind};
 use toolgate::store::{ApprovalFilter, ApprovalRow, ApprovalStatus, GrantStatus, RunFilter};
 
+use crate::main_job::answer;
+use crate::support::Toolgate;
 use crate::support::house::{TestHouse, World, patience};
 
 const HOME: &str = "TOOLGATE_TEST_POINTS_HOME";
@@ -346,4 +349,57 @@ async fn killed_at_every_point_a_no_stands_and_leave_for_a_while_is_whole() {
         statuses.dedup();
         assert!(statuses.len() >= 3, "nothing, asked, answered: {statuses:?}");
     }
+}
+
+/// Starts a verb that tells events and kills it when it has told so many; whether it was still going.
+fn kill_after(toolgate: &Toolgate, args: &[&str], events: usize) -> bool {
+    let mut child = toolgate.command(args).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
+    let told = lines.filter(|line| line.contains("\"seq\"")).take(events).count();
+    let was_going = child.try_wait().unwrap().is_none();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    was_going && told == events
+}
+
+fn events_of(toolgate: &Toolgate, run: &str) -> Vec<Value> {
+    let ran = toolgate.run(&["runs", "events", run, "--json"]).exits(0);
+    ran.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// The real program: a step that a human is asked about. The process that asks is killed after each of its events, then the one that goes
+/// on after the yes; the run ends well, or says that the step was interrupted, and the yes is used once.
+#[test]
+fn a_step_that_asks_is_killed_after_each_event_and_uses_its_yes_once() {
+    let (mut killed, mut ended_well) = (0, 0);
+    for n in 1..=9 {
+        let toolgate = Toolgate::new();
+        let policies = toolgate.data().join("policies");
+        std::fs::create_dir_all(&policies).unwrap();
+        let rule = "@id(\"ask-me\") @ask(\"test\")\npermit (principal is toolgate::Operator, action == toolgate::Action::\"workspace.write\", resource);\n";
+        std::fs::write(policies.join("ask.cedar"), rule).unwrap();
+        let file = toolgate.home().join("w.yaml");
+        let step = "- {id: a, kind: tool, input: {tool: workspace.write, arguments: {files: [{path: a.txt, content: a}]}}}\n";
+        std::fs::write(&file, format!("name: w\nversion: 1.0.0\nsteps:\n{step}")).unwrap();
+        killed += usize::from(kill_after(&toolgate, &["run", file.to_str().unwrap(), "--json"], n));
+        let run = toolgate.json(0, &["runs", "list", "--json"])[0]["id"].as_str().unwrap().to_owned();
+        let _until_it_asks = toolgate.run(&["runs", "watch", &run, "--json"]).exits(4);
+        let asked = toolgate.json(0, &["approvals", "list", "--all", "--json"]);
+        assert_eq!((asked.as_array().unwrap().len(), &asked[0]["status"]), (1, &json!("pending")), "after {n} events: {asked}");
+        let id = asked[0]["id"].as_str().unwrap().to_owned();
+        answer(&toolgate, &["approvals", "approve", &id], "correct horse battery").exits(0);
+        let so_far = events_of(&toolgate, &run).len();
+        killed += usize::from(kill_after(&toolgate, &["runs", "watch", &run, "--json"], so_far + n - 1));
+        let last = toolgate.run(&["runs", "watch", &run, "--json"]);
+        let events = events_of(&toolgate, &run);
+        let intents: Vec<&Value> = events.iter().filter(|event| event["kind"] == "tool_call").collect();
+        assert!(intents.iter().all(|intent| intent["payload"]["approval_used"].is_string()), "it ran without a yes: {intents:#?}");
+        assert_eq!(intents.iter().filter(|intent| intent["payload"]["approval_used"] == id.as_str()).count(), 1, "{intents:#?}");
+        assert_eq!(toolgate.json(0, &["approvals", "show", &id, "--json"])["status"], "used", "after {n} events: it could be used again");
+        let is_done = events.iter().any(|event| event["payload"]["event"] == "run_succeeded");
+        ended_well += usize::from(is_done);
+        assert!(is_done || last.stdout.contains("INTERRUPTED") || last.stdout.contains("approval_requested"), "after {n}: {}", last.stdout);
+        assert!(toolgate.json(0, &["audit", "verify", "--json"])["broken"].is_null());
+    }
+    assert!(killed >= 5 && ended_well >= 5, "{killed} were killed before their end, {ended_well} runs ended well");
 }

@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use toolgate::call::RawCall;
-use toolgate::domain::{Actor, Labels};
+use toolgate::domain::{Labels, RunId};
 use toolgate::policy::PolicySource;
 
+use crate::approvals::begin;
 use crate::main_job::{answer, result};
 use crate::mcp_stdio::Server;
 use crate::support::Toolgate;
@@ -171,7 +172,8 @@ async fn a_repeated_call_gives_the_labels_of_its_outcome_too() {
     let house = TestHouse::new().await;
     let arguments = json!({ "word": "x", "idempotency_key": "k" });
     let first = house.call("probe.letter", arguments.clone()).await.outcome.unwrap();
-    let fresh = house.gateway.adhoc_run(&house.me).await.unwrap();
+    let fresh = RunId::mint(house.now());
+    begin(&house, fresh).await;
     let raw = RawCall { run: fresh, ..house.raw("probe.letter", arguments) };
     let again = house.gateway.call(raw).await.outcome.unwrap();
     assert_eq!((first.value, house.ran()), (again.value, 1), "the recorded one");
@@ -183,7 +185,9 @@ async fn a_repeated_call_gives_the_labels_of_its_outcome_too() {
     // What was known when the call was made counts as well as what it brought.
     let arguments = json!({ "word": "y", "idempotency_key": "l" });
     let _later = house.call("probe.write", arguments.clone()).await.outcome.unwrap();
-    let other = house.gateway.adhoc_run(&Actor::agent(house.me.principal.clone())).await.unwrap();
+    let other = RunId::mint(house.now());
+    begin(&house, other).await;
+    assert!(![house.run, fresh].contains(&other) && house.run != fresh, "runs of their own");
     let _again = house.gateway.call(RawCall { run: other, ..house.raw("probe.write", arguments) }).await.outcome.unwrap();
     assert_eq!(house.store.run(&other).await.unwrap().unwrap().labels, Labels { untrusted: false, private: true });
 }
