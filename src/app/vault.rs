@@ -11,12 +11,12 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, VaultKeyPlace};
-use crate::domain::{Actor, Clock, ErrorCode, Fault, RunId};
+use crate::domain::{Actor, Clock, ErrorCode, Fault, RunId, VaultWrite};
 use crate::run::{EventDraft, EventKind, RunKind};
 use crate::secrets::live::LiveSecrets;
 use crate::secrets::reference::reference;
-use crate::secrets::vault::{Kept, KeyPlace, KeyRow, SecretRow, Shelf, SystemKeyring, Told, Vault, VaultParts, Wanted, Write};
-use crate::store::{Append, Change, Guard, Store, VaultKey, VaultSecret, VaultWrite};
+use crate::secrets::vault::{Kept, KeyPlace, Shelf, SystemKeyring, Told, Vault, VaultParts, Wanted};
+use crate::store::{Append, Change, Guard, Store};
 
 /// The run that the vault's events belong to, the same in every home. It sorts before all others.
 const RUN: &str = "run_00000000000070008000007661756c74";
@@ -101,20 +101,15 @@ impl Shelf for StoreShelf {
     async fn load(&self) -> Result<Kept, Fault> {
         let rows = self.store.vault(&self.run).await?;
         let told = rows.events.iter().filter_map(|event| serde_json::from_value::<Told>(Value::Object(event.payload.clone())).ok());
-        Ok(Kept {
-            last: rows.events.last().map_or(0, |event| event.seq),
-            told: told.collect(),
-            secrets: rows.secrets.into_iter().map(row).collect(),
-            keys: rows.keys.into_iter().map(|key| KeyRow { id: key.id, proof: key.proof }).collect(),
-        })
+        Ok(Kept { last: rows.events.last().map_or(0, |event| event.seq), told: told.collect(), secrets: rows.secrets, keys: rows.keys })
     }
 
     async fn last(&self) -> Result<u64, Fault> {
         Ok(self.store.run(&self.run).await?.map_or(0, |run| run.last_seq))
     }
 
-    async fn keep(&self, after: u64, writes: Vec<Write>, told: Vec<Told>) -> Result<bool, Fault> {
-        let mut changes: Vec<Change> = writes.into_iter().map(|write| Change::Vault(stored(write))).collect();
+    async fn keep(&self, after: u64, writes: Vec<VaultWrite>, told: Vec<Told>) -> Result<bool, Fault> {
+        let mut changes: Vec<Change> = writes.into_iter().map(Change::Vault).collect();
         let mut events = told.iter().map(draft).collect::<Result<Vec<_>, Fault>>()?;
         let mut guards = vec![Guard::LastSeq(after)];
         if after == 0 {
@@ -143,20 +138,4 @@ fn draft(told: &Told) -> Result<EventDraft, Fault> {
     let mut draft = EventDraft::new(EventKind::SystemEvent, actor);
     draft.payload = fields.as_object().cloned().unwrap_or_default();
     Ok(draft)
-}
-
-fn row(secret: VaultSecret) -> SecretRow {
-    let VaultSecret { id, name, version, terms, blob, created, updated } = secret;
-    SecretRow { id, name, version, terms, blob, created, updated }
-}
-
-fn stored(write: Write) -> VaultWrite {
-    match write {
-        Write::Put(SecretRow { id, name, version, terms, blob, created, updated }) => {
-            VaultWrite::Put(VaultSecret { id, name, version, terms, blob, created, updated })
-        }
-        Write::Remove(id) => VaultWrite::Remove(id),
-        Write::AddKey(KeyRow { id, proof }) => VaultWrite::AddKey(VaultKey { id, proof }),
-        Write::RemoveKey(id) => VaultWrite::RemoveKey(id),
-    }
 }

@@ -19,6 +19,7 @@ pub mod profile;
 pub mod shown;
 pub mod time;
 pub mod twin;
+pub mod vault;
 
 pub use budget::{Allowance, Amounts, Budgets, LimitOf, Overrun, Quantity, day_of, next_day};
 pub use code::{ErrorCode, Reader};
@@ -36,3 +37,4 @@ pub use problem::{Problem, Problems};
 pub use profile::Profile;
 pub use time::{Clock, Timestamp};
 pub use twin::twin_key;
+pub use vault::{KeyRow, SecretRow, VaultWrite};

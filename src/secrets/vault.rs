@@ -23,7 +23,7 @@ use std::sync::{Arc, Mutex};
 
 use secrecy::{ExposeSecret as _, SecretString};
 
-use crate::domain::{Clock, ErrorCode, Fault, SecretId};
+use crate::domain::{Clock, ErrorCode, Fault, SecretId, SecretRow, VaultWrite};
 
 use super::live::{self, LiveSecrets};
 use super::operator::OperatorProof;
@@ -32,7 +32,7 @@ pub use carry::{Carrier, LARGEST as LARGEST_EXPORT};
 pub use exchange::save_export;
 pub use key::{KeyId, MasterKey};
 pub use place::{KeyPlace, Keyring, Lies, SystemKeyring, Wanted};
-pub use shelf::{Kept, KeyRow, SecretRow, Shelf, Told, Write};
+pub use shelf::{Kept, Shelf, Told};
 pub use terms::{SecretHost, SecretName, Terms};
 pub use view::{Lent, Rotation, SecretView};
 
@@ -84,7 +84,7 @@ struct Seen {
 }
 
 /// What a change comes to: rows, events, and what its caller wants to hear.
-type Change<T> = (Vec<Write>, Vec<Told>, T);
+type Change<T> = (Vec<VaultWrite>, Vec<Told>, T);
 
 impl Vault {
     /// A vault; nothing is read yet.
@@ -127,7 +127,7 @@ impl Vault {
         self.inner.parts.live.add(name.as_str(), value);
         self.change(|kept, opened| {
             let row = self.next_row(kept, opened, name, value, terms)?;
-            Ok((vec![Write::Put(row.clone())], vec![told_set(&row, name, opened)?], view(&row)?))
+            Ok((vec![VaultWrite::Put(row.clone())], vec![told_set(&row, name, opened)?], view(&row)?))
         })
         .await
     }
@@ -142,7 +142,7 @@ impl Vault {
             let kept = self.load().await?;
             let row = kept.secrets.iter().find(|row| row.name == name.as_str()).ok_or_else(|| unknown(name))?;
             let told = Told::Removed { secret: row.id, name: name.clone(), version: row.version };
-            if shelf.keep(kept.last, vec![Write::Remove(row.id)], vec![told]).await? {
+            if shelf.keep(kept.last, vec![VaultWrite::Remove(row.id)], vec![told]).await? {
                 return Ok(());
             }
         }
@@ -217,7 +217,7 @@ impl Vault {
             let (mut writes, mut told, answer) = decide(&kept, &opened)?;
             let current = opened.ring.current()?;
             if !is_known(&kept, current) {
-                writes.insert(0, Write::AddKey(key_row(current)));
+                writes.insert(0, VaultWrite::AddKey(key_row(current)));
                 told.insert(0, Told::KeyAdded { key: current.id().to_string() });
             }
             if self.inner.parts.shelf.keep(kept.last, writes, told).await? {

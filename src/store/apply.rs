@@ -6,7 +6,9 @@ use std::collections::BTreeMap;
 
 use crate::audit::{Place, Prepared, Sealed};
 use crate::call::ArtifactRef;
-use crate::domain::{Actor, Amounts, ApprovalId, CallId, Digest, ErrorCode, Fault, Labels, OwnerId, Principal, RunId, StepId, Timestamp};
+use crate::domain::{
+    Actor, Amounts, ApprovalId, CallId, Digest, ErrorCode, Fault, Labels, OwnerId, Principal, RunId, StepId, Timestamp, VaultWrite,
+};
 use crate::run::{Budget, EventKind, Mark};
 
 use super::budgets::{self, Day};
@@ -15,7 +17,6 @@ use super::questions::state::{QuestionShare, is_pending};
 use super::questions::write::QuestionWrite;
 use super::state::{ApprovalState, Head, State};
 use super::tree;
-use super::vault::VaultWrite;
 use super::{ApprovalStatus, Change, Channel, Guard, NewApproval, RunRow, Taken};
 
 /// An event ready to be given its place.

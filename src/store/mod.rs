@@ -40,7 +40,7 @@ pub use types::{
     Append, ApprovalFilter, ApprovalRow, ApprovalStatus, BadRecord, Change, Durability, Guard, Lease, NewApproval, OpenCall, OpenOptions,
     RecordColumns, RunFilter, RunRow, StoreResult, StoredRecord, Taken, VerifyReport,
 };
-pub use vault::{VaultKey, VaultRows, VaultSecret, VaultWrite};
+pub use vault::VaultRows;
 
 #[cfg(test)]
 mod tests;

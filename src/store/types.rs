@@ -9,14 +9,13 @@ use serde_json::Value;
 use crate::call::{ArtifactRef, Redact};
 use crate::domain::{
     Actor, Allowance, ApprovalId, ArtifactId, CallId, Clock, Digest, Fault, GrantId, Labels, Overrun, OwnerId, Principal, RunId, StepId,
-    Timestamp, ToolName,
+    Timestamp, ToolName, VaultWrite,
 };
 use crate::policy::Coverage;
 use crate::run::{EventDraft, RunKind, RunStatus, reached_draft};
 
 use super::SignedCheckpoint;
 use super::questions::{AskLimits, Channel, NewGrant};
-use super::vault::VaultWrite;
 
 /// When a commit counts as done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,61 +4,20 @@
 
 use sqlx::{Connection as _, Row as _, SqliteConnection};
 
-use crate::domain::{Fault, RunId, SecretId, Timestamp};
+use crate::domain::{Fault, KeyRow, RunId, SecretRow, Timestamp, VaultWrite};
 use crate::run::Event;
 
 use super::events;
 use super::fault::{Doing as _, int, uint, unreadable};
 use super::open::Reading;
 
-/// A sealed secret.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct VaultSecret {
-    /// Its id.
-    pub id: SecretId,
-    /// Its name; no two have the same.
-    pub name: String,
-    /// From 1, one more with each write.
-    pub version: u64,
-    /// Where it may be used, as JSON.
-    pub terms: String,
-    /// The sealed value.
-    pub blob: Vec<u8>,
-    /// When it was first set.
-    pub created: Timestamp,
-    /// When its value was last set.
-    pub updated: Timestamp,
-}
-
-/// What is kept of a key that seals.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct VaultKey {
-    /// Its id.
-    pub id: String,
-    /// By which it is known again: 32 bytes.
-    pub proof: Vec<u8>,
-}
-
-/// A change of the vault's rows.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum VaultWrite {
-    /// Puts a secret, in place of what it was.
-    Put(VaultSecret),
-    /// Takes a secret away.
-    Remove(SecretId),
-    /// Makes a key known.
-    AddKey(VaultKey),
-    /// Forgets a key.
-    RemoveKey(String),
-}
-
 /// The vault at one moment: rows, keys, and the events of the run that tells of them.
 #[derive(Debug, Clone, Default)]
 pub struct VaultRows {
     /// The sealed secrets.
-    pub secrets: Vec<VaultSecret>,
+    pub secrets: Vec<SecretRow>,
     /// The keys.
-    pub keys: Vec<VaultKey>,
+    pub keys: Vec<KeyRow>,
     /// The events.
     pub events: Vec<Event>,
 }
@@ -74,15 +33,15 @@ pub(super) async fn all(mut connection: Reading, run: &RunId) -> Result<VaultRow
     let events = events::of_run_by(&mut at_once, run, 0, 0).await?;
     at_once.commit().await.doing(WHAT)?;
     let secrets = secrets.iter().map(secret).collect::<Result<_, Fault>>()?;
-    let keys = keys.iter().map(|row| Ok(VaultKey { id: row.try_get(0).doing(WHAT)?, proof: row.try_get(1).doing(WHAT)? }));
+    let keys = keys.iter().map(|row| Ok(KeyRow { id: row.try_get(0).doing(WHAT)?, proof: row.try_get(1).doing(WHAT)? }));
     Ok(VaultRows { secrets, keys: keys.collect::<Result<_, Fault>>()?, events })
 }
 
-fn secret(row: &sqlx::sqlite::SqliteRow) -> Result<VaultSecret, Fault> {
+fn secret(row: &sqlx::sqlite::SqliteRow) -> Result<SecretRow, Fault> {
     const WHAT: &str = "reading the vault";
     let time = |column: usize| row.try_get(column).map(|millis| Timestamp::from_unix_millis(uint(millis))).doing(WHAT);
     let id: String = row.try_get(0).doing(WHAT)?;
-    Ok(VaultSecret {
+    Ok(SecretRow {
         id: id.parse().map_err(|_| unreadable("a secret's id"))?,
         name: row.try_get(1).doing(WHAT)?,
         version: uint(row.try_get(2).doing(WHAT)?),

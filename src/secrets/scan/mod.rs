@@ -24,6 +24,10 @@ const PIECE: usize = 8 << 10;
 /// By how much such stretches overlap: nothing shorter than this is missed at a border.
 const OVERLAP: usize = 1 << 10;
 
+/// So many stretches pass one rule before the next rule is tried: an expression's tables are large, and going from rule to rule at
+/// each stretch would fetch them from memory every time.
+const BATCH: usize = 128;
+
 /// Which rules count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sureness {
@@ -108,20 +112,30 @@ impl Scanner {
 
     /// Tells each place in UTF-8 or other bytes where a rule fits; in no order, and perhaps twice.
     pub(super) fn find(&self, bytes: &[u8], sureness: Sureness, tell: &mut dyn FnMut(&'static str, Range<usize>)) {
-        let mut chosen = Chosen::default();
-        for piece in pieces(bytes) {
-            let Some(text) = bytes.get(piece.clone()) else { continue };
-            self.rules.choose(text, sureness, &mut chosen);
-            if chosen.is_empty() {
-                continue;
-            }
-            for rule in self.rules.chosen(&chosen) {
-                rule.find(text, &mut |range| tell(&rule.id, piece.start + range.start..piece.start + range.end));
-            }
-            if chosen.has_block() {
-                for range in block::find(bytes, piece.clone()) {
-                    tell(block::RULE, range);
+        let mut pieces = pieces(bytes);
+        let mut batch: Vec<(Range<usize>, Chosen)> = Vec::new();
+        loop {
+            let (mut any, mut taken) = (Chosen::default(), 0);
+            batch.clear();
+            for piece in pieces.by_ref().take(BATCH) {
+                taken += 1;
+                let chosen = self.rules.choose(bytes.get(piece.clone()).unwrap_or_default(), sureness);
+                if !chosen.is_empty() {
+                    any.and(&chosen);
+                    batch.push((piece, chosen));
                 }
+            }
+            if taken == 0 {
+                return;
+            }
+            for (at, rule) in self.rules.chosen(&any) {
+                for (piece, _) in batch.iter().filter(|(_, chosen)| chosen.has(at)) {
+                    let text = bytes.get(piece.clone()).unwrap_or_default();
+                    rule.find(text, &mut |range| tell(&rule.id, piece.start + range.start..piece.start + range.end));
+                }
+            }
+            for (piece, _) in batch.iter().filter(|(_, chosen)| chosen.has_block()) {
+                block::find(bytes, piece.clone()).into_iter().for_each(|range| tell(block::RULE, range));
             }
         }
     }

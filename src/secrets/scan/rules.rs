@@ -105,7 +105,12 @@ impl Chosen {
         }
     }
 
-    fn has(&self, rule: usize) -> bool {
+    pub(super) fn and(&mut self, other: &Self) {
+        self.bits.iter_mut().zip(other.bits).for_each(|(word, more)| *word |= more);
+        self.block |= other.block;
+    }
+
+    pub(super) fn has(&self, rule: usize) -> bool {
         self.bits.get(rule / 64).is_some_and(|word| word & (1 << (rule % 64)) != 0)
     }
 
@@ -146,20 +151,16 @@ impl Rules {
     }
 
     pub(super) fn has_keyword(&self, text: &[u8], sureness: Sureness) -> bool {
-        let mut chosen = Chosen::default();
         match sureness {
             // Most of what is looked at holds none; only then is it worth asking whose it is.
             Sureness::Guesses => self.keywords.is_match(text),
-            Sureness::Shapes => {
-                self.choose(text, sureness, &mut chosen);
-                !chosen.is_empty()
-            }
+            Sureness::Shapes => !self.choose(text, sureness).is_empty(),
         }
     }
 
     /// The rules whose keywords stand in `text`.
-    pub(super) fn choose(&self, text: &[u8], sureness: Sureness, chosen: &mut Chosen) {
-        *chosen = Chosen::default();
+    pub(super) fn choose(&self, text: &[u8], sureness: Sureness) -> Chosen {
+        let mut chosen = Chosen::default();
         for hit in self.keywords.find_overlapping_iter(text) {
             let Some(at) = self.rule_of.get(hit.pattern().as_usize()) else { continue };
             match self.all.get(*at) {
@@ -168,10 +169,11 @@ impl Rules {
                 None => chosen.block = true,
             }
         }
+        chosen
     }
 
-    pub(super) fn chosen<'r, 'c>(&'r self, chosen: &'c Chosen) -> impl Iterator<Item = &'r Rule> + use<'r, 'c> {
-        self.all.iter().enumerate().filter(|(at, _)| chosen.has(*at)).map(|(_, rule)| rule)
+    pub(super) fn chosen<'r, 'c>(&'r self, chosen: &'c Chosen) -> impl Iterator<Item = (usize, &'r Rule)> + use<'r, 'c> {
+        self.all.iter().enumerate().filter(|(at, _)| chosen.has(*at))
     }
 }
 

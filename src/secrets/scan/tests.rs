@@ -76,6 +76,20 @@ fn a_long_line_hides_nothing_at_its_seams() {
 }
 
 #[test]
+fn many_stretches_are_looked_at_and_none_is_passed_over() {
+    let (one, other) = (example("github-pat"), example("npm-token"));
+    let line = format!("{}\n", "x".repeat(PIECE - 1));
+    // A token in each stretch beside the border of two batches, and in the very last one, which fills none.
+    let wanted: Vec<usize> = [0, 1, BATCH - 1, BATCH, BATCH + 1, 2 * BATCH - 1, 2 * BATCH, 2 * BATCH + 7].to_vec();
+    let text: String = (0..=2 * BATCH + 7)
+        .map(|at| if wanted.contains(&at) { format!("{one} {other} {}", &line[one.len() + other.len() + 2..]) } else { line.clone() })
+        .collect();
+    let found = scanner().scan(text.as_bytes(), Sureness::Shapes);
+    let lines = |rule: &str| found.iter().filter(|found| found.rule == rule).map(|found| found.line - 1).collect::<Vec<_>>();
+    assert_eq!((lines("github-pat"), lines("npm-token")), (wanted.clone(), wanted));
+}
+
+#[test]
 fn text_in_utf_16_is_read() {
     let token = example("github-pat");
     let text = format!("é 🙂 line one\r\nkey = {token} and more text after it");

@@ -4,12 +4,12 @@ use std::path::Path;
 
 use secrecy::{ExposeSecret as _, SecretString};
 
-use crate::domain::{ErrorCode, Fault};
+use crate::domain::{ErrorCode, Fault, VaultWrite};
 use crate::secrets::operator::OperatorProof;
 
 use super::super::files;
 use super::carry::{self, Carried, Carrier};
-use super::shelf::{Told, Write};
+use super::shelf::Told;
 use super::{SecretView, TRIES, Vault, busy, check_value, state, told_set, view};
 
 /// Writes an export into a new file for its owner alone.
@@ -80,7 +80,7 @@ impl Vault {
                 let row = self.next_row(kept, opened, name, value, terms)?;
                 told.push(told_set(&row, name, opened)?);
                 views.push(view(&row)?);
-                writes.push(Write::Put(row));
+                writes.push(VaultWrite::Put(row));
             }
             Ok((writes, told, views))
         })

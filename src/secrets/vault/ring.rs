@@ -2,11 +2,11 @@
 
 use std::sync::{Arc, PoisonError};
 
-use crate::domain::Fault;
+use crate::domain::{Fault, KeyRow};
 
 use super::key::{MasterKey, Ring};
 use super::place::Lies;
-use super::shelf::{Kept, KeyRow};
+use super::shelf::Kept;
 use super::{Vault, state};
 
 /// The keys, and where they lie.

@@ -6,12 +6,12 @@ use secrecy::ExposeSecret as _;
 
 use std::sync::Arc;
 
-use crate::domain::{ErrorCode, Fault};
+use crate::domain::{ErrorCode, Fault, SecretRow, VaultWrite};
 use crate::secrets::operator::OperatorProof;
 
 use super::key::{MasterKey, Ring};
 use super::ring::{Opened, blocking, is_known, key_row};
-use super::shelf::{Kept, SecretRow, Told, Write};
+use super::shelf::{Kept, Told};
 use super::{Rotation, TRIES, Vault, bound, busy, seal};
 
 impl Vault {
@@ -63,12 +63,12 @@ impl Vault {
             let opened = self.ring(&kept).await?;
             let current = opened.ring.current()?;
             let (write, told, rewrapped) = if !is_known(&kept, current) {
-                (Write::AddKey(key_row(current)), Told::KeyAdded { key: current.id().to_string() }, false)
+                (VaultWrite::AddKey(key_row(current)), Told::KeyAdded { key: current.id().to_string() }, false)
             } else if let Some(row) = kept.secrets.iter().find(|row| seal::key_of(&row.blob) != Some(current.id())) {
                 let (row, told) = self.rewrapped(&opened, row)?;
-                (Write::Put(row), told, true)
+                (VaultWrite::Put(row), told, true)
             } else if let Some(old) = kept.keys.iter().find(|row| row.id != current.id().to_string()) {
-                (Write::RemoveKey(old.id.clone()), Told::KeyRetired { key: old.id.clone() }, false)
+                (VaultWrite::RemoveKey(old.id.clone()), Told::KeyRetired { key: old.id.clone() }, false)
             } else {
                 return Ok(None);
             };
@@ -99,7 +99,7 @@ impl Vault {
         let stale: Vec<_> = kept.secrets.iter().filter(|row| seal::key_of(&row.blob) != Some(current.id())).collect();
         let done: Result<Vec<_>, Fault> = stale.into_iter().map(|row| self.rewrapped(opened, row)).collect();
         let Ok(done) = done else { return };
-        let (writes, told) = done.into_iter().map(|(row, told)| (Write::Put(row), told)).unzip();
+        let (writes, told) = done.into_iter().map(|(row, told)| (VaultWrite::Put(row), told)).unzip();
         if let Err(fault) = self.inner.parts.shelf.keep(kept.last, writes, told).await {
             tracing::warn!("the vault's rotation does not go on: {fault}");
         }

@@ -5,50 +5,9 @@
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-use crate::domain::{Fault, SecretId, Timestamp};
+use crate::domain::{Fault, KeyRow, SecretId, SecretRow, VaultWrite};
 
 use super::terms::SecretName;
-
-/// A sealed secret as it lies there.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SecretRow {
-    /// Its id, which it keeps through all its versions.
-    pub id: SecretId,
-    /// Its name.
-    pub name: String,
-    /// From 1, one more with each write.
-    pub version: u64,
-    /// [`super::Terms`] as JSON, the bytes that are sealed with it.
-    pub terms: String,
-    /// The sealed value.
-    pub blob: Vec<u8>,
-    /// When it was first set.
-    pub created: Timestamp,
-    /// When its value was last set.
-    pub updated: Timestamp,
-}
-
-/// What is kept of a master key.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KeyRow {
-    /// Its id, in hexadecimal digits.
-    pub id: String,
-    /// By which it is known again.
-    pub proof: Vec<u8>,
-}
-
-/// A change of the rows.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Write {
-    /// Puts a secret, in place of what it was.
-    Put(SecretRow),
-    /// Takes a secret away.
-    Remove(SecretId),
-    /// Makes a key known.
-    AddKey(KeyRow),
-    /// Forgets a key.
-    RemoveKey(String),
-}
 
 /// What an event tells of the vault.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -108,5 +67,5 @@ pub trait Shelf: Send + Sync {
     ///
     /// # Errors
     /// Where it cannot be written.
-    async fn keep(&self, after: u64, writes: Vec<Write>, told: Vec<Told>) -> Result<bool, Fault>;
+    async fn keep(&self, after: u64, writes: Vec<VaultWrite>, told: Vec<Told>) -> Result<bool, Fault>;
 }

@@ -4,11 +4,11 @@
 
 use std::collections::BTreeMap;
 
-use crate::domain::{ErrorCode, Fault, SecretId};
+use crate::domain::{ErrorCode, Fault, SecretId, SecretRow};
 
 use super::key::{KeyId, Ring};
 use super::seal;
-use super::shelf::{Kept, SecretRow, Told};
+use super::shelf::{Kept, Told};
 use super::terms::Terms;
 
 /// What the log says of one secret.

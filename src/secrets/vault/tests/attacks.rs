@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use zeroize::Zeroizing;
 
 use super::support::*;
-use crate::domain::{ErrorCode, SecretId, Timestamp};
+use crate::domain::{ErrorCode, SecretId, SecretRow, Timestamp, VaultWrite};
 use crate::secrets::vault::key::{MasterKey, Ring};
 use crate::secrets::vault::seal::{self, Bound};
 use crate::secrets::vault::*;
@@ -89,18 +89,7 @@ proptest! {
 async fn put(world: &World, row: SecretRow) {
     world
         .store
-        .append(crate::store::Append {
-            changes: vec![crate::store::Change::Vault(crate::store::VaultWrite::Put(crate::store::VaultSecret {
-                id: row.id,
-                name: row.name,
-                version: row.version,
-                terms: row.terms,
-                blob: row.blob,
-                created: row.created,
-                updated: row.updated,
-            }))],
-            ..Default::default()
-        })
+        .append(crate::store::Append { changes: vec![crate::store::Change::Vault(VaultWrite::Put(row))], ..Default::default() })
         .await
         .unwrap();
 }
@@ -137,7 +126,7 @@ async fn a_secret_that_is_slipped_in_taken_away_or_swapped_is_found() {
             // Another host for the same value.
             2 => put(&world, SecretRow { terms: r#"{"hosts":["evil.example"],"tools":[],"description":""}"#.into(), ..of("ONE") }).await,
             _ => {
-                let removal = crate::store::Change::Vault(crate::store::VaultWrite::Remove(of("ONE").id));
+                let removal = crate::store::Change::Vault(VaultWrite::Remove(of("ONE").id));
                 world.store.append(crate::store::Append { changes: vec![removal], ..Default::default() }).await.unwrap();
             }
         }

@@ -9,7 +9,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use zeroize::Zeroizing;
 
 use crate::app::{StoreShelf, SystemClock};
-use crate::domain::{Clock, ErrorCode, Fault, OwnerId};
+use crate::domain::{Clock, ErrorCode, Fault, OwnerId, VaultWrite};
 use crate::secrets::live::LiveSecrets;
 use crate::secrets::operator::{Ask, Operator, OperatorProof, Passphrase};
 use crate::secrets::vault::*;
@@ -65,7 +65,7 @@ impl Shelf for Breaking {
     async fn last(&self) -> Result<u64, Fault> {
         self.inner.last().await
     }
-    async fn keep(&self, after: u64, writes: Vec<Write>, told: Vec<Told>) -> Result<bool, Fault> {
+    async fn keep(&self, after: u64, writes: Vec<VaultWrite>, told: Vec<Told>) -> Result<bool, Fault> {
         let breaks = self.left.fetch_sub(1, Ordering::SeqCst) == 0;
         if breaks && !self.after.load(Ordering::SeqCst) {
             return Err(Fault::new(ErrorCode::StoreFailed, "the power went off"));
