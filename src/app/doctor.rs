@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use crate::cli::ports::Check;
 use crate::config::Config;
-use crate::domain::Fault;
+use crate::domain::{Clock as _, Fault, Timestamp};
 use crate::secrets::redact::Redactor;
+use crate::secrets::vault::Lies;
 
-use super::App;
+use super::{App, SystemClock};
 
 /// Compiling the Python runtime the first time takes seconds; longer than this and something is wrong.
 const RUNTIME: Duration = Duration::from_secs(120);
@@ -43,6 +44,7 @@ pub(super) async fn checks(config: &Config, redactor: &Redactor) -> Vec<Check> {
         Err(fault) => bad("log", &fault, "see whether the disk is full and the home is writable"),
     });
     checks.push(disk(&app, config).await);
+    checks.push(vault(&app).await);
     checks.push(python(&app, config).await);
     checks.extend(native(&app).await);
     app.close().await;
@@ -61,6 +63,24 @@ async fn disk(app: &App, config: &Config) -> Check {
     let is_full = usage.free < least || (most > 0 && usage.home >= most);
     let mend = is_full.then(|| "calls are refused: `toolgate runs archive --older-than 90d`, then `toolgate storage collect`".to_owned());
     Check { name: "disk".into(), ok: !is_full, detail, mend }
+}
+
+/// Where the vault's key lies and how old it is, and whether it opens every secret.
+async fn vault(app: &App) -> Check {
+    let health = match app.vault.health().await {
+        Ok(health) => health,
+        Err(fault) => return bad("vault", &fault, "no secret can be used until this is mended"),
+    };
+    let key = match &health.lies {
+        None => return good("vault", "empty; the first `toolgate vault set` makes its key".to_owned()),
+        Some(lies @ Lies::InKeyring) => format!("key in {lies}"),
+        Some(lies @ Lies::InFile(_)) => format!("key in {lies}, which its owner alone can read"),
+    };
+    let days = |since: Timestamp| SystemClock.now().unix_millis().saturating_sub(since.unix_millis()) / 86_400_000;
+    let age = health.keyed.map(|since| format!(", made {} days ago", days(since))).unwrap_or_default();
+    let mend = health.unfinished.then(|| "`toolgate vault rotate` goes on with it".to_owned());
+    let rest = if health.unfinished { "; its rotation was broken off" } else { "" };
+    Check { name: "vault".into(), ok: !health.unfinished, detail: format!("{} secrets open; {key}{age}{rest}", health.secrets), mend }
 }
 
 async fn python(app: &App, config: &Config) -> Check {

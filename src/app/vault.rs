@@ -100,8 +100,16 @@ impl StoreShelf {
 impl Shelf for StoreShelf {
     async fn load(&self) -> Result<Kept, Fault> {
         let rows = self.store.vault(&self.run).await?;
-        let told = rows.events.iter().filter_map(|event| serde_json::from_value::<Told>(Value::Object(event.payload.clone())).ok());
-        Ok(Kept { last: rows.events.last().map_or(0, |event| event.seq), told: told.collect(), secrets: rows.secrets, keys: rows.keys })
+        let last = rows.events.last().map_or(0, |event| event.seq);
+        let mut kept = Kept { last, secrets: rows.secrets, keys: rows.keys, ..Kept::default() };
+        for event in rows.events {
+            let Ok(told) = serde_json::from_value::<Told>(Value::Object(event.payload)) else { continue };
+            if matches!(told, Told::KeyAdded { .. }) {
+                kept.keyed = Some(event.ts);
+            }
+            kept.told.push(told);
+        }
+        Ok(kept)
     }
 
     async fn last(&self) -> Result<u64, Fault> {

@@ -105,6 +105,7 @@ fn settings(config: &Config) -> Vec<(&'static str, Value, &Source)> {
             "storage.min_free_bytes" => (json!(config.storage_min_free.value), &config.storage_min_free.source),
             "limits.inline_output_bytes" => (json!(config.inline_output.value), &config.inline_output.source),
             "redaction.patterns" => (json!(config.redaction_patterns.value), &config.redaction_patterns.source),
+            "redaction.fields" => (json!(config.redaction_fields.value), &config.redaction_fields.source),
             "redaction.pii" => (json!(config.redaction_pii.value), &config.redaction_pii.source),
             "serve.tool_names" => (json!(config.tool_names.value), &config.tool_names.source),
             "serve.toolsets" => (json!(config.toolsets.value), &config.toolsets.source),

@@ -324,6 +324,13 @@ pub const KEYS: &[Key] = &[
         about: "personal data that is taken out as well, best effort: email, phone, card, iban",
     },
     Key {
+        path: "redaction.fields",
+        env: "TOOLGATE_REDACTION_FIELDS",
+        option: None,
+        default: "[\"default\"]",
+        about: "names of fields whose texts are taken out as well; default stands for password, authorization, api_key and their like",
+    },
+    Key {
         path: "serve.tool_names",
         env: "TOOLGATE_SERVE_TOOL_NAMES",
         option: Some("--tool-names"),

@@ -125,6 +125,8 @@ pub struct Config {
     pub redaction_patterns: Sourced<Patterns>,
     /// Kinds of personal data that are taken out as well: words of [`PII`].
     pub redaction_pii: Sourced<Vec<String>>,
+    /// Names of fields whose texts are taken out as well; `default` stands for those that are shipped.
+    pub redaction_fields: Sourced<Vec<String>>,
     /// How tools are named to clients.
     pub tool_names: Sourced<ToolNames>,
     /// Which toolsets are listed.

@@ -98,6 +98,7 @@ pub fn resolve(options: &Options, ambient: &Ambient, file: Option<&SettingsFile>
             &Patterns::ALL.map(Patterns::as_str),
         ),
         redaction_pii: resolver.words("redaction.pii", &PII),
+        redaction_fields: resolver.fields(),
         tool_names: resolver.word("serve.tool_names", ToolNames::Underscore, ToolNames::from_word, &ToolNames::ALL.map(ToolNames::as_str)),
         toolsets: resolver.toolsets(),
         vault_key: resolver.vault_key(),
@@ -310,6 +311,22 @@ impl<'a> Resolver<'a> {
                 self.refuse(path, &source, "must be a list of texts, none of them empty");
                 Sourced::default(Vec::new())
             }
+        }
+    }
+
+    /// Names of fields; not said is not the same as none.
+    fn fields(&mut self) -> Sourced<Vec<String>> {
+        const PATH: &str = "redaction.fields";
+        let said = self.list(PATH);
+        if said.source == Source::Default {
+            return Sourced::default(vec!["default".to_owned()]);
+        }
+        match said.value.iter().find(|name| name.len() > 64 || !name.bytes().any(|byte| byte.is_ascii_alphanumeric())) {
+            Some(wrong) => {
+                self.refuse(PATH, &said.source, &format!("holds `{}`, which is no name of a field", wrong.escape_debug()));
+                Sourced::default(Vec::new())
+            }
+            None => said,
         }
     }
 

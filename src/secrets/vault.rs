@@ -34,7 +34,7 @@ pub use key::{KeyId, MasterKey};
 pub use place::{KeyPlace, Keyring, Lies, SystemKeyring, Wanted};
 pub use shelf::{Kept, Shelf, Told};
 pub use terms::{SecretHost, SecretName, Terms};
-pub use view::{Lent, Rotation, SecretView};
+pub use view::{Health, Lent, Rotation, SecretView};
 
 use ring::{Opened, is_known, key_row};
 use seal::Bound;
@@ -114,6 +114,23 @@ impl Vault {
             return Ok(None);
         }
         self.ring(&kept).await.map(|opened| Some(opened.lies.to_string()))
+    }
+
+    /// How the vault is: reads the key where it lies and opens every secret.
+    ///
+    /// # Errors
+    /// `VAULT_LOCKED` where the key is missing, wrong or open to others; `VAULT_BROKEN`; what the shelf says.
+    pub async fn health(&self) -> Result<Health, Fault> {
+        let kept = self.load().await?;
+        self.forget_ring();
+        let opened = self.ring_or_none(&kept).await?;
+        if let Some(opened) = &opened {
+            for row in &kept.secrets {
+                self.open(opened, row)?;
+            }
+        }
+        let lies = opened.map(|opened| opened.lies.clone());
+        Ok(Health { secrets: kept.secrets.len(), lies, keyed: kept.keyed, unfinished: kept.keys.len() > 1 })
     }
 
     /// Sets a secret's value, and its terms with it.

@@ -56,3 +56,4 @@ mod schemas;
 mod support;
 mod threat_model;
 mod vault;
+mod vault_life;

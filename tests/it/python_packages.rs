@@ -8,7 +8,7 @@ use crate::support::{Toolgate, root};
 
 /// The folder with `pip`, and if there is one the folder with `uv`; said aloud where there is neither.
 #[expect(clippy::disallowed_methods, clippy::print_stderr, reason = "told by variables what the machine has, it says what it skips")]
-fn installers() -> Option<(PathBuf, Option<PathBuf>)> {
+pub fn installers() -> Option<(PathBuf, Option<PathBuf>)> {
     let python = std::env::var_os("TOOLGATE_TEST_PYTHON").map(PathBuf::from);
     let Some(folder) = python.as_deref().and_then(Path::parent).map(Path::to_owned) else {
         assert!(std::env::var_os("TOOLGATE_TEST_REQUIRE_CLIENTS").is_none(), "TOOLGATE_TEST_PYTHON names no interpreter");
@@ -24,7 +24,7 @@ fn installers() -> Option<(PathBuf, Option<PathBuf>)> {
 }
 
 /// Calls python.run where `path` is all that there is of programs.
-fn call(toolgate: &Toolgate, path: &Path, arguments: &Value) -> Value {
+pub fn call(toolgate: &Toolgate, path: &Path, arguments: &Value) -> Value {
     let mut command = toolgate.command(&["tools", "call", "python.run", &arguments.to_string(), "--json"]);
     for (name, value) in std::env::vars_os() {
         let name_text = name.to_string_lossy().to_ascii_uppercase();

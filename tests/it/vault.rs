@@ -10,32 +10,34 @@ use crate::support::http_server::HttpServer;
 use crate::support::{Ran, Toolgate, files};
 
 const PHRASE: &str = "correct horse battery";
-const CANARY: &str = "kanarie/7+Zq\"9w~veilig";
+pub const CANARY: &str = "kanarie/7+Zq\"9w~veilig";
 
-/// Runs a verb with the operator's passphrase on descriptor 3 and this on standard input.
+/// A verb with the operator's passphrase on descriptor 3 and a file's passphrase on 4: this one, or the operator's own where it is empty.
 #[expect(clippy::disallowed_methods, reason = "a test is a user, and a user's shell opens descriptors")]
-fn as_operator(toolgate: &Toolgate, args: &[&str], input: &str) -> Ran {
-    let phrase = toolgate.home().join("phrase");
+pub fn operator(toolgate: &Toolgate, args: &[&str], of_file: &str) -> Command {
+    let (phrase, other) = (toolgate.home().join("phrase"), toolgate.home().join("phrase-of-file"));
     std::fs::write(&phrase, format!("{PHRASE}\n")).unwrap();
+    std::fs::write(&other, format!("{}\n", if of_file.is_empty() { PHRASE } else { of_file })).unwrap();
     let mut command = Command::new("/bin/sh");
     command
-        .args(["-c", "exec 3<\"$0\"; exec \"$@\""])
-        .arg(&phrase)
+        .args(["-c", "exec 3<\"$0\" 4<\"$1\"; shift; exec \"$@\""])
+        .args([&phrase, &other])
         .arg(env!("CARGO_BIN_EXE_toolgate"))
         .args(args)
         .args(["--passphrase-fd", "3"])
         .env_clear()
         .env("HOME", toolgate.home())
         .env("TOOLGATE_HOME", toolgate.data())
-        .env("TOOLGATE_PYTHON_CACHE_DIR", crate::support::python_cache())
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
-    let mut child = command.spawn().unwrap();
+        .env("TOOLGATE_PYTHON_CACHE_DIR", crate::support::python_cache());
+    command
+}
+
+/// Runs a verb as the operator with this on standard input.
+pub fn as_operator(toolgate: &Toolgate, args: &[&str], input: &str) -> Ran {
+    let mut command = operator(toolgate, args, "");
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
-    let ran = Ran::of(child.wait_with_output().unwrap());
-    std::fs::remove_file(phrase).unwrap();
-    ran
+    Ran::of(child.wait_with_output().unwrap())
 }
 
 /// The value as it could be hidden in bytes.
@@ -55,7 +57,7 @@ fn spellings(value: &str) -> Vec<Vec<u8>> {
     all
 }
 
-fn assert_nowhere(what: &str, bytes: &[u8]) {
+pub fn assert_nowhere(what: &str, bytes: &[u8]) {
     for spelling in spellings(CANARY) {
         let found = bytes.windows(spelling.len()).position(|window| window == spelling);
         assert!(found.is_none(), "{what} holds the value as {}: {}", String::from_utf8_lossy(&spelling), {

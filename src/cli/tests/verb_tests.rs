@@ -455,6 +455,7 @@ async fn config() {
     limits.inline_output_bytes 16384 default
     redaction.patterns tokens default
     redaction.pii [] default
+    redaction.fields ["default"] default
     serve.tool_names underscore default
     serve.toolsets ["default"] default
     vault.key auto default

@@ -4,11 +4,13 @@
 //! cannot be wiped when it is dropped.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 use std::sync::Arc;
 
 use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
 
 use super::super::live::{LONGEST, LiveSecrets};
+use super::broken::{self, LINE, is_base64};
 use super::forms::{self, Form};
 use super::spans::Span;
 
@@ -59,34 +61,61 @@ impl Exact {
 
     /// Whether a value stands in `bytes`.
     pub(super) fn is_in(&self, bytes: &[u8]) -> bool {
-        self.automaton.as_ref().is_some_and(|automaton| automaton.is_match(bytes))
+        let is_in = |text: &[u8]| self.automaton.as_ref().is_some_and(|automaton| automaton.is_match(text));
+        !self.is_empty() && (is_in(bytes) || broken::joined(bytes).any(|joined| is_in(&joined.text)))
     }
 
     /// Where values stand.
     pub(super) fn find(&self, bytes: &[u8], spans: &mut Vec<Span>) {
+        if self.is_empty() {
+            return;
+        }
+        self.hits(bytes, |range, mark| spans.push(Span { start: range.start, end: range.end, mark: mark.clone() }));
+        for joined in broken::joined(bytes) {
+            self.hits(&joined.text, |range, mark| {
+                if joined.is_broken(&range) {
+                    let Range { start, end } = joined.range(range);
+                    spans.push(Span { start, end, mark: mark.clone() });
+                }
+            });
+        }
+    }
+
+    pub(super) fn hits(&self, text: &[u8], mut tell: impl FnMut(Range<usize>, &Arc<str>)) {
         let Some(automaton) = &self.automaton else { return };
-        for hit in automaton.find_overlapping_iter(bytes) {
+        for hit in automaton.find_overlapping_iter(text) {
             let Some((in_base64, mark)) = self.found.get(hit.pattern().as_usize()) else { continue };
             let (mut start, mut end) = (hit.start(), hit.end());
             if *in_base64 {
                 // The neighbours hold some of the value's bits.
-                start -= usize::from(start > 0 && bytes.get(start - 1).is_some_and(is_base64));
-                end += usize::from(bytes.get(end).is_some_and(is_base64));
+                start -= usize::from(start > 0 && text.get(start - 1).is_some_and(is_base64));
+                end += usize::from(text.get(end).is_some_and(is_base64));
             }
-            spans.push(Span { start, end, mark: mark.clone() });
+            tell(start..end, mark);
         }
     }
 
     /// From where on `bytes` may be the beginning of a value that is not complete yet; its length where none can.
     pub(super) fn undecided(&self, bytes: &[u8]) -> usize {
-        // One more than a form, as the character before base64 goes with it.
-        let earliest = bytes.len().saturating_sub(self.longest);
-        let compared = bytes.len().saturating_sub(COMPARED).max(earliest);
+        let plain = self.open(bytes).unwrap_or(bytes.len());
+        let broken = broken::last(bytes).and_then(|joined| {
+            let open = self.open(&joined.text)?;
+            Some(joined.original(open.saturating_sub(LINE)))
+        });
+        let start = broken.unwrap_or(plain).min(plain);
+        // What may turn out to be a line of base64 with a value at its end is known by what stands before the break.
+        start - broken::run_before(bytes, start.saturating_sub(LINE), start)
+    }
+
+    /// Where the earliest form that is not complete may begin, one character before it as that goes with base64.
+    fn open(&self, text: &[u8]) -> Option<usize> {
+        let earliest = text.len().saturating_sub(self.longest);
+        let compared = text.len().saturating_sub(COMPARED).max(earliest);
         if compared > earliest {
-            return earliest;
+            return Some(earliest);
         }
-        let start = (compared..bytes.len()).find(|start| bytes.get(*start..).is_some_and(|suffix| self.begins(suffix)));
-        start.map_or(bytes.len(), |start| start.saturating_sub(1))
+        let start = (compared..text.len()).find(|start| text.get(*start..).is_some_and(|suffix| self.begins(suffix)));
+        start.map(|start| start.saturating_sub(1))
     }
 
     /// Whether a longer form begins so, or base64 might go on after it.
@@ -94,10 +123,6 @@ impl Exact {
         let at = self.sorted.partition_point(|form| form.as_slice() < suffix);
         self.sorted.get(at).is_some_and(|form| form.starts_with(suffix))
     }
-}
-
-fn is_base64(byte: &u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'-' | b'_')
 }
 
 fn beginning(value: &str) -> &str {

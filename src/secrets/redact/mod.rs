@@ -4,7 +4,9 @@
 //! INVARIANT: what is executed or digested never passes here. A mark never holds any part of what it stands for.
 //! Cannot find what is written in an encoding it does not know, cut into parts, or enciphered.
 
+mod broken;
 mod exact;
+mod fields;
 mod forms;
 mod pii;
 mod spans;
@@ -24,6 +26,7 @@ use crate::domain::Fault;
 use super::live::LiveSecrets;
 use super::scan::{Scanner, Sureness};
 
+pub use fields::{FIELDS, Fields};
 pub use pii::Pii;
 pub use stream::Stream;
 
@@ -31,17 +34,27 @@ use exact::Exact;
 use spans::Span;
 
 /// What is taken out besides the values of live secrets, which always are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Settings {
     /// Credentials by their shape; `None` leaves them.
     pub shapes: Option<Sureness>,
     /// Kinds of personal data.
     pub pii: Pii,
+    /// Fields whose values are secret by their name.
+    pub fields: Arc<Fields>,
+}
+
+impl Settings {
+    /// Nothing besides.
+    #[must_use]
+    pub fn none() -> Self {
+        Self { shapes: None, pii: Pii::NONE, fields: Arc::default() }
+    }
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { shapes: Some(Sureness::Shapes), pii: Pii::NONE }
+        Self { shapes: Some(Sureness::Shapes), pii: Pii::NONE, fields: Arc::new(Fields::of(&FIELDS)) }
     }
 }
 
@@ -91,7 +104,7 @@ impl Redactor {
     }
 
     fn settings(&self) -> Settings {
-        *self.core.settings.read().unwrap_or_else(PoisonError::into_inner)
+        self.core.settings.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// What to look for now: built anew after a secret came or went.
@@ -115,7 +128,8 @@ impl Redactor {
     }
 
     fn find_shapes(&self, bytes: &[u8], spans: &mut Vec<Span>) {
-        let Settings { shapes, pii } = self.settings();
+        let Settings { shapes, pii, fields } = self.settings();
+        fields.find(bytes, &mut |found| spans.push(found.span));
         if let Some(sureness) = shapes {
             self.core.scanner.find(bytes, sureness, &mut |rule, range| {
                 spans.push(Span { start: range.start, end: range.end, mark: format!("[REDACTED:{rule}]").into() });
@@ -143,26 +157,37 @@ fn cleaned(text: &str, spans: Vec<Span>) -> Option<(String, usize)> {
     (count > 0).then(|| (String::from_utf8_lossy(&spans::replaced(text.as_bytes(), &spans)).into_owned(), count))
 }
 
-/// Changes every string below `value`. `clean` sees values, `clean_key` keys.
-fn walk(value: &mut Value, clean: &dyn Fn(&str) -> Option<(String, usize)>, clean_key: &dyn Fn(&str) -> Option<(String, usize)>) -> usize {
-    match value {
-        Value::String(text) => match clean(text) {
-            Some((cleaned, count)) => {
+/// What a string may become, and how many places of it changed.
+type Clean<'c> = dyn Fn(&str) -> Option<(String, usize)> + 'c;
+
+/// How strings are cleaned.
+struct Cleaner<'c> {
+    value: &'c Clean<'c>,
+    key: &'c Clean<'c>,
+    fields: &'c Fields,
+}
+
+impl Cleaner<'_> {
+    /// Changes every string below `value`, which stands in a field that is secret by this name.
+    fn walk(&self, value: &mut Value, named: Option<&str>) -> usize {
+        match value {
+            Value::String(text) => {
+                let by_name = named.and_then(|name| Fields::cleaned(name, text)).map(|mark| (mark, 1));
+                let Some((cleaned, count)) = by_name.or_else(|| (self.value)(text)) else { return 0 };
                 *text = cleaned;
                 count
             }
-            None => 0,
-        },
-        Value::Array(items) => items.iter_mut().map(|item| walk(item, clean, clean_key)).sum(),
-        Value::Object(fields) => {
-            let below: usize = fields.values_mut().map(|field| walk(field, clean, clean_key)).sum();
-            below + clean_keys(fields, clean_key)
+            Value::Array(items) => items.iter_mut().map(|item| self.walk(item, named)).sum(),
+            Value::Object(fields) => {
+                let below: usize = fields.iter_mut().map(|(name, field)| self.walk(field, self.fields.named(name.as_bytes()))).sum();
+                below + clean_keys(fields, self.key)
+            }
+            Value::Null | Value::Bool(_) | Value::Number(_) => 0,
         }
-        Value::Null | Value::Bool(_) | Value::Number(_) => 0,
     }
 }
 
-fn clean_keys(fields: &mut Map<String, Value>, clean: &dyn Fn(&str) -> Option<(String, usize)>) -> usize {
+fn clean_keys(fields: &mut Map<String, Value>, clean: &Clean<'_>) -> usize {
     let dirty: Vec<(String, String, usize)> =
         fields.keys().filter_map(|key| clean(key).map(|(cleaned, count)| (key.clone(), cleaned, count))).collect();
     let mut count = 0;
@@ -188,19 +213,24 @@ impl Redact for Redactor {
     }
 
     fn value(&self, value: &mut Value) -> usize {
-        walk(value, &|text| self.all_text(text), &|key| self.known_text(key))
+        let fields = self.settings().fields;
+        Cleaner { value: &|text| self.all_text(text), key: &|key| self.known_text(key), fields: &fields }.walk(value, None)
     }
 
     fn known(&self, value: &mut Value) -> usize {
         if self.exact().is_empty() {
             return 0;
         }
-        walk(value, &|text| self.known_text(text), &|key| self.known_text(key))
+        let known = |text: &str| self.known_text(text);
+        Cleaner { value: &known, key: &known, fields: &Fields::default() }.walk(value, None)
     }
 
     fn may_touch(&self, bytes: &[u8]) -> bool {
-        let Settings { shapes, pii } = self.settings();
-        self.exact().is_in(bytes) || !pii.is_none() || shapes.is_some_and(|sureness| self.core.scanner.may_find(bytes, sureness))
+        let Settings { shapes, pii, fields } = self.settings();
+        self.exact().is_in(bytes)
+            || !pii.is_none()
+            || fields.may_find(bytes)
+            || shapes.is_some_and(|sureness| self.core.scanner.may_find(bytes, sureness))
     }
 
     fn stream(&self) -> Box<dyn RedactStream> {

@@ -36,6 +36,13 @@ impl Stream {
         self.held.extend_from_slice(piece);
         let spans = self.redactor.find(&self.held);
         let mut cut = self.certain();
+        let settings = self.redactor.settings();
+        // A value that is secret by its field's name is known by that name alone.
+        settings.fields.find(&self.held, &mut |found| {
+            if found.name < cut && found.span.end > cut {
+                cut = found.name - 1;
+            }
+        });
         // What may go on beyond the cut, or beyond what is here, is kept from its beginning.
         let open = spans.iter().find(|span| span.start < cut && (span.end > cut || span.end + END >= self.held.len()));
         if let Some(open) = open
@@ -57,7 +64,7 @@ impl Stream {
         let held = &self.held;
         let exact = self.redactor.exact().undecided(held);
         let settings = self.redactor.settings();
-        let line = if settings.shapes.is_none() && settings.pii.is_none() {
+        let line = if settings.shapes.is_none() && settings.pii.is_none() && settings.fields.is_empty() {
             held.len()
         } else {
             let block = self.redactor.core.scanner.undecided(held);

@@ -205,7 +205,7 @@ fn what_is_certainly_untouched_is_told_so() {
     assert!(redactor.may_touch(json!({ "k": "canary \"value\"" }).to_string().as_bytes()));
     let token = super::super::scan::Scanner::shipped().unwrap().rules()[0].hits[0].replace('¦', "");
     assert!(redactor.may_touch(json!({ "k": token }).to_string().as_bytes()));
-    redactor.configure(Settings { pii: Pii::NONE.with("email").unwrap(), shapes: None });
+    redactor.configure(Settings { pii: Pii::NONE.with("email").unwrap(), ..Settings::none() });
     assert_eq!(redactor.text(&format!("{token} a@b.example")), format!("{token} [REDACTED:email]"));
 }
 
@@ -225,4 +225,122 @@ fn tokens_and_keys_are_found_across_pieces() {
     let text = format!("{} {token} {}", "word ".repeat(3_000), "more ".repeat(3_000));
     let out = String::from_utf8(through_a_stream(&redactor, text.as_bytes(), &[1_500; 40])).unwrap();
     assert_eq!(out, text.replace(&token, "[REDACTED:github-pat]"));
+}
+
+/// A text in lines of `width` characters.
+fn folded(text: &str, width: usize, end: &str) -> String {
+    text.as_bytes().chunks(width).map(|line| String::from_utf8_lossy(line).into_owned()).collect::<Vec<_>>().join(end)
+}
+
+const LONG: &str = "kanarie/7+Zq\"9w~veilig, and a good deal more of it, so that it takes some lines wherever they end";
+
+#[test]
+fn what_encoders_break_into_lines_is_found() {
+    let redactor = redactor(&[("k", LONG)]);
+    let hex: String = LONG.bytes().map(|byte| format!("{byte:02x}")).collect();
+    for before in 0..60 {
+        let data = [&vec![b'x'; before], LONG.as_bytes(), &b"y".repeat(40)].concat();
+        for (what, text) in
+            [("base64", STANDARD.encode(&data)), ("url", URL_SAFE.encode(&data)), ("hex", format!("{}{hex}", "78".repeat(before)))]
+        {
+            for width in [16, 60, 64, 76] {
+                for end in ["\n", "\r\n", "\\n", "\\r\\n", "\\\\n", "\r\n  ", "\n> "] {
+                    let text = format!("head:\n\n{}\n\ntail", folded(&text, width, end));
+                    // One automaton over the text as it is, which is what a redactor usually has, sees nothing.
+                    let mut naive = 0;
+                    redactor.exact().hits(text.as_bytes(), |_, _| naive += 1);
+                    assert_eq!(naive, 0, "{what} {width} {end:?}");
+                    let shown = redactor.text(&text).into_owned();
+                    assert!(
+                        shown.starts_with("head:\n\n") && shown.contains("[REDACTED:k]") && shown.ends_with("\n\ntail"),
+                        "{what} {width} {end:?}: {shown}"
+                    );
+                    let left = shown.split("[REDACTED:k]").map(|part| part.replace(end, "")).collect::<String>();
+                    let secret = if what == "hex" { hex.as_str() } else { "Zq\"9w~veilig" };
+                    let decoded =
+                        STANDARD.decode(left.trim().trim_start_matches("head:").trim_end_matches("tail").trim()).unwrap_or_default();
+                    assert!(!left.contains(secret.get(..12).unwrap()) && !String::from_utf8_lossy(&decoded).contains("veilig"), "{left}");
+                    assert!(redactor.may_touch(text.as_bytes()));
+                }
+            }
+        }
+    }
+    // What is broken but is not it stays as it is.
+    let other = folded(&STANDARD.encode([b'z'; 900]), 76, "\r\n");
+    assert_eq!(redactor.text(&other), other);
+}
+
+#[test]
+fn broken_lines_are_found_wherever_a_stream_is_cut() {
+    let redactor = redactor(&[("k", LONG)]);
+    for settings in [Settings::default(), Settings::none()] {
+        redactor.configure(settings);
+        for end in ["\n", "\r\n", "\\r\\n"] {
+            let text = format!("it is {}\ntail of it", folded(&STANDARD.encode(["some data before it, ", LONG].concat()), 76, end));
+            let whole = redactor.bytes(text.as_bytes()).into_owned();
+            assert!(String::from_utf8_lossy(&whole).contains("[REDACTED:k]"));
+            for first in 0..text.len() {
+                for second in [1, 2, 40, text.len()] {
+                    assert_eq!(through_a_stream(&redactor, text.as_bytes(), &[first, second]), whole, "{end:?} {first} {second}");
+                }
+            }
+            assert_eq!(through_a_stream(&redactor, text.as_bytes(), &vec![1; text.len()]), whole);
+        }
+    }
+}
+
+#[test]
+fn values_are_taken_out_by_the_names_of_their_fields() {
+    let redactor = redactor(&[]);
+    let given = json!({
+        "Authorization": "Bearer short", "nested": [{ "dbPassword": "hunter2", "note": "{\"api_key\": \"k3y\"}" }], "passphrase": ["one", "two"],
+        "password": { "type": "string" }, "pin_password": 1234, "client_secret": "secret:NAME", "cookie": "{{secret:NAME}}", "user": "hunter2",
+    });
+    let mut shown = given.clone();
+    assert_eq!(redactor.value(&mut shown), 5);
+    assert_eq!(
+        shown,
+        json!({
+            "Authorization": "[REDACTED:authorization]", "nested": [{ "dbPassword": "[REDACTED:password]", "note": "{\"api_key\": \"[REDACTED:api_key]\"}" }],
+            "passphrase": ["[REDACTED:passphrase]", "[REDACTED:passphrase]"], "password": { "type": "string" }, "pin_password": 1234,
+            "client_secret": "secret:NAME", "cookie": "{{secret:NAME}}", "user": "hunter2",
+        })
+    );
+    let again = shown.clone();
+    assert_eq!((redactor.value(&mut shown), &shown), (0, &again), "what is marked stays");
+    assert!(redactor.may_touch(given.to_string().as_bytes()));
+    // Shapes alone, which is all that there was, see none of these; nor does whoever asks for values of known secrets.
+    let mut naive = given.clone();
+    assert_eq!(redactor.known(&mut naive), 0);
+    redactor.configure(Settings { fields: Arc::default(), ..Settings::default() });
+    assert_eq!((redactor.value(&mut naive), &naive), (0, &given));
+    // Names of one's own take the place of the shipped ones.
+    redactor.configure(Settings { fields: Arc::new(Fields::of(&["user"])), ..Settings::default() });
+    redactor.value(&mut naive);
+    assert_eq!((&naive["user"], &naive["Authorization"]), (&json!("[REDACTED:user]"), &json!("Bearer short")));
+}
+
+#[test]
+fn a_field_s_value_is_found_wherever_a_stream_is_cut() {
+    let redactor = redactor(&[]);
+    for filler in [10, 8_000, 9_000, 20_000] {
+        let text =
+            format!("{{\"a\": \"{}\", \"db_password\": \"hunter2 {}\", \"b\": 1}} and more", "x".repeat(filler), "y".repeat(filler / 4));
+        let whole = redactor.bytes(text.as_bytes()).into_owned();
+        assert!(String::from_utf8_lossy(&whole).contains("\"db_password\": \"[REDACTED:password]\", \"b\": 1} and more"));
+        for size in [1, 7, 64, 1_000, 4_096, 8_192] {
+            if filler * size < 60_000 && size < 64 && filler > 10 {
+                continue;
+            }
+            let cuts = vec![size; text.len() / size];
+            assert_eq!(
+                String::from_utf8_lossy(&through_a_stream(&redactor, text.as_bytes(), &cuts)),
+                String::from_utf8_lossy(&whole),
+                "{filler} {size}"
+            );
+        }
+        for first in (filler.saturating_sub(1_100)..filler + 60).step_by(if filler == 10 { 1 } else { 13 }) {
+            assert_eq!(through_a_stream(&redactor, text.as_bytes(), &[first, 8_200]), whole, "{filler} {first}");
+        }
+    }
 }

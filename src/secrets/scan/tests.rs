@@ -82,7 +82,9 @@ fn many_stretches_are_looked_at_and_none_is_passed_over() {
     // A token in each stretch beside the border of two batches, and in the very last one, which fills none.
     let wanted: Vec<usize> = [0, 1, BATCH - 1, BATCH, BATCH + 1, 2 * BATCH - 1, 2 * BATCH, 2 * BATCH + 7].to_vec();
     let text: String = (0..=2 * BATCH + 7)
-        .map(|at| if wanted.contains(&at) { format!("{one} {other} {}", &line[one.len() + other.len() + 2..]) } else { line.clone() })
+        .map(|at| {
+            if wanted.contains(&at) { format!("{one} {other} {}", line.get(one.len() + other.len() + 2..).unwrap()) } else { line.clone() }
+        })
         .collect();
     let found = scanner().scan(text.as_bytes(), Sureness::Shapes);
     let lines = |rule: &str| found.iter().filter(|found| found.rule == rule).map(|found| found.line - 1).collect::<Vec<_>>();

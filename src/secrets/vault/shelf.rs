@@ -5,7 +5,7 @@
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-use crate::domain::{Fault, KeyRow, SecretId, SecretRow, VaultWrite};
+use crate::domain::{Fault, KeyRow, SecretId, SecretRow, Timestamp, VaultWrite};
 
 use super::terms::SecretName;
 
@@ -43,6 +43,8 @@ pub struct Kept {
     pub secrets: Vec<SecretRow>,
     /// The keys.
     pub keys: Vec<KeyRow>,
+    /// When the newest key was made.
+    pub keyed: Option<Timestamp>,
     /// The log.
     pub told: Vec<Told>,
 }

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::domain::Timestamp;
 
+use super::place::Lies;
 use super::terms::{SecretName, Terms};
 
 /// A secret as it is shown: everything but the value.
@@ -36,6 +37,19 @@ pub struct Lent {
     pub value: SecretString,
     /// Where it may go.
     pub terms: Terms,
+}
+
+/// How the vault is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Health {
+    /// How many secrets there are; every one of them opens.
+    pub secrets: usize,
+    /// Where the key lies; `None` where there is none yet.
+    pub lies: Option<Lies>,
+    /// When that key was made.
+    pub keyed: Option<Timestamp>,
+    /// Whether a rotation was broken off.
+    pub unfinished: bool,
 }
 
 /// What a rotation did.
