@@ -227,3 +227,25 @@ fn a_token_is_neither_shown_nor_kept_by_the_real_program() {
         toolgate.run(&["tools", "call", "transform.jq", &json!({ "filter": ".", "input": format!("{token} a@b.example") }).to_string()]);
     assert!(ran.exits(0).stdout.contains(&format!("{token} [REDACTED:email]")));
 }
+
+#[test]
+fn a_field_named_for_a_secret_is_neither_shown_nor_kept() {
+    // Without a shape, and known to nobody: its name is all that tells.
+    let value = "hunter2 and some";
+    let held = |toolgate: &Toolgate| {
+        let holds = |file: &std::path::PathBuf| std::fs::read(file).unwrap().windows(value.len()).any(|part| part == value.as_bytes());
+        files(&toolgate.data()).into_iter().filter(holds).count()
+    };
+    let input = json!({ "user": "ann", "dbPassword": value, "headers": { "Authorization": value }, "text": json!({ "api_key": value }).to_string() });
+    let arguments = json!({ "filter": ".", "input": input }).to_string();
+    let toolgate = Toolgate::new();
+    let ran = toolgate.run(&["--log", "trace", "tools", "call", "transform.jq", &arguments]).exits(0);
+    for mark in ["[REDACTED:password]", "[REDACTED:authorization]", "[REDACTED:api_key]", "ann"] {
+        assert!(ran.stdout.contains(mark), "{mark}: {}", ran.stdout);
+    }
+    assert!(!ran.stdout.contains(value) && !ran.stderr.contains(value) && held(&toolgate) == 0, "{}{}", ran.stdout, ran.stderr);
+    // Without the names it is everywhere.
+    std::fs::write(toolgate.data().join("toolgate.toml"), "[redaction]\nfields = []\n").unwrap();
+    let ran = toolgate.run(&["tools", "call", "transform.jq", &arguments]).exits(0);
+    assert!(ran.stdout.contains(value) && held(&toolgate) > 0);
+}
