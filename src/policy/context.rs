@@ -8,7 +8,7 @@ use cedar_policy::{Context, EntityId, EntityUid, Request, RestrictedExpression};
 use serde_json::Value;
 
 use super::Facts;
-use super::lint::Reads;
+use super::lint::{Part, Reads};
 use super::shape::{Shape, Slot};
 use super::vocabulary::{NAMESPACE, Vocabulary, Word};
 use crate::call::{Origin, PreparedCall};
@@ -65,35 +65,52 @@ pub(super) fn with_question<T>(call: &PreparedCall, facts: &Facts, ask: impl FnO
     })
 }
 
-/// Makes the request. Of the input only what the rules that are to be asked look at is put in: a file's content is not copied for
-/// rules that look at its neighbours.
+/// Makes the request. Only what the rules that are to be asked look at is put in: a file's content is not copied for rules that look
+/// at its neighbours, nor is a run described to rules that do not care.
 pub(super) fn request(words: &Vocabulary, word: &Word, question: &Question<'_>, reads: &Reads) -> Result<Request, String> {
-    let text = |text: &str| RestrictedExpression::new_string(text.to_owned());
-    let labels = question.facts.labels;
-    let run = [
-        Some(("id", text(question.run))),
-        question.step.map(|step| ("step", text(step))),
-        question.facts.workflow.as_deref().map(|workflow| ("workflow", text(workflow))),
-        Some(("untrusted", RestrictedExpression::new_bool(labels.untrusted))),
-        Some(("private", RestrictedExpression::new_bool(labels.private))),
-    ];
-    let run = run.into_iter().flatten().map(|(name, value)| (name.to_owned(), value));
-    let mut pairs = vec![
-        ("effects".to_owned(), RestrictedExpression::new_set(question.effects.iter().map(|effect| text(effect.as_str())))),
-        ("hosts".to_owned(), RestrictedExpression::new_set(question.hosts.iter().map(|host| text(host)))),
-        ("origin".to_owned(), text(question.origin)),
-        ("run".to_owned(), RestrictedExpression::new_record(run).map_err(|error| error.to_string())?),
-        ("scopes".to_owned(), word.scopes.clone()),
-    ];
-    if !reads.nothing() {
+    let mut pairs = Vec::with_capacity(6);
+    let mut part = |name: &str, value: RestrictedExpression| pairs.push((name.to_owned(), value));
+    if reads.of("effects").is_some() {
+        part("effects", RestrictedExpression::new_set(question.effects.iter().map(|effect| text(effect.as_str()))));
+    }
+    if reads.of("hosts").is_some() {
+        part("hosts", RestrictedExpression::new_set(question.hosts.iter().map(|host| text(host))));
+    }
+    if reads.of("origin").is_some() {
+        part("origin", text(question.origin));
+    }
+    if let Some(fields) = reads.of("run") {
+        part("run", run(question, fields)?);
+    }
+    if reads.of("scopes").is_some() {
+        part("scopes", word.scopes.clone());
+    }
+    if let Some(fields) = reads.of("input") {
         let mut place = String::from("/input");
-        let fields = word.input.iter().filter(|(name, _)| reads.field(name));
-        pairs.push(("input".to_owned(), Converter { place: &mut place }.record(fields, question.arguments)?));
+        let fields = word.input.iter().filter(|(name, _)| fields.field(name));
+        part("input", Converter { place: &mut place }.record(fields, question.arguments)?);
     }
     let context = Context::from_pairs(pairs).map_err(|error| error.to_string())?;
     let principal = EntityUid::from_type_name_and_id(words.roles.of(question.role).clone(), EntityId::new(question.principal));
     let workspace = EntityUid::from_type_name_and_id(words.workspace.clone(), EntityId::new(question.run));
     Request::new(principal, word.action.clone(), workspace, context, None).map_err(|error| error.to_string())
+}
+
+fn text(text: &str) -> RestrictedExpression {
+    RestrictedExpression::new_string(text.to_owned())
+}
+
+fn run(question: &Question<'_>, fields: &Part) -> Result<RestrictedExpression, String> {
+    let Facts { labels, workflow, .. } = question.facts;
+    let all: [(&str, &dyn Fn() -> Option<RestrictedExpression>); 5] = [
+        ("id", &|| Some(text(question.run))),
+        ("step", &|| question.step.map(text)),
+        ("workflow", &|| workflow.as_deref().map(text)),
+        ("untrusted", &|| Some(RestrictedExpression::new_bool(labels.untrusted))),
+        ("private", &|| Some(RestrictedExpression::new_bool(labels.private))),
+    ];
+    let read = all.into_iter().filter(|(name, _)| fields.field(name));
+    RestrictedExpression::new_record(read.filter_map(|(name, value)| Some((name.to_owned(), value()?)))).map_err(|error| error.to_string())
 }
 
 /// Turns JSON into Cedar's values along a shape.

@@ -1,6 +1,6 @@
-//! What Cedar's own checks do not see: words in texts, and what of the input rules look at.
+//! What Cedar's own checks do not see: words in texts, and what of a call rules look at.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
@@ -68,24 +68,59 @@ fn listed(words: &BTreeSet<String>) -> String {
     words.iter().map(String::as_str).collect::<Vec<_>>().join(", ")
 }
 
-/// What of the input rules look at.
+/// What of a call's context rules look at.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Reads {
-    /// These fields, and whether they are there; none of them where the set is empty.
+    /// These parts of it, and of each all or some fields.
+    Parts(BTreeMap<String, Part>),
+    /// Perhaps all of it.
+    All,
+}
+
+/// What of one part of the context rules look at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Part {
+    /// These fields, and whether they are there.
     Fields(BTreeSet<String>),
     /// Perhaps all of it.
     All,
 }
 
 impl Reads {
-    /// What either looks at.
-    pub(super) fn and(self, other: &Self) -> Self {
-        match (self, other) {
-            (Self::Fields(mut fields), Self::Fields(more)) => {
-                fields.extend(more.iter().cloned());
-                Self::Fields(fields)
+    pub(super) fn nothing() -> Self {
+        Self::Parts(BTreeMap::new())
+    }
+
+    fn part(name: &str, part: Part) -> Self {
+        Self::Parts(BTreeMap::from([(name.to_owned(), part)]))
+    }
+
+    /// Looks at what the other does as well.
+    pub(super) fn add(&mut self, other: &Self) {
+        match (&mut *self, other) {
+            (Self::Parts(own), Self::Parts(more)) => {
+                for (name, part) in more {
+                    own.entry(name.clone()).or_insert_with(|| Part::Fields(BTreeSet::new())).add(part);
+                }
             }
-            (Self::All, _) | (_, Self::All) => Self::All,
+            (Self::All, _) | (_, Self::All) => *self = Self::All,
+        }
+    }
+
+    /// Which fields of a part may be looked at; `None` where not even whether the part is there.
+    pub(super) fn of(&self, part: &str) -> Option<&Part> {
+        match self {
+            Self::Parts(parts) => parts.get(part),
+            Self::All => Some(&Part::All),
+        }
+    }
+}
+
+impl Part {
+    fn add(&mut self, other: &Self) {
+        match (&mut *self, other) {
+            (Self::Fields(own), Self::Fields(more)) => own.extend(more.iter().cloned()),
+            (Self::All, _) | (_, Self::All) => *self = Self::All,
         }
     }
 
@@ -96,34 +131,35 @@ impl Reads {
             Self::All => true,
         }
     }
-
-    /// Whether nothing is looked at.
-    pub(super) fn nothing(&self) -> bool {
-        matches!(self, Self::Fields(fields) if fields.is_empty())
-    }
 }
 
-/// What of the input a rule may look at. Whatever is not plainly `context.input.field`, or of another part of the context, counts as all.
+/// What of the context a rule may look at. Whatever is not plainly a field of a part, or a part, counts as all.
 pub(super) fn reads(rule: &Value) -> Reads {
-    let nothing = Reads::Fields(BTreeSet::new());
+    let mut found = Reads::nothing();
     match rule {
+        Value::Object(_) if is_context(Some(rule)) => return Reads::All,
         Value::Object(fields) => {
-            if is_context(Some(rule)) {
-                return Reads::All;
-            }
-            fields.iter().fold(nothing, |found, (operator, operands)| {
+            for (operator, operands) in fields {
                 let attribute = operands.get("attr").and_then(Value::as_str);
                 let left = operands.get("left");
-                found.and(&match (operator.as_str(), attribute) {
-                    ("." | "has", Some(name)) if is_context(left) && name != "input" => Reads::Fields(BTreeSet::new()),
-                    ("." | "has", Some(name)) if is_attribute(left, "input") => Reads::Fields(BTreeSet::from([name.to_owned()])),
+                found.add(&match (operator.as_str(), attribute, part_of(left)) {
+                    ("." | "has", Some(name), Some(part)) => Reads::part(part, Part::Fields(BTreeSet::from([name.to_owned()]))),
+                    (".", Some(part), None) if is_context(left) => Reads::part(part, Part::All),
+                    ("has", Some(part), None) if is_context(left) => Reads::part(part, Part::Fields(BTreeSet::new())),
                     _ => reads(operands),
-                })
-            })
+                });
+            }
         }
-        Value::Array(items) => items.iter().fold(nothing, |found, item| found.and(&reads(item))),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => nothing,
+        Value::Array(items) => items.iter().for_each(|item| found.add(&reads(item))),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }
+    found
+}
+
+/// `part`, of `context.part`.
+fn part_of(node: Option<&Value>) -> Option<&str> {
+    let access = node?.get(".")?;
+    if is_context(access.get("left")) { access.get("attr").and_then(Value::as_str) } else { None }
 }
 
 fn is_context(node: Option<&Value>) -> bool {
@@ -131,8 +167,7 @@ fn is_context(node: Option<&Value>) -> bool {
 }
 
 fn is_attribute(node: Option<&Value>, name: &str) -> bool {
-    let access = node.and_then(|node| node.get("."));
-    access.is_some_and(|access| is_context(access.get("left")) && access.get("attr").and_then(Value::as_str) == Some(name))
+    part_of(node) == Some(name)
 }
 
 fn compare(node: &Value, attribute: &str, words: &BTreeSet<String>, found: &mut Vec<String>) {
@@ -172,22 +207,31 @@ mod tests {
         reads(&text.parse::<cedar_policy::Policy>().unwrap().to_json().unwrap())
     }
 
+    fn parts(parts: &[(&str, Option<&[&str]>)]) -> Reads {
+        let part =
+            |fields: &Option<&[&str]>| fields.map_or(Part::All, |fields| Part::Fields(fields.iter().map(ToString::to_string).collect()));
+        Reads::Parts(parts.iter().map(|(name, fields)| ((*name).to_owned(), part(fields))).collect())
+    }
+
     #[test]
-    fn only_the_fields_that_rules_look_at_are_read() {
-        let fields = |names: &[&str]| Reads::Fields(names.iter().map(ToString::to_string).collect());
-        assert_eq!(read("context.effects.contains(\"read\") && context.run has step"), fields(&[]));
-        assert_eq!(read("context.input has a && context.input.b.c == 1 || context.input.a like \"x\""), fields(&["a", "b"]));
-        assert_eq!(read("context.input[\"odd name\"] == 1"), fields(&["odd name"]));
-        for all in [
-            "context == {}",
-            "context.input == {}",
-            "context has input",
-            "context.input has a.b.c",
-            "[context.input].contains({})",
-            "{a: context} has a",
-            "(if true then context else context).input.a",
-            "{x: context.input}.x.a",
-        ] {
+    fn only_what_rules_look_at_is_read() {
+        assert_eq!(read("principal == resource"), Reads::nothing());
+        assert_eq!(
+            read("context.effects.contains(\"read\") && context.run has step"),
+            parts(&[("effects", None), ("run", Some(&["step"]))])
+        );
+        assert_eq!(
+            read("context.input has a && context.input.b.c == 1 || context.input.a like \"x\""),
+            parts(&[("input", Some(&["a", "b"]))])
+        );
+        assert_eq!(read("context.input[\"odd name\"] == 1"), parts(&[("input", Some(&["odd name"]))]));
+        assert_eq!(read("context[\"origin\"] == \"step\""), parts(&[("origin", None)]));
+        assert_eq!(read("context has input"), parts(&[("input", Some(&[]))]));
+        for whole in ["context.input == {}", "context.input has a.b.c", "[context.input].contains({})", "{x: context.input}.x.a"] {
+            assert_eq!(read(whole), parts(&[("input", None)]), "{whole}");
+        }
+        assert_eq!(read("context.run.id == \"x\" && context.run == {id: \"x\"}"), parts(&[("run", None)]));
+        for all in ["context == {}", "context has input.a", "{a: context} has a", "(if true then context else context).input.a"] {
             assert_eq!(read(all), Reads::All, "{all}");
         }
     }

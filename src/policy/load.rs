@@ -7,6 +7,7 @@ use miette::Diagnostic;
 use serde_json::Value;
 
 use super::lint::Reads;
+use super::ready::Ready;
 use super::vocabulary::Vocabulary;
 use super::{PolicySource, Principals, Verdict, lint};
 use crate::domain::{Problem, Problems, Role, ToolName};
@@ -21,15 +22,15 @@ pub(super) struct Rule {
     pub(super) text: String,
     /// As it was written.
     pub(super) policy: Policy,
-    /// The same without what its slice has settled already: tool, kind of principal, and principal where it names one.
-    pub(super) lean: Policy,
+    /// When it matches, without what its slice has settled already: tool, kind of principal, and principal where it names one.
+    pub(super) ready: Ready,
     /// The one principal it speaks of; `None` is all of its kind.
     pub(super) principal: Option<String>,
     /// The role it speaks of; `None` is any or none.
     pub(super) member: Option<String>,
     /// On trial: it is asked and what it says is recorded, but it never counts.
     pub(super) log_only: bool,
-    /// What of the input it looks at.
+    /// What of the call it looks at.
     pub(super) reads: Reads,
     /// The tools it speaks of; `None` is all.
     tools: Option<Vec<String>>,
@@ -204,7 +205,7 @@ fn rule(source: &PolicySource, place: (u64, String), policy: &Policy, words: Wor
         member,
         log_only,
         reads: lint::reads(&json),
-        lean: lean(&policy, json),
+        ready: Ready::of(&lean(&policy, json)),
         policy,
         file: source.name.clone(),
         id,

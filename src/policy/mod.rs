@@ -16,6 +16,7 @@ mod grant;
 mod lint;
 mod load;
 mod principals;
+mod ready;
 mod replay;
 mod set;
 mod shape;

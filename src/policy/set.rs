@@ -1,8 +1,8 @@
 //! The loaded rules, cut by tool and role, and the decision.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 
-use cedar_policy::{Authorizer, Entities, PolicySet as Rules, Request};
+use cedar_policy::{Authorizer, Entities, Request};
 
 use super::context::{Question, request, with_question};
 use super::lint::Reads;
@@ -11,7 +11,7 @@ use super::trial::{Counters, Trial, Trials};
 use super::vocabulary::{Vocabulary, Word};
 use super::{Decision, Facts, PolicySource, Principals, Reason, Verdict};
 use crate::call::PreparedCall;
-use crate::domain::{Digest, Problem, Problems, Role, ToolName};
+use crate::domain::{Digest, Problems, Role, ToolName};
 use crate::manifest::ToolDef;
 
 const ROLES: [Role; 3] = [Role::Agent, Role::Operator, Role::System];
@@ -22,7 +22,6 @@ const NO_RULE: &str = "default";
 pub struct PolicySet {
     words: Vocabulary,
     rules: Vec<Rule>,
-    by_id: HashMap<String, usize>,
     slices: HashMap<ToolName, [Slice; 3]>,
     digest: Digest,
     authorizer: Authorizer,
@@ -32,22 +31,22 @@ pub struct PolicySet {
     counters: Counters,
 }
 
-/// The rules that can match a call of one tool by one kind of principal.
+/// The rules that can match a call of one tool by one kind of principal, by their places among all.
 pub(super) struct Slice {
     /// Those that speak of all principals of the kind.
-    rules: Rules,
+    rules: Vec<usize>,
     /// Those that speak of one, by its name: with many principals most rules are of this sort, and each call meets few of them.
-    named: HashMap<String, Rules>,
+    named: HashMap<String, Vec<usize>>,
     /// Those that speak of a role, by its name.
-    members: HashMap<String, Rules>,
+    members: HashMap<String, Vec<usize>>,
     /// Those on trial: asked beside, never counted.
     trials: Trials,
-    /// What of the input they look at.
+    /// What of a call they look at.
     reads: Reads,
 }
 
 impl Slice {
-    /// What of the input its rules look at.
+    /// What of a call its rules look at.
     pub(super) fn reads(&self) -> &Reads {
         &self.reads
     }
@@ -92,11 +91,10 @@ impl PolicySet {
             parts.extend([source.name.as_bytes(), source.text.as_bytes()]);
         }
         let digest = Digest::of_parts("toolgate/policy/v2", &parts);
-        let by_id = rules.iter().enumerate().map(|(place, rule)| (rule.id.clone(), place)).collect();
         let entities = words.entities(principals)?;
         let counters = Counters::of(rules.iter().filter(|rule| rule.log_only).map(|rule| rule.id.clone()));
         let principals = principals.clone();
-        Ok(Self { words, rules, by_id, slices, digest, authorizer: Authorizer::new(), entities, principals, counters })
+        Ok(Self { words, rules, slices, digest, authorizer: Authorizer::new(), entities, principals, counters })
     }
 
     /// Over all sources, the schema they are checked against, and who has which role.
@@ -196,17 +194,13 @@ impl PolicySet {
         let mut failures = Vec::new();
         let mut matched: Vec<&Rule> = Vec::new();
         let members = self.principals.roles_of(principal).filter_map(|role| slice.members.get(role));
-        for rules in std::iter::once(&slice.rules).chain(slice.named.get(principal)).chain(members) {
-            let answer = self.authorizer.is_authorized(request, rules, &self.entities);
-            failures.extend(answer.diagnostics().errors().map(|error| match error {
-                cedar_policy::AuthorizationError::PolicyEvaluationError(inner) => {
-                    let id: &str = inner.policy_id().as_ref();
-                    Reason { rule: id.to_owned(), text: inner.inner().to_string() }
-                }
-            }));
-            // Where a forbid matched these are the forbids, else the permits that matched.
-            let found = answer.diagnostics().reason().filter_map(|id| self.by_id.get(AsRef::<str>::as_ref(id)));
-            matched.extend(found.filter_map(|place| self.rules.get(*place)));
+        let places = std::iter::once(&slice.rules).chain(slice.named.get(principal)).chain(members).flatten();
+        for rule in places.filter_map(|place| self.rules.get(*place)) {
+            match rule.ready.matches(request, &self.entities) {
+                Ok(true) => matched.push(rule),
+                Ok(false) => {}
+                Err(text) => failures.push(Reason { rule: rule.id.clone(), text }),
+            }
         }
         let verdict = matched.iter().map(|rule| rule.verdict).max().unwrap_or(Verdict::Deny);
         let told = |rule: &&&Rule| rule.verdict == verdict && (failures.is_empty() || verdict == Verdict::Deny);
@@ -225,12 +219,12 @@ impl PolicySet {
         Asked { verdict, reasons, failures, trials: Vec::new() }
     }
 
-    /// Every rule that matches or fails, of all rules, each asked alone about the whole input: what slices are held against.
+    /// Every rule that matches or fails, of all rules, each asked alone by Cedar's authorizer about the whole call: what slices are held against.
     #[cfg(test)]
     pub(super) fn matching_of_all(&self, question: &Question<'_>) -> Vec<(String, Verdict)> {
         let request = request(&self.words, &self.words.tools[question.tool], question, &Reads::All).unwrap();
         let ask = |rule: &&Rule| {
-            let alone = Rules::from_policies([rule.policy.clone()]).unwrap();
+            let alone = cedar_policy::PolicySet::from_policies([rule.policy.clone()]).unwrap();
             let answer = self.authorizer.is_authorized(&request, &alone, &self.entities);
             let failed = answer.diagnostics().errors().next().is_some();
             (failed || answer.diagnostics().reason().next().is_some())
@@ -253,30 +247,19 @@ fn denied(rule: &str, text: &str) -> Asked {
 }
 
 fn slice(rules: &[Rule], tool: &ToolName, role: Role) -> Result<Slice, Problems> {
-    let concerned: Vec<&Rule> = rules.iter().filter(|rule| rule.concerns(tool, role)).collect();
-    let mut together = Rules::new();
-    let mut named: HashMap<String, Rules> = HashMap::new();
-    let mut members: HashMap<String, Rules> = HashMap::new();
-    let mut trials = Trials::default();
-    for rule in &concerned {
+    let mut slice =
+        Slice { rules: Vec::new(), named: HashMap::new(), members: HashMap::new(), trials: Trials::default(), reads: Reads::nothing() };
+    for (place, rule) in rules.iter().enumerate().filter(|(_, rule)| rule.concerns(tool, role)) {
+        slice.reads.add(&rule.reads);
         if rule.log_only {
-            trials.add(rule)?;
+            slice.trials.add(rule)?;
             continue;
         }
-        let rules = match (&rule.principal, &rule.member) {
-            (Some(principal), _) => named.entry(principal.clone()).or_default(),
-            (None, Some(role)) => members.entry(role.clone()).or_default(),
-            (None, None) => &mut together,
-        };
-        rules
-            .add(rule.lean.clone())
-            .map_err(|error| Problem::new(&rule.file, format!("rules do not go together: {error}")).at(Some(rule.line)))?;
+        match (&rule.principal, &rule.member) {
+            (Some(principal), _) => slice.named.entry(principal.clone()).or_default().push(place),
+            (None, Some(role)) => slice.members.entry(role.clone()).or_default().push(place),
+            (None, None) => slice.rules.push(place),
+        }
     }
-    Ok(Slice {
-        rules: together,
-        named,
-        members,
-        trials,
-        reads: concerned.iter().fold(Reads::Fields(BTreeSet::new()), |found, rule| found.and(&rule.reads)),
-    })
+    Ok(slice)
 }

@@ -1,5 +1,7 @@
 //! What must hold for any rules.
 
+use std::collections::BTreeSet;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -45,10 +47,35 @@ fn condition() -> impl Strategy<Value = &'static str> {
         Just("when { context.origin == \"step\" || (context.input has url && context.input.url == \"x\") }"),
         Just("when { context has input && context.origin == \"step\" }"),
         Just("when { context.run.untrusted && context.run.private }"),
+        Just("when { context.run has workflow && context.run.workflow == \"w\" }"),
+        Just("when { context has run && context.run has step && context.run.step == \"s\" }"),
+        Just("when { [context.run.private].contains(true) && !context.effects.isEmpty() }"),
+        Just("unless { context.run.id like \"*_x\" || [context.run.untrusted, true] == [true] }"),
+        Just("when { context.hosts.contains(\"a.example\") }"),
+        Just("unless { context.scopes.contains(\"thing\") && context.hosts.isEmpty() }"),
+        Just("when { resource == toolgate::Workspace::\"run_x\" }"),
+        // A sum that is too large: the rule fails, and that denies.
+        Just(
+            "when { context.origin == \"step\" || (context.input has timeout_sec && context.input.timeout_sec + 9223372036854775807 > 0) }"
+        ),
         Just(
             "when { context.origin == \"step\" || (principal in toolgate::Role::\"builder\" && action in toolgate::Action::\"workspace\") }"
         ),
     ]
+}
+
+/// What a call's context may hold besides its input: labels and workflow, hosts, step, effects.
+fn surroundings() -> impl Strategy<Value = (Facts, BTreeSet<String>, Option<&'static str>, Effects)> {
+    let facts = (any::<bool>(), any::<bool>(), prop::option::of(prop::sample::select(&["w", "v"])));
+    let facts = facts.prop_map(|(untrusted, private, workflow)| Facts {
+        labels: crate::domain::Labels { untrusted, private },
+        workflow: workflow.map(str::to_owned),
+        grants: Vec::new(),
+    });
+    let hosts = prop::collection::btree_set(prop::sample::select(&["a.example", "b.example"]).prop_map(str::to_owned), 0..2);
+    let step = prop::option::of(prop::sample::select(&["s", "t"]));
+    let effects = prop_oneof![Just(Effects::only(Effect::Egress)), Just(Effects::of([Effect::Read, Effect::Write]))];
+    (facts, hosts, step, effects)
 }
 
 fn policies(text: &str) -> PolicySet {
@@ -89,22 +116,36 @@ proptest! {
         }
     }
 
-    /// Rules are asked in slices by tool and role, in a lean form and with a part of the input; the strictest of all rules, each
-    /// asked alone and as it was written, gives the same verdict.
+    /// Rules are asked in slices by tool and role, without what the slice settles, about the parts of the call they look at; the strictest
+    /// of all rules, each asked alone by Cedar's authorizer as it was written and about the whole call, gives the same verdict and reasons.
     #[test]
-    fn slices_decide_as_the_whole_does(rules in prop::collection::vec(rule(), 0..6), url in prop::option::of(prop::sample::select(&["x", "y"]))) {
+    fn slices_decide_as_the_whole_does(
+        rules in prop::collection::vec(rule(), 0..6),
+        (url, timeout) in (prop::option::of(prop::sample::select(&["x", "y"])), prop::option::of(0_i64..3)),
+        (facts, hosts, step, effects) in surroundings(),
+    ) {
         let set = policies(&rules.concat());
-        let arguments = url.map_or_else(|| json!({}), |url| json!({ "url": url }));
+        let mut arguments = json!({ "url": url, "timeout_sec": timeout });
+        arguments.as_object_mut().unwrap().retain(|_, value| !value.is_null());
         for tool in TOOLS {
+            let name = tool.parse().unwrap();
             for role in [Role::Agent, Role::Operator, Role::System] {
                 for origin in ["client", "step"] {
-                    let (name, effects) = (tool.parse().unwrap(), Effects::only(Effect::Egress));
-                    let question = Question { role, origin, ..question(&name, &effects, &arguments) };
+                    let step = step.filter(|_| origin == "step");
+                    let question = Question { role, origin, step, facts: &facts, hosts: &hosts, ..question(&name, &effects, &arguments) };
                     let told = set.explain_question(&question);
                     let each = set.matching_of_all(&question);
                     let strictest = each.iter().map(|(_, verdict)| *verdict).max().unwrap_or(Verdict::Deny);
                     prop_assert_eq!(told.verdict, strictest);
                     prop_assert_eq!(told.matching.iter().map(|rule| &rule.rule).collect::<Vec<_>>(), each.iter().map(|(rule, _)| rule).collect::<Vec<_>>());
+                    let mut reasons: Vec<&str> = told.reasons.iter().map(|reason| reason.rule.as_str()).collect();
+                    let mut decisive: Vec<&str> = each.iter().filter(|(_, verdict)| *verdict == strictest).map(|(rule, _)| rule.as_str()).collect();
+                    if decisive.is_empty() {
+                        decisive.push("default");
+                    }
+                    reasons.sort_unstable();
+                    decisive.sort_unstable();
+                    prop_assert_eq!(reasons, decisive);
                 }
             }
         }
