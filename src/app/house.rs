@@ -11,9 +11,10 @@ use crate::call::{Asking, Origin, RawCall, Reply};
 use crate::cli::ports::{
     CallAsk, ExplainAsk, ExplainView, House, ReplayAsk, ReplayView, RunView, StepNotes, ToolView, WorkflowRef, WorkflowView,
 };
-use crate::domain::{Actor, Amounts, ApprovalId, Clock as _, ErrorCode, Fault, GrantId, Labels, Problems, RunId, StepId};
+use crate::domain::{Actor, Amounts, ApprovalId, Clock as _, ErrorCode, Fault, GrantId, Labels, Problems, RunId, StepId, Timestamp};
 use crate::engine;
 use crate::gateway::Answer;
+use crate::policy::TrialCount;
 use crate::run::{Event, RunKind, RunStatus};
 use crate::secrets::operator::OperatorProof;
 use crate::secrets::vault::Vault;
@@ -203,6 +204,10 @@ impl House for App {
 
     async fn replay(&self, ask: ReplayAsk) -> Result<ReplayView, Fault> {
         self.replay_calls(ask).await
+    }
+
+    async fn trials(&self, run: Option<RunId>, since: Option<Timestamp>) -> Result<Vec<TrialCount>, Fault> {
+        self.count_trials(run, since).await
     }
 
     async fn close(&self) {

@@ -8,9 +8,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::call::{Asking, NoProgress, Origin, RawCall};
 use crate::domain::{Actor, Fault, Labels, RunId};
-use crate::gateway::Gateway;
+use crate::gateway::{Gateway, GrantBeside};
 use crate::policy::{Condition, Current, Difference, Explanation, Verdict};
-use crate::tools::policy_explain::{Explain, Told, ToldCondition, ToldDifference, ToldFound, ToldReason};
+use crate::tools::policy_explain::{Explain, Told, ToldCondition, ToldDifference, ToldFound, ToldGrant, ToldReason};
 
 /// Leads to the gateway once there is one: tools are made before it.
 #[derive(Default)]
@@ -38,18 +38,30 @@ impl Explain for PolicyDoor {
             progress: Arc::new(NoProgress),
         };
         let explained = gateway.explain(raw, Labels::default()).await?;
-        Ok(told(explained.explanation, explained.policy.to_string(), rules.rejected().is_some()))
+        let grants = explained.grants.into_iter().map(grant).collect();
+        Ok(told(explained.explanation, grants, explained.policy.to_string(), rules.rejected().is_some()))
     }
 }
 
-fn told(explanation: Explanation, policy: String, files_rejected: bool) -> Told {
+fn told(explanation: Explanation, grants: Vec<ToldGrant>, policy: String, files_rejected: bool) -> Told {
     let reason = |reason: crate::policy::Reason| ToldReason { rule: reason.rule, text: reason.text };
     Told {
         verdict: explanation.verdict.as_str().to_owned(),
         reasons: explanation.reasons.into_iter().map(reason).collect(),
         differ: explanation.differ.into_iter().map(difference).collect(),
+        grants,
         policy,
         files_rejected,
+    }
+}
+
+fn grant(one: GrantBeside) -> ToldGrant {
+    ToldGrant {
+        grant_id: one.grant_id.to_string(),
+        channel: one.channel.map(|channel| channel.as_str().to_owned()),
+        until: one.until.to_string(),
+        answers: one.answers,
+        misses: one.misses,
     }
 }
 

@@ -66,7 +66,7 @@ pub enum Verb {
     /// What waits for a human's yes
     #[command(subcommand)]
     Approvals(Approvals),
-    /// The rules that decide on calls: check, test, explain, replay
+    /// The rules that decide on calls: check, test, explain, replay, trials
     #[command(subcommand)]
     Policy(Policy),
     /// The log that shows every change

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 
 use crate::config::Config;
 use crate::domain::{Actor, ErrorCode, Fault, Labels, Millis, Principal, Role, Timestamp};
-use crate::policy::{CaseOutcome, Condition, Difference, Finding, Level, Must, Reason, Verdict};
+use crate::gateway::GrantBeside;
+use crate::policy::{CaseOutcome, Condition, Difference, Finding, Level, Must, Reason, TrialCount, Verdict};
 
 use super::args::{Asker, LabelWord, Policy};
 use super::exit::{Ending, Exit};
@@ -46,7 +47,7 @@ pub(super) async fn files(args: &Policy, desk: &Desk, config: &Config, door: &dy
             }
             Ok(if good { Exit::Ok } else { Exit::Failed })
         }
-        Policy::Explain { .. } | Policy::Replay { .. } => Ok(Exit::Ok),
+        Policy::Explain { .. } | Policy::Replay { .. } | Policy::Trials { .. } => Ok(Exit::Ok),
     }
 }
 
@@ -64,6 +65,11 @@ pub(super) async fn run(args: &Policy, cx: &Cx<'_>) -> Ending {
             let since = since.as_deref().map(|text| moment(text, cx.desk.clock.now())).transpose()?;
             let found = cx.house.replay(ReplayAsk { with: with.clone(), run: *run, since }).await?;
             if json.json { console.json(&found)? } else { replayed(&found, console)? }
+        }
+        Policy::Trials { run, since, json } => {
+            let since = since.as_deref().map(|text| moment(text, cx.desk.clock.now())).transpose()?;
+            let counts = cx.house.trials(*run, since).await?;
+            if json.json { console.json(&counts)? } else { tried(&counts, console)? }
         }
         Policy::Check { .. } | Policy::Test { .. } => {}
     }
@@ -188,6 +194,10 @@ fn explained(told: &ExplainView) -> String {
     for failed in why.matching.iter().filter_map(|matched| matched.failure.as_ref()) {
         let _ = writeln!(shown, "  a rule could not be evaluated: {}", printable(failed));
     }
+    if !told.grants.is_empty() {
+        shown.push_str("standing grants\n");
+        told.grants.iter().for_each(|one| grant(&mut shown, one));
+    }
     if !why.differ.is_empty() {
         shown.push_str("to be allowed\n");
         why.differ.iter().for_each(|one| difference(&mut shown, one));
@@ -215,6 +225,17 @@ fn entry(shown: &mut String, verdict: Verdict, rule: &str, place: Option<(&str, 
     let _ = writeln!(shown, "  {:<5}  {}", verdict.as_str(), words.join("  "));
 }
 
+/// What the operator allowed for a while: whether it answers, by whom and until when; and why it does not.
+fn grant(shown: &mut String, one: &GrantBeside) {
+    let by = one.channel.map_or("an unknown way", |channel| channel.as_str());
+    let run = one.run.map(|run| format!(", for run {run}")).unwrap_or_default();
+    let answers = if one.answers { "answers: nobody is asked" } else { "does not answer" };
+    let _ = writeln!(shown, "  {}  {answers}; given {} by {by}, until {}{run}", one.grant_id, one.given, one.until);
+    for miss in &one.misses {
+        let _ = writeln!(shown, "           {}", printable(miss));
+    }
+}
+
 fn difference(shown: &mut String, one: &Difference) {
     let place = format!("{}:{}", one.file, one.line);
     let place = if place == one.rule { String::new() } else { format!("  {place}") };
@@ -236,6 +257,17 @@ fn condition(shown: &mut String, wanted: &Condition) {
         let value = found.value.as_deref().unwrap_or("(not there)");
         let _ = writeln!(shown, "             {} is {}", printable(&found.path), printable(value));
     }
+}
+
+fn tried(counts: &[TrialCount], console: &Console) -> std::io::Result<()> {
+    if counts.is_empty() {
+        return console.data("no rule is on trial, and none spoke of these calls\n");
+    }
+    let mut table = Table::new(&["RULE", "MATCHED", "CHANGED"]);
+    for one in counts {
+        table.row([one.rule.as_str(), &one.matched.to_string(), &one.changed.to_string()]);
+    }
+    console.table(&table)
 }
 
 fn replayed(found: &ReplayView, console: &Console) -> std::io::Result<()> {

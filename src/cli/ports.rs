@@ -18,9 +18,9 @@ use crate::config::Config;
 use crate::domain::{
     Actor, Amounts, ApprovalId, Digest, Effects, Fault, GrantId, Labels, Limits, Problems, RunId, StepId, Timestamp, ToolName,
 };
-use crate::gateway::Answer;
+use crate::gateway::{Answer, GrantBeside};
 use crate::keeping::{Keeper, Restored};
-use crate::policy::{CaseOutcome, Explanation, Finding, Replay};
+use crate::policy::{CaseOutcome, Explanation, Finding, Replay, TrialCount};
 use crate::run::{Event, RunStatus};
 use crate::secrets::operator::OperatorProof;
 use crate::secrets::vault::Vault;
@@ -124,6 +124,9 @@ pub trait House: Send + Sync {
     /// Which recorded calls changed rules would decide otherwise.
     async fn replay(&self, ask: ReplayAsk) -> Result<ReplayView, Fault>;
 
+    /// What rules on trial would have made of calls recorded since then, of one run or all.
+    async fn trials(&self, run: Option<RunId>, since: Option<Timestamp>) -> Result<Vec<TrialCount>, Fault>;
+
     /// Standing grants, the newest first: those that may still stand, or all there ever were.
     async fn grants(&self, all: bool) -> Result<Vec<GrantRow>, Fault>;
 
@@ -198,6 +201,8 @@ pub struct ExplainView {
     /// Why.
     #[serde(flatten)]
     pub explanation: Explanation,
+    /// Where a human would be asked: standing grants of this principal and tool, the newest first.
+    pub grants: Vec<GrantBeside>,
 }
 
 /// Which recorded calls are asked about, and with what.

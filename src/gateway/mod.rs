@@ -25,7 +25,7 @@ mod workspaces;
 pub use answer::{AllowFor, Answer};
 pub use approval::ApprovalSettings;
 pub use code::CodeGate;
-pub use explain::Explained;
+pub use explain::{Explained, GrantBeside};
 pub use form::{Filled, Form};
 pub use question::{Amount, describe, word};
 pub use ticket::Retry;

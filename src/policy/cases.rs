@@ -8,7 +8,8 @@
 //!     rule: agent-inside               # optional: a rule that must be among the reasons
 //! ```
 //! Of `call` only `tool` is needed: arguments are then `{}`, the role is `agent`, and the effects the widest of the manifest. What is known
-//! of the surroundings can be added: `labels: [untrusted, private]` of the run, `workflow: NAME`, and the `hosts: [..]` it would reach.
+//! of the surroundings can be added: `labels: [untrusted, private]` of the run, `workflow: NAME`, the `hosts: [..]` it would reach, and the
+//! principal's `roles: [..]`, whatever settings give.
 
 use std::collections::BTreeSet;
 
@@ -23,7 +24,7 @@ use crate::manifest::fields::Fields;
 use crate::manifest::yaml::Node;
 
 /// The fields of a call.
-const CALL: [&str; 9] = ["tool", "arguments", "role", "principal", "origin", "effects", "labels", "workflow", "hosts"];
+const CALL: [&str; 10] = ["tool", "arguments", "role", "principal", "roles", "origin", "effects", "labels", "workflow", "hosts"];
 
 /// What became of one test.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -82,6 +83,8 @@ struct Call<'a> {
     tool: &'a ToolDef,
     role: Role,
     principal: String,
+    /// Those of the principal, whatever settings give; `None` is what settings give.
+    roles: Option<BTreeSet<String>>,
     origin: &'static str,
     effects: Effects,
     hosts: BTreeSet<String>,
@@ -117,7 +120,7 @@ impl<'a> Reader<'a> {
         let name = fields.text("name", self.problems).map(|(text, _)| text.to_owned());
         let rule = fields.text("rule", self.problems).map(|(text, _)| text.to_owned());
         let (call, expected) = (call?, expected?);
-        let decision = self.policies.would(&Question {
+        let question = Question {
             tool: &call.tool.name,
             role: call.role,
             principal: &call.principal,
@@ -128,7 +131,14 @@ impl<'a> Reader<'a> {
             effects: &call.effects,
             hosts: &call.hosts,
             arguments: &call.arguments,
-        });
+        };
+        let decision = match &call.roles {
+            None => self.policies.would(&question),
+            Some(roles) => {
+                let told = self.policies.would_in_roles(&question, roles);
+                told.map_err(|problems| self.problem(item.line, problems.to_string())).ok()?
+            }
+        };
         Some(CaseOutcome {
             file: self.file.to_owned(),
             line: item.line,
@@ -192,7 +202,24 @@ impl<'a> Reader<'a> {
         }
         let hosts = fields.texts("hosts", self.problems).unwrap_or_default().into_iter().map(|(host, _)| host.to_owned()).collect();
         let facts = self.facts(&fields);
-        Some(Call { tool, role, principal: principal.to_owned(), origin, effects, hosts, facts, arguments })
+        let roles = self.roles(&fields);
+        Some(Call { tool, role, principal: principal.to_owned(), roles, origin, effects, hosts, facts, arguments })
+    }
+
+    /// The roles of the principal, where they are stated.
+    fn roles(&mut self, fields: &Fields<'_>) -> Option<BTreeSet<String>> {
+        fields.get("roles")?;
+        let mut roles = BTreeSet::new();
+        for (role, line) in fields.texts("roles", self.problems).unwrap_or_default() {
+            if self.policies.known_roles().contains(role) {
+                roles.insert(role.to_owned());
+                continue;
+            }
+            let known: Vec<&str> = self.policies.known_roles().iter().map(String::as_str).collect();
+            let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+            self.problem(line, format!("`{}` is no role that rules may name; known: {known}", role.chars().take(40).collect::<String>()));
+        }
+        Some(roles)
     }
 
     /// What is known of the call's surroundings.

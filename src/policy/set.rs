@@ -1,6 +1,6 @@
 //! The loaded rules, cut by tool and role, and the decision.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use cedar_policy::{Authorizer, Entities, Request};
 
@@ -123,7 +123,7 @@ impl PolicySet {
 
     /// Decides on a call.
     pub fn decide(&self, call: &PreparedCall, facts: &Facts) -> Decision {
-        let asked = with_question(call, facts, |question| self.ask(question));
+        let asked = with_question(call, facts, |question| self.ask(question, &self.principals, &self.entities));
         for failure in &asked.failures {
             tracing::error!(call_id = %call.parsed().id, tool = %call.parsed().tool.name, rule = %failure.rule, "a rule could not be evaluated: {}", failure.text);
         }
@@ -143,8 +143,22 @@ impl PolicySet {
 
     /// What would be decided on a question; no Grant can come of it.
     pub fn would(&self, question: &Question<'_>) -> Decision {
-        let asked = self.ask(question);
-        Decision::new(asked.verdict, asked.reasons, asked.failures, None).with_trials(asked.trials)
+        self.ask(question, &self.principals, &self.entities).unbound()
+    }
+
+    /// The same, if the one who asks had these roles and no others.
+    ///
+    /// # Errors
+    /// A role that rules cannot name.
+    pub(super) fn would_in_roles(&self, question: &Question<'_>, roles: &BTreeSet<String>) -> Result<Decision, Problems> {
+        let principals = Principals::new([(question.principal.to_owned(), roles.clone())], self.principals.known().iter().cloned());
+        let entities = self.words.entities(&principals)?;
+        Ok(self.ask(question, &principals, &entities).unbound())
+    }
+
+    /// The roles that rules may name.
+    pub(super) fn known_roles(&self) -> &BTreeSet<String> {
+        self.principals.known()
     }
 
     pub(super) fn words(&self) -> &Vocabulary {
@@ -173,14 +187,16 @@ impl PolicySet {
         Some((self.words.tools.get(question.tool)?, slice))
     }
 
-    fn ask(&self, question: &Question<'_>) -> Asked {
+    fn ask(&self, question: &Question<'_>, principals: &Principals, entities: &Entities) -> Asked {
         let Some((word, slice)) = self.find(question) else {
             return denied(NO_RULE, "policy does not know this tool");
         };
         match request(&self.words, word, question, &slice.reads) {
             Ok(request) => {
-                let mut asked = self.answer(slice, question.principal, &request);
-                asked.trials = slice.trials.ask(&self.authorizer, &request, &self.entities, asked.verdict, asked.nothing_matched());
+                let members = principals.roles_of(question.principal).filter_map(|role| slice.members.get(role));
+                let places = std::iter::once(&slice.rules).chain(slice.named.get(question.principal)).chain(members).flatten();
+                let mut asked = answer(places.filter_map(|place| self.rules.get(*place)), &request, entities);
+                asked.trials = slice.trials.ask(&self.authorizer, &request, entities, asked.verdict, asked.nothing_matched());
                 asked
             }
             Err(error) => {
@@ -188,35 +204,6 @@ impl PolicySet {
                 Asked { failures, ..denied(UNREADABLE, "the call cannot be put before policy") }
             }
         }
-    }
-
-    fn answer(&self, slice: &Slice, principal: &str, request: &Request) -> Asked {
-        let mut failures = Vec::new();
-        let mut matched: Vec<&Rule> = Vec::new();
-        let members = self.principals.roles_of(principal).filter_map(|role| slice.members.get(role));
-        let places = std::iter::once(&slice.rules).chain(slice.named.get(principal)).chain(members).flatten();
-        for rule in places.filter_map(|place| self.rules.get(*place)) {
-            match rule.ready.matches(request, &self.entities) {
-                Ok(true) => matched.push(rule),
-                Ok(false) => {}
-                Err(text) => failures.push(Reason { rule: rule.id.clone(), text }),
-            }
-        }
-        let verdict = matched.iter().map(|rule| rule.verdict).max().unwrap_or(Verdict::Deny);
-        let told = |rule: &&&Rule| rule.verdict == verdict && (failures.is_empty() || verdict == Verdict::Deny);
-        let mut reasons: Vec<Reason> =
-            matched.iter().filter(told).map(|rule| Reason { rule: rule.id.clone(), text: rule.text.clone() }).collect();
-        reasons.sort_by(|one, other| one.rule.cmp(&other.rule));
-        if !failures.is_empty() {
-            reasons.extend(
-                failures.iter().map(|failure| Reason { rule: failure.rule.clone(), text: "a rule could not be evaluated".to_owned() }),
-            );
-            return Asked { verdict: Verdict::Deny, reasons, failures, trials: Vec::new() };
-        }
-        if reasons.is_empty() {
-            return denied(NO_RULE, "no rule allows it");
-        }
-        Asked { verdict, reasons, failures, trials: Vec::new() }
     }
 
     /// Every rule that matches or fails, of all rules, each asked alone by Cedar's authorizer about the whole call: what slices are held against.
@@ -235,10 +222,42 @@ impl PolicySet {
 }
 
 impl Asked {
+    /// As a decision that is of no call.
+    fn unbound(self) -> Decision {
+        Decision::new(self.verdict, self.reasons, self.failures, None).with_trials(self.trials)
+    }
+
     /// Whether the verdict is what holds where no rule speaks, so that a permit could change it.
     fn nothing_matched(&self) -> bool {
         self.failures.is_empty() && self.reasons.iter().all(|reason| reason.rule == NO_RULE)
     }
+}
+
+/// The strictest of these rules.
+fn answer<'r>(rules: impl Iterator<Item = &'r Rule>, request: &Request, entities: &Entities) -> Asked {
+    let mut failures = Vec::new();
+    let mut matched: Vec<&Rule> = Vec::new();
+    for rule in rules {
+        match rule.ready.matches(request, entities) {
+            Ok(true) => matched.push(rule),
+            Ok(false) => {}
+            Err(text) => failures.push(Reason { rule: rule.id.clone(), text }),
+        }
+    }
+    let verdict = matched.iter().map(|rule| rule.verdict).max().unwrap_or(Verdict::Deny);
+    let told = |rule: &&&Rule| rule.verdict == verdict && (failures.is_empty() || verdict == Verdict::Deny);
+    let mut reasons: Vec<Reason> =
+        matched.iter().filter(told).map(|rule| Reason { rule: rule.id.clone(), text: rule.text.clone() }).collect();
+    reasons.sort_by(|one, other| one.rule.cmp(&other.rule));
+    if !failures.is_empty() {
+        reasons
+            .extend(failures.iter().map(|failure| Reason { rule: failure.rule.clone(), text: "a rule could not be evaluated".to_owned() }));
+        return Asked { verdict: Verdict::Deny, reasons, failures, trials: Vec::new() };
+    }
+    if reasons.is_empty() {
+        return denied(NO_RULE, "no rule allows it");
+    }
+    Asked { verdict, reasons, failures, trials: Vec::new() }
 }
 
 fn denied(rule: &str, text: &str) -> Asked {

@@ -68,13 +68,27 @@ impl Coverage {
     /// Whether a call like `other` needs no further yes.
     #[must_use]
     pub fn includes(&self, other: &Self) -> bool {
-        let same = self.tool == other.tool
-            && self.manifest == other.manifest
-            && self.principal == other.principal
-            && self.role == other.role
-            && self.arguments == other.arguments;
-        let narrower = other.effects.within(&self.effects) && other.places.is_subset(&self.places) && other.rules.is_subset(&self.rules);
-        same && narrower
+        self.misses(other).is_empty()
+    }
+
+    /// What a call like `other` has that is not covered, in words; empty where it needs no further yes.
+    #[must_use]
+    pub fn misses(&self, other: &Self) -> Vec<String> {
+        let mut misses = Vec::new();
+        if self.tool != other.tool || self.manifest != other.manifest {
+            misses.push("the tool is another one by now".to_owned());
+        }
+        if self.principal != other.principal || self.role != other.role {
+            misses.push(format!("it was given to {} {}", self.role.as_str(), self.principal));
+        }
+        if self.arguments != other.arguments {
+            misses.push("it is for other arguments".to_owned());
+        }
+        let effects = other.effects.iter().filter(|effect| !self.effects.contains(*effect));
+        misses.extend(effects.map(|effect| format!("it does not cover the effect `{}`", effect.as_str())));
+        misses.extend(other.places.difference(&self.places).map(|place| format!("it does not cover `{place}`")));
+        misses.extend(other.rules.difference(&self.rules).map(|rule| format!("rule `{rule}` did not ask when it was given")));
+        misses
     }
 }
 
@@ -95,9 +109,17 @@ impl StandingGrant {
     /// Whether it answers the question that this call raises.
     #[must_use]
     pub fn answers(&self, call: &PreparedCall, decision: &Decision) -> bool {
-        decision.verdict == Verdict::Ask
-            && self.run.is_none_or(|run| run == call.parsed().run)
-            && self.covers.includes(&Coverage::of(call, &decision.reasons))
+        decision.verdict == Verdict::Ask && self.misses(call, &decision.reasons).is_empty()
+    }
+
+    /// Why it does not answer a question that this call raises for these reasons, in words; empty where it does.
+    #[must_use]
+    pub fn misses(&self, call: &PreparedCall, reasons: &[Reason]) -> Vec<String> {
+        let mut misses = self.covers.misses(&Coverage::of(call, reasons));
+        if let Some(run) = self.run.filter(|run| *run != call.parsed().run) {
+            misses.push(format!("it is for run `{run}`"));
+        }
+        misses
     }
 
     /// The Grant it gives for this call, if it answers its question; its use must be recorded with the intent.

@@ -6,14 +6,14 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use cedar_policy::{Authorizer, Entities, PolicySet as Rules, Request};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::Verdict;
 use super::load::Rule;
 use crate::domain::{Problem, Problems};
 
 /// What a rule on trial that matched a call would have made of it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Trial {
     /// The rule's `@id`, else its file and line.
     pub rule: String,

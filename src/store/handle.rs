@@ -310,6 +310,14 @@ impl Store {
         questions::read::standing(self.inner.readers.get().await?, principal, tool, self.inner.clock.now()).await
     }
 
+    /// The newest standing grants of this principal and tool, at most `limit`, also those that ended or were taken back.
+    ///
+    /// # Errors
+    /// `STORE_FAILED`.
+    pub async fn grants_of(&self, principal: &Principal, tool: &ToolName, limit: u32) -> Result<Vec<GrantRow>, Fault> {
+        questions::read::of_tool(self.inner.readers.get().await?, (principal, tool), self.inner.clock.now(), limit).await
+    }
+
     /// Standing grants, the newest first: those not yet noted as ended, or all there ever were.
     ///
     /// # Errors

@@ -48,6 +48,8 @@ pub struct Told {
     pub reasons: Vec<ToldReason>,
     /// What would have to differ for it to be allowed; empty where it is. Of rules that must match, one is enough.
     pub differ: Vec<ToldDifference>,
+    /// Where a human would be asked: what the operator allowed whoever asks, for this tool and for a while.
+    pub grants: Vec<ToldGrant>,
     /// Digest of the rules that were asked.
     pub policy: String,
     /// Whether changed policy files do not load, so that older rules are in force. The operator should be told.
@@ -62,6 +64,22 @@ pub struct ToldReason {
     pub rule: String,
     /// Why.
     pub text: String,
+}
+
+/// A standing grant.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[schemars(inline)]
+pub struct ToldGrant {
+    /// The grant.
+    pub grant_id: String,
+    /// By which way a human gave it; `null` where that is not known any more.
+    pub channel: Option<String>,
+    /// When it ends or ended by itself.
+    pub until: String,
+    /// Whether it answers, so that nobody is asked.
+    pub answers: bool,
+    /// Why it does not.
+    pub misses: Vec<String>,
 }
 
 /// One thing that would have to differ.

@@ -330,6 +330,45 @@ async fn what_is_allowed_for_a_while_ends() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn explain_tells_which_grants_answer_and_why_others_do_not() {
+    let house = TestHouse::asking(None, "", hasty()).await;
+    let now = toolgate::domain::Clock::now(&*house.clock);
+    let beside = async |arguments: Value| {
+        let explained = house.gateway.explain(house.raw(OUT, arguments), toolgate::domain::Labels::default()).await.unwrap();
+        assert_eq!(explained.explanation.verdict, toolgate::policy::Verdict::Ask);
+        explained.grants
+    };
+    assert!(beside(to("example.org")).await.is_empty(), "nothing was given yet");
+    let first = house.call(OUT, to("example.org")).await;
+    yes(&house, &first, Some(AllowFor::Until(now.plus(Millis(3_600_000))))).await;
+    let told = beside(to("example.org")).await;
+    assert_eq!((told.len(), told[0].answers, told[0].misses.len()), (1, true, 0), "{told:?}");
+    assert_eq!((told[0].channel, told[0].until), (Some(toolgate::store::Channel::Cli), now.plus(Millis(3_600_000))));
+    assert_eq!(told[0].grant_id, house.store.grants(true).await.unwrap()[0].grant.id);
+    let uses = house.store.grants(true).await.unwrap()[0].uses;
+    let like = json!({ "word": "like it", "url": "https://example.org/y" });
+    assert!(beside(like.clone()).await[0].answers && house.call(OUT, like).await.outcome.is_ok(), "as was told");
+    assert!(house.store.grants(true).await.unwrap()[0].uses > uses, "asking why used nothing, the call did");
+    // Elsewhere it does not answer, and neither does it once its time is over or it was taken back.
+    let told = beside(to("elsewhere.example")).await;
+    assert_eq!((told[0].answers, &told[0].misses), (false, &vec!["it does not cover `elsewhere.example`".to_owned()]));
+    asked(&house.call(OUT, to("elsewhere.example")).await);
+    house.clock.by(Millis(3_600_001));
+    assert_eq!(beside(to("example.org")).await[0].misses, ["its time is over"]);
+    let again = house.call(OUT, json!({ "word": "again", "url": "https://example.org/" })).await;
+    yes(&house, &again, Some(AllowFor::ThisRun)).await;
+    let told = beside(to("example.org")).await;
+    assert_eq!(told.iter().map(|grant| grant.answers).collect::<Vec<_>>(), [true, false], "{told:?}");
+    let elsewhere = toolgate::domain::RunId::mint(now);
+    begin(&house, elsewhere).await;
+    let raw = RawCall { run: elsewhere, ..house.raw(OUT, to("example.org")) };
+    let told = house.gateway.explain(raw, toolgate::domain::Labels::default()).await.unwrap().grants;
+    assert!(!told[0].answers && told[0].misses[0].starts_with("it is for run `run_"), "{told:?}");
+    house.gateway.revoke(told[0].grant_id, house.proof()).await.unwrap();
+    assert_eq!(beside(to("example.org")).await[0].misses, ["the operator took it back"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_grant_lifts_no_refusal_and_answers_no_other_question() {
     let home = tempfile::tempdir().unwrap();
     let open = |policy: &'static str| TestHouse::asking(Some(home.path().to_owned()), policy, hasty());

@@ -116,6 +116,33 @@ fn replay_tells_which_recorded_calls_change() {
     assert!(same.stdout.contains("2 calls asked about, all decided as before"), "{}", same.stdout);
 }
 
+#[test]
+fn trials_are_counted_over_all_that_was_recorded() {
+    let toolgate = Toolgate::new();
+    toolgate.run(&["tools", "call", "workspace.list"]).exits(0);
+    assert_eq!(toolgate.json(0, &["policy", "trials", "--json"]), json!([]), "nothing is on trial");
+    let trial = |id: &str, rule: &str| {
+        format!("@id(\"{id}\") @mode(\"log\") {rule} (principal, action == toolgate::Action::\"workspace.list\", resource);\n")
+    };
+    let rules = trial("strict", "forbid") + &trial("same", "permit") + &trial("never", "forbid").replace("workspace.list", "run.list");
+    write_policy(&toolgate, "own.cedar", &rules);
+    // Each call is a process of its own; what was recorded before the rules came is not counted.
+    for _ in 0..2 {
+        toolgate.run(&["tools", "call", "workspace.list"]).exits(0);
+    }
+    let count = |rule: &str, matched: u64, changed: u64| json!({"rule": rule, "matched": matched, "changed": changed});
+    let all = json!([count("never", 0, 0), count("same", 2, 0), count("strict", 2, 2)]);
+    assert_eq!(toolgate.json(0, &["policy", "trials", "--json"]), all);
+    let shown = toolgate.run(&["policy", "trials"]).exits(0).stdout;
+    assert!(shown.contains("RULE    MATCHED  CHANGED") && shown.contains("strict  2        2"), "{shown}");
+    let none = json!([count("never", 0, 0), count("same", 0, 0), count("strict", 0, 0)]);
+    assert_eq!(toolgate.json(0, &["policy", "trials", "--since", "0s", "--json"]), none);
+    toolgate.run(&["policy", "trials", "--run", "run_018bcfe5680070008000000000000001"]).exits(2);
+    // Taken out, a rule is still told of: its calls are recorded.
+    write_policy(&toolgate, "own.cedar", "");
+    assert_eq!(toolgate.json(0, &["policy", "trials", "--json"]), json!([count("same", 2, 0), count("strict", 2, 2)]));
+}
+
 /// T53: a yes given under other rules does not fit, though the verdict is the same.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_approval_does_not_outlive_the_rules_it_was_given_under() {

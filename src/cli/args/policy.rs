@@ -57,12 +57,24 @@ pub enum Policy {
         #[command(flatten)]
         json: Json,
     },
+    /// Count what rules on trial (`@mode("log")`) would have made of recorded calls
+    Trials {
+        /// Only calls of this run
+        #[arg(long)]
+        run: Option<RunId>,
+        /// Only calls since then: a time (2026-01-31T12:00:00Z) or a span (30m, 12h, 7d)
+        #[arg(long, value_name = "TIME")]
+        since: Option<String>,
+        #[command(flatten)]
+        json: Json,
+    },
 }
 
 impl Policy {
     pub(super) fn json(&self) -> Json {
         match self {
-            Self::Check { json, .. } | Self::Test { json, .. } | Self::Explain { json, .. } | Self::Replay { json, .. } => *json,
+            Self::Check { json, .. } | Self::Test { json, .. } | Self::Explain { json, .. } => *json,
+            Self::Replay { json, .. } | Self::Trials { json, .. } => *json,
         }
     }
 }

@@ -17,13 +17,13 @@ use crate::cli::ports::*;
 use crate::cli::{Console, Desk, Exit, Looks, parse, run};
 use crate::config::{Ambient, Config, Platform};
 use crate::domain::*;
-use crate::gateway::Answer;
+use crate::gateway::{Answer, GrantBeside};
 use crate::policy::*;
 use crate::run::{Event, EventKind, RunKind, RunStatus};
 use crate::secrets::operator::{Ask, OperatorProof, Passphrase};
 use crate::store::{
-    ApprovalFilter, ApprovalRow, ApprovalStatus, GrantRow, InclusionProof, PausedRun, RecordColumns, RunFilter, RunRow, SignedCheckpoint,
-    StoredRecord,
+    ApprovalFilter, ApprovalRow, ApprovalStatus, Channel, GrantRow, GrantStatus, InclusionProof, PausedRun, RecordColumns, RunFilter,
+    RunRow, SignedCheckpoint, StoredRecord,
 };
 
 pub(super) const NOW: u64 = 1_700_000_000_000;
@@ -477,6 +477,16 @@ impl House for FakeHouse {
         let (rule, file, line, _) = net("docs");
         let near = NearMiss { rule, file, line, verdict: Verdict::Allow, text: String::new(), misses };
         let reasons = vec![Reason { rule: "agent-network".into(), text: "the call uses the network".into() }];
+        let grant = |status, misses: &[&str]| GrantBeside {
+            grant_id: "grt_018bcfe5680070008000000000000004".parse().unwrap(),
+            channel: Some(Channel::Cli),
+            given: Timestamp::from_unix_millis(NOW),
+            until: Timestamp::from_unix_millis(NOW + 3_600_000),
+            run: None,
+            status,
+            answers: misses.is_empty(),
+            misses: misses.iter().map(ToString::to_string).collect(),
+        };
         let explanation = Explanation {
             verdict: Verdict::Ask,
             reasons,
@@ -494,7 +504,15 @@ impl House for FakeHouse {
             labels: ask.labels,
             policy: Digest::of(b"rules"),
             explanation,
+            grants: vec![
+                grant(GrantStatus::Active, &[]),
+                grant(GrantStatus::Ended, &["its time is over", "it does not cover `example.org`"]),
+            ],
         })
+    }
+    async fn trials(&self, _run: Option<RunId>, since: Option<Timestamp>) -> Result<Vec<TrialCount>, Fault> {
+        let counts = vec![TrialCount { rule: "strict".into(), matched: 12, changed: 3 }];
+        Ok(if since.is_some() { Vec::new() } else { counts })
     }
     async fn replay(&self, ask: ReplayAsk) -> Result<ReplayView, Fault> {
         let mut replay = Replay { asked: 12, ..Replay::default() };

@@ -634,6 +634,11 @@ async fn policy_explain() {
       labels   untrusted
     because
       ask    agent-network  policies/default.cedar:11  the call uses the network
+    standing grants
+      grt_018bcfe5680070008000000000000004  answers: nobody is asked; given 2023-11-14T22:13:20.000Z by cli, until 2023-11-14T23:13:20.000Z
+      grt_018bcfe5680070008000000000000004  does not answer; given 2023-11-14T22:13:20.000Z by cli, until 2023-11-14T23:13:20.000Z
+               its time is over
+               it does not cover `example.org`
     to be allowed
       agent-network (ask)  policies/default.cedar:11 must not match; this must not hold
                context.effects.contains("egress")
@@ -654,6 +659,20 @@ async fn policy_explain() {
         let mistake = Scene::new().call(&["policy", "explain", "web.fetch", "--as", wrong]).await;
         assert!(mistake.exit == Exit::Usage && mistake.err.contains(told), "{}", mistake.whole());
     }
+}
+
+#[tokio::test]
+async fn policy_trials() {
+    insta::assert_snapshot!(Scene::new().call(&["policy", "trials"]).await.whole(), @r#"
+    RULE    MATCHED  CHANGED
+    strict  12       3
+    --- stderr
+    --- exit 0
+    "#);
+    let json = Scene::new().call(&["policy", "trials", "--json"]).await.json();
+    assert_eq!((json[0]["rule"].as_str(), json[0]["changed"].as_u64()), (Some("strict"), Some(3)));
+    let none = Scene::new().call(&["policy", "trials", "--since", "12h"]).await;
+    assert!(none.exit == Exit::Ok && none.out.contains("no rule is on trial"), "{}", none.whole());
 }
 
 #[tokio::test]

@@ -130,6 +130,46 @@ fn shipped_rules_have_no_errors_and_no_warnings() {
     }
 }
 
+#[test]
+fn every_shipped_rule_is_named_by_a_test() {
+    let all = crate::manifest::shipped().unwrap();
+    for profile in Profile::ALL {
+        let who = Principals::new([], profile.roles().iter().copied());
+        let set = PolicySet::load_for(&shipped(profile), &all, &who).unwrap();
+        let tests = tests_of(&set, &all, &shipped_tests(profile)).unwrap();
+        let failed: Vec<_> = tests.iter().filter(|test| !test.passed()).collect();
+        assert!(failed.is_empty(), "{}: {failed:#?}", profile.as_str());
+        for rule in set.rules() {
+            let named = tests.iter().any(|test| test.expected_rule.as_ref() == Some(&rule.id));
+            assert!(named, "no test of `{}` names its rule `{}`", profile.as_str(), rule.id);
+        }
+    }
+}
+
+#[test]
+fn a_test_states_roles_whatever_settings_give() {
+    let text = "@id(\"b\") permit (principal in toolgate::Role::\"builder\", action, resource);\n\
+                @id(\"r\") @ask(\"x\") permit (principal, action, resource) when { principal in toolgate::Role::\"reviewer\" };";
+    let who = Principals::new([("ann".to_owned(), ["builder".to_owned()].into())], ["reviewer"]);
+    let set = PolicySet::load_for(&[source("p.cedar", text)], &tools(), &who).unwrap_or_else(|problems| panic!("{problems}"));
+    let found = |call: &str| {
+        let tests = source("p.test.yaml", &format!("tests: [{{call: {{tool: workspace.read, {call}}}, expect: allow}}]"));
+        tests_of(&set, &tools(), &[tests]).map(|outcomes| outcomes[0].found)
+    };
+    for (call, verdict) in [
+        ("principal: ann", Verdict::Allow),
+        ("principal: ann, roles: []", Verdict::Deny),
+        ("principal: ann, roles: [reviewer]", Verdict::Ask),
+        ("principal: bert, roles: [builder]", Verdict::Allow),
+        ("role: operator, roles: [builder, reviewer]", Verdict::Ask),
+        ("principal: bert", Verdict::Deny),
+    ] {
+        assert_eq!(found(call).unwrap(), verdict, "{call}");
+    }
+    let told = found("roles: [buider]").unwrap_err().to_string();
+    assert!(told.contains("`buider` is no role that rules may name; known: builder, reviewer"), "{told}");
+}
+
 /// Conditions that can contradict each other or a manifest.
 fn condition() -> impl Strategy<Value = String> {
     let part = prop::sample::select(&[

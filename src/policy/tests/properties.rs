@@ -38,30 +38,29 @@ fn scope() -> impl Strategy<Value = (&'static str, String)> {
     (principal, action)
 }
 
+/// Conditions on every part of a call.
+const CONDITIONS: [&str; 16] = [
+    "",
+    "when { context.effects.contains(\"egress\") }",
+    "unless { context.origin == \"client\" }",
+    "when { context.run has step }",
+    "when { context.origin == \"step\" || (context.input has url && context.input.url == \"x\") }",
+    "when { context has input && context.origin == \"step\" }",
+    "when { context.run.untrusted && context.run.private }",
+    "when { context.run has workflow && context.run.workflow == \"w\" }",
+    "when { context has run && context.run has step && context.run.step == \"s\" }",
+    "when { [context.run.private].contains(true) && !context.effects.isEmpty() }",
+    "unless { context.run.id like \"*_y\" || [context.run.untrusted, true] == [true] }",
+    "when { context.hosts.contains(\"a.example\") }",
+    "unless { context.scopes.contains(\"thing\") && context.hosts.isEmpty() }",
+    "when { resource == toolgate::Workspace::\"run_x\" }",
+    // A sum that is too large: the rule fails, and that denies.
+    "when { context.origin == \"step\" || (context.input has timeout_sec && context.input.timeout_sec + 9223372036854775807 > 0) }",
+    "when { context.origin == \"step\" || (principal in toolgate::Role::\"builder\" && action in toolgate::Action::\"workspace\") }",
+];
+
 fn condition() -> impl Strategy<Value = &'static str> {
-    prop_oneof![
-        Just(""),
-        Just("when { context.effects.contains(\"egress\") }"),
-        Just("unless { context.origin == \"client\" }"),
-        Just("when { context.run has step }"),
-        Just("when { context.origin == \"step\" || (context.input has url && context.input.url == \"x\") }"),
-        Just("when { context has input && context.origin == \"step\" }"),
-        Just("when { context.run.untrusted && context.run.private }"),
-        Just("when { context.run has workflow && context.run.workflow == \"w\" }"),
-        Just("when { context has run && context.run has step && context.run.step == \"s\" }"),
-        Just("when { [context.run.private].contains(true) && !context.effects.isEmpty() }"),
-        Just("unless { context.run.id like \"*_x\" || [context.run.untrusted, true] == [true] }"),
-        Just("when { context.hosts.contains(\"a.example\") }"),
-        Just("unless { context.scopes.contains(\"thing\") && context.hosts.isEmpty() }"),
-        Just("when { resource == toolgate::Workspace::\"run_x\" }"),
-        // A sum that is too large: the rule fails, and that denies.
-        Just(
-            "when { context.origin == \"step\" || (context.input has timeout_sec && context.input.timeout_sec + 9223372036854775807 > 0) }"
-        ),
-        Just(
-            "when { context.origin == \"step\" || (principal in toolgate::Role::\"builder\" && action in toolgate::Action::\"workspace\") }"
-        ),
-    ]
+    prop::sample::select(&CONDITIONS)
 }
 
 /// What a call's context may hold besides its input: labels and workflow, hosts, step, effects.
@@ -154,5 +153,37 @@ proptest! {
     #[test]
     fn any_text_is_refused_or_loads(text in "\\PC{0,120}") {
         let _ = PolicySet::load(&[source("p.cedar", &text)], &tools());
+    }
+}
+
+/// Each condition alone, about every mixture of surroundings: what rules do not look at is not put before them, and makes no difference.
+#[test]
+fn what_is_left_out_of_a_question_decides_nothing() {
+    let flags = [false, true];
+    let arguments = [json!({}), json!({ "url": "x", "timeout_sec": 1 })];
+    let hosts = [BTreeSet::new(), BTreeSet::from(["a.example".to_owned()])];
+    let effects = [Effects::only(Effect::Egress), Effects::of([Effect::Read, Effect::Write])];
+    let name = "web.fetch".parse().unwrap();
+    for condition in CONDITIONS {
+        let set = policies(&format!("permit (principal, action, resource) {condition};\n"));
+        let mut seen = BTreeSet::new();
+        for (untrusted, private) in flags.iter().flat_map(|one| flags.map(|other| (*one, other))) {
+            for workflow in [None, Some("w"), Some("v")] {
+                let labels = crate::domain::Labels { untrusted, private };
+                let facts = Facts { labels, workflow: workflow.map(str::to_owned), grants: Vec::new() };
+                for (origin, step) in [("client", None), ("step", Some("s")), ("step", Some("t"))] {
+                    for ((arguments, hosts), effects) in
+                        arguments.iter().zip(&hosts).flat_map(|pair| effects.iter().map(move |e| (pair, e)))
+                    {
+                        let question = Question { origin, step, facts: &facts, hosts, ..question(&name, effects, arguments) };
+                        let alone = set.matching_of_all(&question).first().map_or(Verdict::Deny, |(_, verdict)| *verdict);
+                        assert_eq!(set.would(&question).verdict, alone, "{condition} {question:?}");
+                        seen.insert(alone);
+                    }
+                }
+            }
+        }
+        let always = condition.is_empty() || condition.contains("resource ==");
+        assert!(seen.len() == 2 || always, "{condition} decides nothing here: {seen:?}");
     }
 }

@@ -58,6 +58,24 @@ pub(in crate::store) async fn standing(
     rows.iter().map(|row| grant(row, now)).collect()
 }
 
+/// The newest grants of one principal and tool, whether they stand or not.
+pub(in crate::store) async fn of_tool(
+    mut connection: Reading,
+    (principal, tool): (&Principal, &ToolName),
+    now: Timestamp,
+    limit: u32,
+) -> Result<Vec<GrantRow>, Fault> {
+    let sql = "SELECT * FROM standing_grants WHERE principal = ?1 AND tool = ?2 ORDER BY id DESC LIMIT ?3";
+    let rows = sqlx::query(sql)
+        .bind(principal.as_str().to_owned())
+        .bind(tool.as_str().to_owned())
+        .bind(i64::from(limit))
+        .fetch_all(&mut *connection)
+        .await
+        .doing("reading grants")?;
+    rows.iter().map(|row| grant(row, now)).collect()
+}
+
 /// Grants, the newest first; only those stored as active where `active` says so, also such as are past their time.
 pub(in crate::store) async fn grants(mut connection: Reading, active: bool, now: Timestamp) -> Result<Vec<GrantRow>, Fault> {
     let rows = sqlx::query("SELECT * FROM standing_grants WHERE ?1 = 0 OR status = 'active' ORDER BY id DESC")
