@@ -1,6 +1,5 @@
-//! The journal's figures: group commit against single durable commits, with and without checkpoints, verification, proofs and the look
-//! at a start. Prints ratios of one run, as absolute rates
-//! say more about the disk than about us. `cargo bench --bench journal [-- seconds [part of a line's name]]`.
+//! The journal's figures: group commit against single durable commits, with and without checkpoints, verification, proofs, an evidence
+//! bundle and the look at a start. Prints ratios of one run, as absolute rates say more about the disk than about us. `cargo bench --bench journal [-- seconds [part of a line's name]]`.
 
 #![expect(
     clippy::print_stdout,
@@ -16,12 +15,15 @@ use std::time::{Duration, Instant};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{ConnectOptions as _, Connection as _};
 use toolgate::audit::{self, Chain, Link, View};
-use toolgate::domain::{Actor, Clock, Millis, OwnerId, Principal, RunId, Timestamp};
+use toolgate::domain::{Actor, Clock, Digest, Millis, OwnerId, Principal, RunId, Timestamp};
 use toolgate::run::{EventDraft, EventKind, RunKind};
 use toolgate::store::{Append, AuditOptions, Change, Durability, OpenOptions, Store, StoredRecord};
+use toolgate_evidence::bundle;
 
 /// Records that are verified, unless the third argument says otherwise.
 const EVENTS: u64 = 1_000_000;
+/// Events of the bundle.
+const BUNDLE: u64 = 10_000;
 /// Proofs and starts that are measured.
 const TIMES: usize = 200;
 
@@ -103,7 +105,7 @@ async fn callers(home: &Path, callers: u32, (durability, signed): (Durability, b
         tasks.spawn(async move {
             let mut count = 0_u32;
             while begin.elapsed() < span {
-                store.append(Append { run: Some(run), events: vec![event(u64::from(count))], ..Append::default() }).await.unwrap();
+                store.record(Append { run: Some(run), events: vec![event(u64::from(count))], ..Append::default() }).await.unwrap();
                 count += 1;
             }
             count
@@ -124,7 +126,7 @@ async fn fill(store: &Store, events: u64) {
         tasks.spawn(async move {
             let run = create(&store).await;
             for _ in 0..events / 20 / 100 {
-                store.append(Append { run: Some(run), events: (0..100).map(event).collect(), ..Append::default() }).await.unwrap();
+                store.record(Append { run: Some(run), events: (0..100).map(event).collect(), ..Append::default() }).await.unwrap();
             }
         });
     }
@@ -216,10 +218,43 @@ async fn main() {
         println!("{name:<50}{:>12.0}{:>9.1}{:>9.1}{:>9.1}", middle(0), middle(1), middle(2), middle(3));
     }
     println!("{:<50}{:>12.0}{:>9.1}{:>9.1}", "single durable commits, SQLite alone", median(base), 1.0, 1.0);
+    if wanted("bundle") {
+        evidence(home.path()).await;
+    }
     if wanted("verified") {
         let events = arguments.get(2).and_then(|argument| argument.parse().ok()).unwrap_or(EVENTS);
         verification(home.path(), events).await;
     }
+}
+
+/// The bundle of one run of 10,000 events with all their values: verified as a stranger does it, beside hashing its bytes once.
+async fn evidence(home: &Path) {
+    let store = open_proven(&home.join("evidence"), Durability::Relaxed).await;
+    let run = create(&store).await;
+    for _ in 0..BUNDLE / 100 {
+        store.record(Append { run: Some(run), events: (0..100).map(event).collect(), ..Append::default() }).await.unwrap();
+    }
+    store.cover().await.unwrap();
+    let begin = Instant::now();
+    let text = store.evidence(&run, true).await.unwrap().to_text().unwrap();
+    let made = begin.elapsed();
+    store.close().await;
+    let best = |act: &dyn Fn()| {
+        let spans = (0..5).map(|_| {
+            let begin = Instant::now();
+            act();
+            begin.elapsed().as_secs_f64() * 1e3
+        });
+        median(spans.collect())
+    };
+    let verified = best(&|| assert_eq!(bundle::verify(&text, &[]).unwrap().events, BUNDLE + 1));
+    let floor = best(&|| {
+        let _hash = std::hint::black_box(Digest::of(text.as_bytes()));
+    });
+    println!("\n{:<50}{:>12}{:>9}", format!("bundle of {} events, {:.1} MB", BUNDLE + 1, text.len() as f64 / 1e6), "ms", "ratio");
+    println!("{:<50}{:>12.1}{:>9.1}", "made, once", made.as_secs_f64() * 1e3, made.as_secs_f64() * 1e3 / floor);
+    println!("{:<50}{verified:>12.1}{:>9.1}", "verified, median of 5", verified / floor);
+    println!("{:<50}{floor:>12.1}{:>9.1}", "its bytes hashed once, median of 5", 1.0);
 }
 
 async fn verification(home: &Path, events: u64) {

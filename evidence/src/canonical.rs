@@ -6,6 +6,8 @@
 
 /// Deeper than any record is ever written; see `lossless`.
 const MAX_DEPTH: u32 = 100;
+/// As many members as a record has.
+const MEMBERS: usize = 12;
 
 /// Where and why a text is not canonical JSON.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -27,39 +29,40 @@ pub fn value(text: &str) -> Result<(), NotCanonical> {
     scanner.end()
 }
 
-/// Checks a text that holds one object and gives each of its members, in order, to `each`: the key as it is spelled between its
-/// quotes, and the text of the value.
+/// A member of an object: its key as it is spelled between its quotes, and the text of its value.
+pub type Member<'a> = (&'a str, &'a str);
+
+/// The members, in order, of a text that holds one object.
 ///
 /// # Errors
-/// The first place where the text is not canonical, or what `each` says first.
-pub fn members<'a, E: From<NotCanonical>>(text: &'a str, each: impl FnMut(&'a str, &'a str) -> Result<(), E>) -> Result<(), E> {
-    let mut scanner = Scanner::new(text);
-    scanner.object(0, each)?;
-    Ok(scanner.end()?)
+/// The first place where the text is not canonical.
+pub fn members(text: &str) -> Result<Vec<Member<'_>>, NotCanonical> {
+    let (mut scanner, mut list) = (Scanner::new(text), Vec::with_capacity(MEMBERS));
+    scanner.object(0, |key, value| list.push((key, value)))?;
+    scanner.end()?;
+    Ok(list)
 }
 
-/// Checks a text that holds one object of objects, and gives the members of the inner ones, in order, to `each`: the outer key, the inner
-/// key and the text of the value. Gives back how many inner objects there are.
+/// The keys, in order, of a text that holds one object of objects, each with the members of its object.
 ///
 /// # Errors
-/// The first place where the text is not that in canonical form, or what `each` says first.
-pub fn nested<'a, E: From<NotCanonical>>(
-    text: &'a str,
-    mut each: impl FnMut(&'a str, &'a str, &'a str) -> Result<(), E>,
-) -> Result<usize, E> {
-    let (mut scanner, mut count) = (Scanner::new(text), 0);
+/// The first place where the text is not that in canonical form.
+pub fn nested(text: &str) -> Result<Vec<(&str, Vec<Member<'_>>)>, NotCanonical> {
+    let (mut scanner, mut list) = (Scanner::new(text), Vec::new());
     scanner.walk(0, |scanner, outer| {
-        count += 1;
-        scanner.object(1, |inner, value| each(outer, inner, value))
+        let mut inner = Vec::new();
+        scanner.object(1, |key, value| inner.push((key, value)))?;
+        list.push((outer, inner));
+        Ok(())
     })?;
     scanner.end()?;
-    Ok(count)
+    Ok(list)
 }
 
 /// The text between the quotes of a string that needs no escapes; `None` for every other value.
 #[must_use]
 pub fn plain_string(text: &str) -> Option<&str> {
-    text.strip_prefix('"')?.strip_suffix('"').filter(|inner| !inner.bytes().any(|b| b == b'"' || b == b'\\'))
+    text.strip_prefix('"')?.strip_suffix('"').filter(|inner| stop(inner.as_bytes()).is_none())
 }
 
 /// A whole number as it is spelled canonically.
@@ -73,11 +76,14 @@ struct Scanner<'a> {
     text: &'a str,
     bytes: &'a [u8],
     at: usize,
+    is_ascii: bool,
+    /// Whether a string with an escape was passed since this was last cleared.
+    escaped: bool,
 }
 
 impl<'a> Scanner<'a> {
     fn new(text: &'a str) -> Self {
-        Self { text, bytes: text.as_bytes(), at: 0 }
+        Self { text, bytes: text.as_bytes(), at: 0, is_ascii: text.is_ascii(), escaped: false }
     }
 
     fn wrong(&self, what: &'static str) -> NotCanonical {
@@ -111,7 +117,7 @@ impl<'a> Scanner<'a> {
             Some(b'"') => {
                 self.string()?;
             }
-            Some(b'{') => self.object(depth, |_, _| Ok::<(), NotCanonical>(()))?,
+            Some(b'{') => self.object(depth, |_, _| ())?,
             Some(b'[') => self.array(depth)?,
             Some(b'-' | b'0'..=b'9') => self.number()?,
             Some(b't') => self.word("true")?,
@@ -131,20 +137,22 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    fn object<E: From<NotCanonical>>(&mut self, depth: u32, mut each: impl FnMut(&'a str, &'a str) -> Result<(), E>) -> Result<(), E> {
+    fn object(&mut self, depth: u32, mut each: impl FnMut(&'a str, &'a str)) -> Result<(), NotCanonical> {
         self.walk(depth, |scanner, key| {
             let value = scanner.value(depth + 1)?;
-            each(key, value)
+            each(key, value);
+            Ok(())
         })
     }
 
     /// Passes an object; `value` passes each of its values.
-    fn walk<E: From<NotCanonical>>(&mut self, depth: u32, mut value: impl FnMut(&mut Self, &'a str) -> Result<(), E>) -> Result<(), E> {
+    fn walk(&mut self, depth: u32, mut value: impl FnMut(&mut Self, &'a str) -> Result<(), NotCanonical>) -> Result<(), NotCanonical> {
         if depth >= MAX_DEPTH {
-            return Err(self.wrong("nested too deeply").into());
+            return Err(self.wrong("nested too deeply"));
         }
         self.take(b'{', "an object is missing")?;
-        let mut last: Option<&'a str> = None;
+        // The last key, and whether it is spelled as the bytes it stands for.
+        let mut last: Option<(&'a str, bool)> = None;
         while self.peek() != Some(b'}') || last.is_some() {
             if last.is_some() {
                 if self.peek() == Some(b'}') {
@@ -153,16 +161,18 @@ impl<'a> Scanner<'a> {
                 self.take(b',', "a comma or the end of an object is missing")?;
             }
             let before = self.at;
+            self.escaped = false;
             let key = self.string()?;
-            if last.is_some_and(|last| !precedes(last, key)) {
-                return Err(NotCanonical { at: before, what: "members are out of order or repeated" }.into());
+            let is_plain = self.is_ascii && !self.escaped;
+            let follows = last.is_none_or(|(last, was_plain)| if is_plain && was_plain { last < key } else { precedes(last, key) });
+            if !follows {
+                return Err(NotCanonical { at: before, what: "members are out of order or repeated" });
             }
-            last = Some(key);
+            last = Some((key, is_plain));
             self.take(b':', "a colon is missing")?;
             value(self, key)?;
         }
-        self.take(b'}', "the end of an object is missing")?;
-        Ok(())
+        self.take(b'}', "the end of an object is missing")
     }
 
     fn array(&mut self, depth: u32) -> Result<(), NotCanonical> {
@@ -195,7 +205,10 @@ impl<'a> Scanner<'a> {
                     self.at += 1;
                     return Ok(spelling);
                 }
-                Some(b'\\') => self.escape()?,
+                Some(b'\\') => {
+                    self.escaped = true;
+                    self.escape()?;
+                }
                 _ => return Err(self.wrong("a control character that is not escaped")),
             }
         }
@@ -257,10 +270,6 @@ fn is_printed_so(token: &str) -> bool {
 
 /// Whether one key comes before another by the UTF-16 units they stand for.
 fn precedes(left: &str, right: &str) -> bool {
-    let plain = |key: &str| key.is_ascii() && !key.bytes().any(|b| b == b'\\');
-    if plain(left) && plain(right) {
-        return left < right;
-    }
     let units = |key: &str| serde_json::from_str::<String>(&format!("\"{key}\"")).map(|key| key.encode_utf16().collect::<Vec<_>>());
     matches!((units(left), units(right)), (Ok(left), Ok(right)) if left < right)
 }
@@ -308,7 +317,7 @@ mod tests {
         #[test]
         fn no_text_panics(text: String) {
             let _ = value(&text);
-            let _ = nested::<NotCanonical>(&text, |_, _, _| Ok(()));
+            let _ = (members(&text), nested(&text));
         }
 
         #[test]
@@ -326,16 +335,24 @@ mod tests {
     #[test]
     fn objects_of_objects_are_walked_in_one_go() {
         let walk = |text: &str| {
-            let mut seen = Vec::new();
-            nested::<NotCanonical>(text, |outer, inner, value| {
-                seen.push(format!("{outer}.{inner}={value}"));
-                Ok(())
-            })
-            .map(|count| format!("{count}: {}", seen.join(" ")))
+            let found = nested(text)?;
+            let seen = found.iter().flat_map(|(outer, inner)| inner.iter().map(move |(key, value)| format!("{outer}.{key}={value}")));
+            Ok::<_, NotCanonical>(format!("{}: {}", found.len(), seen.collect::<Vec<_>>().join(" ")))
         };
         assert_eq!(walk("{\"a\":{\"b\":1,\"c\":[{}]},\"d\":{}}").unwrap(), "2: a.b=1 a.c=[{}]");
         for bad in ["{\"a\":1}", "{\"a\":{\"b\":1}}x", "{\"a\":{\"b\":01}}", "{\"a\":{\"b\":1,\"b\":2}}", "{\"a\":[]}", "{", "{}{}"] {
             assert!(walk(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn keys_are_in_the_order_of_what_they_stand_for() {
+        // As bytes the second key of each would stand elsewhere.
+        for good in ["{\"\\n\":1,\"A\":2}", "{\"\u{1f600}\":1,\"\u{ffee}\":2}", "{\"a\":{\"\\n\":1},\"b\":2}"] {
+            assert_eq!(members(good).unwrap().len(), 2, "{good}");
+        }
+        for bad in ["{\"A\":2,\"\\n\":1}", "{\"\u{ffee}\":2,\"\u{1f600}\":1}", "{\"\\n\":1,\"\\n\":2}", "{\"b\":{\"\\n\":1},\"a\":2}"] {
+            assert!(members(bad).is_err(), "{bad}");
         }
     }
 

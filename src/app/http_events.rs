@@ -78,7 +78,7 @@ impl RequestLog for OfCall {
         };
         drop(free);
         let event = self.event("http_request").field("bytes_out", json!(sent)).field("reserved", counted).sealed("request", record);
-        self.store.append(Append { run: Some(self.run), events: vec![event], ..Append::default() }).await.map(drop)
+        self.store.record(Append { run: Some(self.run), events: vec![event], ..Append::default() }).await
     }
 
     async fn reserve(&self, bytes: Bytes) -> Result<(), Fault> {
@@ -92,12 +92,12 @@ impl RequestLog for OfCall {
         if missing > 0 {
             let event = self.event("bytes_reserved").field("bytes_out", missing);
             let guards = vec![Guard::Budget(self.daily)];
-            if let Err(fault) = self.store.append(Append { run: Some(self.run), events: vec![event], guards, ..Append::default() }).await {
+            if let Err(fault) = self.store.record(Append { run: Some(self.run), events: vec![event], guards, ..Append::default() }).await {
                 let Some(over) = Overrun::of_fault(&fault) else { return Err(fault) };
-                let told = self.store.append(Append::telling(self.run, over, self.actor.clone())).await;
+                let told = self.store.record(Append::telling(self.run, over, self.actor.clone())).await;
                 return match told {
                     Err(broken) if broken.code != ErrorCode::RunState => Err(broken),
-                    Ok(_) | Err(_) => Err(fault),
+                    Ok(()) | Err(_) => Err(fault),
                 };
             }
         }

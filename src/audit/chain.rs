@@ -6,6 +6,8 @@
 
 use std::collections::HashMap;
 
+use toolgate_evidence::bundle::unhex;
+
 use crate::domain::Digest;
 
 use super::canonical::{self, NotCanonical};
@@ -200,7 +202,9 @@ pub fn check(view: &View<'_>) -> Result<Link, Why> {
     }
     let text = std::str::from_utf8(view.record).map_err(|error| NotCanonical { at: error.valid_up_to(), what: "not UTF-8" })?;
     let mut found = Found::default();
-    canonical::members(text, |key, value| found.take(key, value))?;
+    for (key, value) in canonical::members(text)? {
+        found.take(key, value)?;
+    }
     let differs = |same: bool, column| if same { Ok(()) } else { Err(Why::ColumnDiffers(column)) };
     let required = |field: Option<&'static str>| field.map_or(Ok(()), |field| Err(Why::Malformed(field)));
     required(found.missing())?;
@@ -211,7 +215,7 @@ pub fn check(view: &View<'_>) -> Result<Link, Why> {
     differs(found.step_id == view.step_id, "step_id")?;
     differs(found.call_id == view.call_id, "call_id")?;
     let run = run_number(view.run_id).ok_or(Why::Malformed("run_id"))?;
-    let prev = found.prev_hash.and_then(|hash| hash.parse().ok()).ok_or(Why::Malformed("prev_hash"))?;
+    let prev = found.prev_hash.and_then(unhex).map(Digest::from_bytes).ok_or(Why::Malformed("prev_hash"))?;
     let redacted = commitments(found.sealed, view.sealed)?;
     Ok(Link { index: view.index, run, seq: view.seq, prev, hash, redacted })
 }
@@ -272,13 +276,8 @@ impl<'a> Found<'a> {
 }
 
 fn is_actor(value: &str) -> bool {
-    let mut names = 0;
-    let walked = canonical::members::<NotCanonical>(value, |key, value| {
-        names +=
-            u32::from(matches!(key, "principal" | "role") && value.starts_with('"')) + u32::from(!matches!(key, "principal" | "role")) * 10;
-        Ok(())
-    });
-    walked.is_ok() && names == 2
+    matches!(canonical::members(value).as_deref(), Ok([("principal", principal), ("role", role)])
+        if principal.starts_with('"') && role.starts_with('"'))
 }
 
 /// `"2026-01-31T12:00:00.000Z"`: 24 characters of that shape.
@@ -296,57 +295,43 @@ fn is_time(value: &str) -> bool {
 fn commitments(committed: Option<&str>, values: Option<&str>) -> Result<u32, Why> {
     let mut committed: Vec<(&str, &str)> = match committed {
         None => Vec::new(),
-        Some(text) => named(text).map_err(|()| Why::Malformed("sealed"))?,
+        Some(text) => canonical::members(text).ok().filter(|list| !list.is_empty()).ok_or(Why::Malformed("sealed"))?,
     };
     if let Some(values) = values {
         for Salted { name, salt, value } in salted(values)? {
             let at = committed.iter().position(|(committed, _)| *committed == name).ok_or(Why::CommitmentMismatch)?;
             let (_, commitment) = committed.swap_remove(at);
-            if canonical::plain_string(commitment).and_then(|hash| hash.parse().ok()) != Some(record::commitment(salt.as_bytes(), value)) {
+            if digest(commitment) != Some(record::commitment(&salt, value)) {
                 return Err(Why::CommitmentMismatch);
             }
         }
     }
-    if committed.iter().any(|(_, hash)| canonical::plain_string(hash).is_none_or(|hash| hash.parse::<Digest>().is_err())) {
+    if committed.iter().any(|(_, hash)| digest(hash).is_none()) {
         return Err(Why::Malformed("sealed"));
     }
     u32::try_from(committed.len()).map_err(|_| Why::Malformed("sealed"))
 }
 
-fn named(text: &str) -> Result<Vec<(&str, &str)>, ()> {
-    let mut list = Vec::new();
-    let walked = canonical::members::<NotCanonical>(text, |name, value| {
-        list.push((name, value));
-        Ok(())
-    });
-    if walked.is_err() || list.is_empty() { Err(()) } else { Ok(list) }
+/// The digest that a JSON string spells.
+fn digest(text: &str) -> Option<Digest> {
+    canonical::plain_string(text).and_then(unhex).map(Digest::from_bytes)
 }
 
 /// A sealed value beside a record.
 struct Salted<'a> {
     name: &'a str,
-    salt: Digest,
+    salt: [u8; 32],
     value: &'a str,
 }
 
 /// Reads `{name: {"salt":"…","value":…}, …}`, exactly, and not empty.
-fn salted(text: &str) -> Result<Vec<Salted<'_>>, Why> {
-    let mut list: Vec<Salted<'_>> = Vec::new();
-    let mut salt: Option<(&str, Digest)> = None;
-    let walked = canonical::nested::<NotCanonical>(text, |name, member, value| {
-        let refused = NotCanonical { at: 0, what: "not a sealed value" };
-        match (member, salt) {
-            ("salt", None) => salt = Some((name, canonical::plain_string(value).and_then(|salt| salt.parse().ok()).ok_or(refused)?)),
-            ("value", Some((of, known))) if of == name => {
-                list.push(Salted { name, salt: known, value });
-                salt = None;
-            }
-            _ => return Err(refused),
-        }
-        Ok(())
-    });
-    // Each of them has both, and there is at least one.
-    if list.is_empty() || walked.ok() != Some(list.len()) { Err(Why::CommitmentMismatch) } else { Ok(list) }
+fn salted<'a>(text: &'a str) -> Result<Vec<Salted<'a>>, Why> {
+    let list = canonical::nested(text).ok().filter(|list| !list.is_empty()).ok_or(Why::CommitmentMismatch)?;
+    let read = |(name, members): (&'a str, Vec<canonical::Member<'a>>)| match members.as_slice() {
+        [("salt", salt), ("value", value)] => Some(Salted { name, salt: canonical::plain_string(salt).and_then(unhex)?, value }),
+        _ => None,
+    };
+    list.into_iter().map(read).collect::<Option<_>>().ok_or(Why::CommitmentMismatch)
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use toolgate_evidence::bundle;
 
 use crate::domain::{Actor, CallId, Digest, ErrorCode, Fault, RunId, StepId, Timestamp};
 
@@ -16,10 +17,6 @@ use super::lossless;
 
 /// Version of the envelope that this release writes.
 pub const VERSION: u32 = 1;
-/// Purpose of the record's hash, see [`Digest::of_parts`].
-const RECORD: &str = "toolgate/record/v1";
-/// Purpose of a commitment's hash.
-const COMMITMENT: &str = "toolgate/commitment/v1";
 /// Most bytes of one record or of its sealed values.
 const MAX_BYTES: usize = 16 << 20;
 
@@ -81,13 +78,13 @@ pub struct Sealed {
 /// The hash of a record's bytes.
 #[must_use]
 pub fn hash(record: &[u8]) -> Digest {
-    Digest::of_parts(RECORD, &[record])
+    Digest::from_bytes(bundle::record_hash(record))
 }
 
 /// What a record holds in place of a sealed value, whose text is canonical JSON.
 #[must_use]
 pub fn commitment(salt: &[u8; 32], value: &str) -> Digest {
-    Digest::of_parts(COMMITMENT, &[salt, value.as_bytes()])
+    Digest::from_bytes(bundle::commitment(salt, value))
 }
 
 /// Puts a draft into canonical form and draws the salts.

@@ -160,6 +160,9 @@ pub enum Runs {
         /// Only those that have not ended
         #[arg(long)]
         open: bool,
+        /// Also those that hold toolgate's own records (checkpoints, rules, secrets)
+        #[arg(long)]
+        all: bool,
         /// Only in this state
         #[arg(long, value_parser = status)]
         status: Option<RunStatus>,

@@ -6,9 +6,9 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use crate::domain::{RunId, Timestamp};
+use crate::domain::{Actor, RunId, Timestamp};
 use crate::run::Event;
-use crate::store::RunFilter;
+use crate::store::{RunFilter, RunRow};
 
 use super::args::Runs;
 use super::exit::{Ending, Exit, Stop};
@@ -24,8 +24,9 @@ const TICK: Duration = Duration::from_millis(300);
 
 pub(super) async fn run(args: &Runs, cx: &Cx<'_>) -> Ending {
     match args {
-        Runs::List { open, status, limit, json } => {
-            let filter = RunFilter { open: *open, status: *status, limit: *limit, ..RunFilter::default() };
+        Runs::List { open, all, status, limit, json } => {
+            let without = (!all).then(|| Actor::system().principal);
+            let filter = RunFilter { open: *open, status: *status, limit: *limit, without, ..RunFilter::default() };
             list(filter, json.json, cx).await
         }
         Runs::Show { run, json } => {
@@ -77,18 +78,23 @@ async fn list(filter: RunFilter, json: bool, cx: &Cx<'_>) -> Ending {
     let now = cx.desk.clock.now();
     let mut table = Table::new(&["ID", "STATUS", "WORKFLOW", "FOR", "CREATED", "UPDATED", "EVENTS"]);
     for row in &rows {
-        let workflow = row.workflow.as_deref().unwrap_or("(direct calls)");
+        let workflow = row.workflow.as_deref().map_or_else(|| format!("({})", holds(row)), str::to_owned);
         let (id, created, updated, events) =
             (row.id.to_string(), moment(row.created, now), ago(row.updated, now), row.last_seq.to_string());
-        table.row([&id, row.status.as_str(), workflow, row.principal.as_str(), &created, &updated, &events]);
+        table.row([&id, row.status.as_str(), &workflow, row.principal.as_str(), &created, &updated, &events]);
     }
     console.table(&table)?;
     Ok(Exit::Ok)
 }
 
+/// What a run without a workflow is there for.
+fn holds(row: &RunRow) -> &'static str {
+    if row.principal == Actor::system().principal { "toolgate's own records" } else { "direct calls" }
+}
+
 fn describe(view: &RunView, now: Timestamp) -> String {
     let row = &view.row;
-    let workflow = row.workflow.as_deref().unwrap_or("direct calls");
+    let workflow = row.workflow.as_deref().unwrap_or_else(|| holds(row));
     let mut shown = format!("{} ({}) {}\n", row.id, printable(workflow), row.status.as_str());
     let workspace = view.workspace.as_ref().map(|path| path.display().to_string());
     for (label, value) in [

@@ -233,8 +233,9 @@ impl RunControl for Control {
                 () = tokio::time::sleep_until(until) => {}
             }
         }
-        let plan = plan_of(&state, &request.run_id)?;
-        Ok(view::watch(&state, &plan, &unseen, request.cursor, MOST_TOLD))
+        // Nobody is waited for where a run has ended, and an archived one has no plan any more.
+        let plan = if state.end.is_some() { None } else { Some(plan_of(&state, &request.run_id)?) };
+        Ok(view::watch(&state, plan.as_ref(), &unseen, request.cursor, MOST_TOLD))
     }
 
     async fn submit(&self, who: &Actor, request: &SubmitInput) -> Result<Accepted, Fault> {
@@ -324,6 +325,11 @@ fn plan_of(state: &RunState, run: &RunId) -> Result<Plan, Fault> {
         Fault::new(ErrorCode::RunState, format!("run `{run}` holds direct calls and follows no workflow"))
             .hint("run.list shows workflow runs")
     })?;
+    // A value that was taken away leaves its commitment: the definition goes to the archive with everything else.
+    if created.pinned.definition.get("redacted").is_some() {
+        return Err(Fault::new(ErrorCode::RunState, format!("run `{run}` was put aside: what it held lies in the home's archive"))
+            .hint(format!("run://{run}/events tells what happened, without the values; the operator has the rest in archive/{run}")));
+    }
     read_stored(&created.pinned.definition).map_err(|problems| problems.into_fault(ErrorCode::WorkflowInvalid))
 }
 

@@ -64,7 +64,7 @@ fn step_line(id: &StepId, kind: &str, step: &StepState) -> StepLine {
 }
 
 /// What happened beyond a cursor, and who is waited for. The cursor passes over what is not told.
-pub(super) fn watch(state: &RunState, plan: &Plan, unseen: &[Event], cursor: u64, most: usize) -> WatchOutput {
+pub(super) fn watch(state: &RunState, plan: Option<&Plan>, unseen: &[Event], cursor: u64, most: usize) -> WatchOutput {
     let told: Vec<&Event> = unseen.iter().filter(|event| is_told(event)).collect();
     let is_cut = told.len() > most;
     let events: Vec<EventLine> = told.into_iter().take(most).map(event_line).collect();
@@ -76,7 +76,7 @@ pub(super) fn watch(state: &RunState, plan: &Plan, unseen: &[Event], cursor: u64
         status: state.status().as_str().to_owned(),
         cursor,
         events,
-        waiting: waiting(state, plan),
+        waiting: plan.map(|plan| waiting(state, plan)).unwrap_or_default(),
         done: state.end.is_some() && !is_cut,
         error: state.end.as_ref().and_then(|end| end.error.as_ref()).map(Fault::to_json),
     }

@@ -72,8 +72,8 @@ impl CodeCalls for CodeGate {
             .field("resumes", call.to_string())
             .field("resumes_run", run.to_string());
         let append = Append { run: Some(context.run), events: vec![resumed], changes: vec![Change::Forget(key)], ..Append::default() };
-        match gateway.inner.store.append(append).await {
-            Ok(_) => Ok(Some(resumed_program)),
+        match gateway.inner.store.record(append).await {
+            Ok(()) => Ok(Some(resumed_program)),
             // Another call of the same digest was quicker and goes on with it; this one begins anew.
             Err(fault) if fault.code == ErrorCode::RunState => Ok(None),
             Err(fault) => Err(fault),

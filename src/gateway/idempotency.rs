@@ -74,7 +74,7 @@ impl Inner {
             let others = (here != call.run).then(|| change(call.run));
             (event.field("marks", json!(labels.words())), [change(here)].into_iter().chain(others).collect())
         };
-        self.store.append(Append { run: Some(call.run), events: vec![event], changes, ..Append::default() }).await?;
+        self.store.record(Append { run: Some(call.run), events: vec![event], changes, ..Append::default() }).await?;
         if outcome.kind == EventKind::ToolResult {
             let value = whole(outcome.payload.get("output").cloned().unwrap_or_default(), &*self.artifacts).await?;
             return Ok(Some(Ok(CheckedOutput { value, artifact: None })));

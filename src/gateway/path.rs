@@ -213,7 +213,7 @@ impl Inner {
         changes.push(Change::OpenCall { call: parsed.id, idempotent });
         let guards = self.budget_guard(parsed).await?;
         let append = Append { run: Some(parsed.run), events: vec![intent], changes, guards };
-        if let Err(fault) = self.store.append(append).await {
+        if let Err(fault) = self.store.record(append).await {
             return Err(self.unaffordable(parsed, fault).await);
         }
         let grant = match leave {
@@ -274,8 +274,8 @@ impl Inner {
             changes.push(Change::CloseCall(call.id));
         }
         let guards = if was_recorded { Vec::new() } else { self.budget_guard(call).await? };
-        match self.store.append(Append { run: Some(call.run), events, changes, guards }).await {
-            Ok(_) => reply,
+        match self.store.record(Append { run: Some(call.run), events, changes, guards }).await {
+            Ok(()) => reply,
             // With nothing done and nothing recorded the call simply did not happen.
             Err(fault) if !was_recorded => Err(self.unaffordable(call, fault).await),
             Err(fault) => {
@@ -295,8 +295,8 @@ impl Inner {
         };
         let draft = journal::refusal(who, stage, &fault, arguments);
         let append = Append { run: Some(who.run), events: vec![draft], ..Append::default() };
-        match self.store.append(append).await {
-            Ok(_) => self.tell_limit(who.run, &who.actor, fault).await,
+        match self.store.record(append).await {
+            Ok(()) => self.tell_limit(who.run, &who.actor, fault).await,
             Err(broken) => broken,
         }
     }

@@ -82,7 +82,7 @@ impl Inner {
             .field("event", "labels_added")
             .field("marks", json!(labels.words()));
         let changes = vec![Change::AddLabels { run: context.run, labels }];
-        self.store.append(Append { run: Some(context.run), events: vec![event], changes, ..Append::default() }).await.map(drop)
+        self.store.record(Append { run: Some(context.run), events: vec![event], changes, ..Append::default() }).await
     }
 }
 

@@ -82,6 +82,10 @@ impl Keeper {
             Fault::new(ErrorCode::AuditBroken, format!("the archive of run `{run}` does not verify: {wrong}"))
                 .hint("nothing was taken away; look at the disk, then try again")
         })?;
+        // The folders as well: what names the bundle must be on disk before the values go.
+        for new in [folder.as_path(), self.home.join("archive").as_path()] {
+            files::sync_folder(new).map_err(|error| files::failed("writing", new, &error))?;
+        }
         let digest = Digest::of(back.as_bytes());
         self.take_values(row, &digest, &named).await?;
         Ok(Archived { run, folder: folder.display().to_string(), bundle: digest, artifacts: kept })

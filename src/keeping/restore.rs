@@ -11,7 +11,7 @@ use toolgate_evidence::checkpoint;
 
 use crate::domain::{Digest, ErrorCode, Fault};
 use crate::secrets::operator::OperatorProof;
-use crate::store::{AuditOptions, OpenOptions, Store, shut};
+use crate::store::{AuditOptions, OpenOptions, Store, fold, shut};
 
 use super::backup::{DATABASE, FORMAT, MANIFEST, Manifest, digest, is_secret};
 use super::files::{self, failed};
@@ -69,6 +69,8 @@ pub async fn put_back(
     let found = verified(options, audit).await?;
     let aside = home.join(format!("before-restore-{}", now.unix_millis()));
     let shut = shut(home).await?;
+    // One file is moved at a time: the journal must be whole in one of them, wherever this is broken off.
+    fold(home, &shut).await;
     swap(home, &stage, &aside, &manifest)?;
     drop(shut);
     let size = manifest.checkpoint.as_deref().and_then(|note| checkpoint::peek(note).ok()).map(|checkpoint| checkpoint.size);

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use sqlx::{Connection as _, Row as _, SqliteConnection};
 use toolgate_evidence::bundle::{self, Bundle, Claims, Entry, FORMAT, Newest, Opening, Record, hex};
-use toolgate_evidence::canonical::{self, NotCanonical};
+use toolgate_evidence::canonical;
 use toolgate_evidence::tree;
 
 use crate::domain::{ErrorCode, Fault, RunId};
@@ -96,16 +96,8 @@ async fn rows(connection: &mut SqliteConnection, run: &RunId, with_values: bool)
 
 /// The sealed values beside a record, each as the text that was hashed.
 pub(super) fn openings(sealed: &str) -> Option<BTreeMap<String, Opening>> {
-    let mut found = BTreeMap::new();
-    canonical::members(sealed, |name, text| {
-        let broken = NotCanonical { at: 0, what: "not a sealed value" };
-        let opening = opening(text).ok_or(broken)?;
-        let name = serde_json::from_str::<String>(&format!("\"{name}\"")).map_err(|_| broken)?;
-        found.insert(name, opening);
-        Ok::<(), NotCanonical>(())
-    })
-    .ok()?;
-    Some(found)
+    let members = canonical::members(sealed).ok()?;
+    members.into_iter().map(|(name, text)| Some((serde_json::from_str(&format!("\"{name}\"")).ok()?, opening(text)?))).collect()
 }
 
 /// `{"salt":"…","value":…}`, exactly.

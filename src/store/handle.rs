@@ -18,7 +18,7 @@ use crate::domain::{
 };
 use crate::run::{Budget, Event};
 
-use super::apply::Task;
+use super::apply::{Row, Task};
 use super::leases::{LeaseAct, LeaseDone};
 use super::open::Readers;
 use super::owners::{self, OwnerLock};
@@ -34,7 +34,7 @@ use super::{
 /// How long reads that are under way may take when the store is closed.
 const LAST_READS: Millis = Millis(500);
 
-pub use keep::{Shut, shut};
+pub use keep::{Shut, fold, shut};
 
 /// A handle to one home's database; cheap to clone, safe beside other processes on the same home.
 #[derive(Clone)]
@@ -159,12 +159,23 @@ impl Store {
     /// journal's end was changed; `STORE_FAILED`: nothing was recorded; `OUTCOME_UNKNOWN`: it may have been, and this process records
     /// nothing more.
     pub async fn append(&self, append: Append) -> Result<Vec<Event>, Fault> {
+        self.write(append).await?.iter().map(events::written).collect()
+    }
+
+    /// Like [`Self::append`], for whoever does not look at the events again: reading them back means parsing what was just written.
+    ///
+    /// # Errors
+    /// As [`Self::append`].
+    pub async fn record(&self, append: Append) -> Result<(), Fault> {
+        self.write(append).await.map(drop)
+    }
+
+    async fn write(&self, append: Append) -> Result<Vec<Row>, Fault> {
         let Append { run, events, guards, changes } = scrub::scrubbed(append, &*self.inner.redact);
         let events = events.into_iter().map(events::prepare).collect::<Result<Vec<_>, Fault>>()?;
         let (answer, answered) = oneshot::channel();
         self.queue(Job::Append(Task { run, events, guards, changes }, answer)).await?;
-        let rows = answered.await.map_err(|_| unanswered())??;
-        rows.iter().map(events::written).collect()
+        answered.await.map_err(|_| unanswered())?
     }
 
     async fn queue(&self, job: Job) -> Result<(), Fault> {

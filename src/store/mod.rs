@@ -31,7 +31,7 @@ mod verify;
 mod writer;
 
 pub use artifacts::StoredArtifact;
-pub use handle::{Shut, Store, shut};
+pub use handle::{Shut, Store, fold, shut};
 pub use keep::SealedRow;
 pub use proof::{AuditOptions, InclusionProof, SignedCheckpoint};
 pub use questions::{AskLimits, Channel, GrantRow, GrantStatus, NewGrant, PausedRun};

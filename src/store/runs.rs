@@ -43,7 +43,7 @@ pub(super) async fn one(mut connection: Reading, run: &RunId) -> Result<Option<R
 
 pub(super) async fn list(mut connection: Reading, filter: &RunFilter) -> Result<Vec<RunRow>, Fault> {
     let sql = "SELECT * FROM runs WHERE (?1 IS NULL OR principal = ?1) AND (?2 IS NULL OR kind = ?2) AND (?3 IS NULL OR status = ?3) \
-               AND (?4 = 0 OR status IN ('running', 'waiting')) ORDER BY id DESC LIMIT ?5";
+               AND (?4 = 0 OR status IN ('running', 'waiting')) AND (?5 IS NULL OR principal <> ?5) ORDER BY id DESC LIMIT ?6";
     let kind = filter.kind.map(|kind| match kind {
         crate::run::RunKind::Workflow => "workflow",
         crate::run::RunKind::Adhoc => "adhoc",
@@ -53,6 +53,7 @@ pub(super) async fn list(mut connection: Reading, filter: &RunFilter) -> Result<
         .bind(kind)
         .bind(filter.status.map(crate::run::RunStatus::as_str))
         .bind(i64::from(filter.open))
+        .bind(filter.without.as_ref().map(|principal| principal.as_str().to_owned()))
         .bind(limit(filter.limit))
         .fetch_all(&mut *connection)
         .await

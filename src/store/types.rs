@@ -313,6 +313,8 @@ pub struct RunFilter {
     pub status: Option<RunStatus>,
     /// Only those that are not in a final state.
     pub open: bool,
+    /// Not those of this principal.
+    pub without: Option<Principal>,
     /// At most so many; 0 is no limit.
     pub limit: u32,
 }

@@ -196,11 +196,10 @@ async fn piece(connection: &mut SqliteConnection, from: u64, to: u64) -> Result<
         return Ok(None);
     }
     // The counts make sure that no value was left out for being NULL.
-    let sql = "SELECT count(*), count(run_id) + count(seq) + count(kind) + count(record), sum(length(CAST(hash AS BLOB)) = 32), \
-               group_concat(run_id || char(10) || seq || char(10) || kind || char(10) || coalesce('+' || step_id, '-') || char(10) || \
-                            coalesce('+' || call_id, '-'), char(10)), \
+    let sql = "SELECT count(*), count(run_id) + count(seq) + count(kind) + count(record), sum(octet_length(hash) = 32), \
+               group_concat(concat_ws(char(10), run_id, seq, kind, coalesce('+' || step_id, '-'), coalesce('+' || call_id, '-')), char(10)), \
                CAST(group_concat(record, char(10)) AS TEXT), CAST(group_concat(hash, '') AS BLOB), \
-               group_concat(coalesce('+' || sealed, '-'), char(10)), CAST(group_concat(tree, '') AS BLOB), sum(length(tree)) \
+               group_concat(coalesce('+' || sealed, '-'), char(10)), CAST(group_concat(tree, '') AS BLOB), sum(octet_length(tree)) \
                FROM journal WHERE idx >= ?1 AND idx < ?2";
     let read = sqlx::query(sql).bind(int(from)).bind(int(to)).fetch_one(connection).await;
     let row = match read {

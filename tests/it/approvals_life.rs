@@ -330,7 +330,7 @@ fn kill_after(toolgate: &Toolgate, args: &[&str], span: Duration) -> (bool, Stri
 }
 
 fn every_event(toolgate: &Toolgate) -> Vec<Value> {
-    let runs = toolgate.json(0, &["runs", "list", "--json"]);
+    let runs = toolgate.json(0, &["runs", "list", "--all", "--json"]);
     let runs: Vec<String> = runs.as_array().unwrap().iter().map(|run| run["id"].as_str().unwrap().to_owned()).collect();
     let of = |run: &String| toolgate.run(&["runs", "events", run, "--json"]).exits(0).stdout;
     runs.iter().flat_map(|run| of(run).lines().map(|line| serde_json::from_str(line).unwrap()).collect::<Vec<Value>>()).collect()

@@ -9,12 +9,12 @@ use toolgate_evidence::bundle::{self, Bundle};
 
 use crate::support::{Ran, Toolgate, files};
 
-const PASSPHRASE: &str = "correct horse battery";
+pub const PASSPHRASE: &str = "correct horse battery";
 /// Stands in values that are to be gone.
 const CANARY: &str = "canary-2f61b0d97c";
 
 /// Runs a verb as the operator, whose passphrase comes by standard input.
-fn operator(toolgate: &Toolgate, args: &[&str]) -> Ran {
+pub fn operator(toolgate: &Toolgate, args: &[&str]) -> Ran {
     let args: Vec<&str> = args.iter().copied().chain(["--passphrase-fd", "0"]).collect();
     let mut child = toolgate.command(&args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     // A verb that ends before it asks does not read it.
@@ -22,7 +22,7 @@ fn operator(toolgate: &Toolgate, args: &[&str]) -> Ran {
     Ran::of(child.wait_with_output().unwrap())
 }
 
-fn json(ran: Ran) -> Value {
+pub fn json(ran: Ran) -> Value {
     let ran = ran.exits(0);
     serde_json::from_str(&ran.stdout).unwrap_or_else(|error| panic!("{error}: {}", ran.stdout))
 }

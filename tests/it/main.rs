@@ -32,6 +32,7 @@ mod evidence;
 #[cfg(target_os = "linux")]
 mod full_disk;
 mod keeping;
+mod keeping_crash;
 mod labels;
 mod labels_reading;
 mod layering;
@@ -51,6 +52,7 @@ mod process_layers;
 mod process_probes;
 mod python_http;
 mod python_packages;
+mod quotas;
 mod redaction;
 mod schemas;
 mod support;

@@ -80,7 +80,7 @@ fn explain_says_why_and_leaves_nothing_behind() {
     assert_eq!(operator["verdict"], "allow");
     let near = operator["near"].as_array().unwrap().iter().find(|near| near["rule"] == "wall").unwrap();
     assert_eq!(near["misses"]["wanted"], "principal is toolgate::Agent");
-    assert_eq!(toolgate.json(0, &["runs", "list", "--json"]), json!([]), "no run was begun");
+    assert_eq!(toolgate.json(0, &["runs", "list", "--all", "--json"]), json!([]), "no run was begun");
     let folders = std::fs::read_dir(toolgate.data().join("runs")).map(|entries| entries.count()).unwrap_or_default();
     assert_eq!(folders, 0, "and no folder made");
     toolgate.run(&["policy", "explain", "workspace.write", r#"{"fils": []}"#]).exits(2);
@@ -274,7 +274,7 @@ fn a_running_server_takes_up_good_rules_and_stays_with_the_old_where_they_are_ba
     let doctor = toolgate.run(&["doctor"]);
     assert!(doctor.stdout.contains("own.cedar"), "{}", doctor.stdout);
     write_policy(&toolgate, "own.cedar", "");
-    let runs = toolgate.json(0, &["runs", "list", "--json"]);
+    let runs = toolgate.json(0, &["runs", "list", "--all", "--json"]);
     let own = runs.as_array().unwrap().iter().find(|run| run["principal"] == "toolgate").expect("a run of the server's own")["id"].clone();
     let events = toolgate.run(&["runs", "events", own.as_str().unwrap(), "--json"]).exits(0).stdout;
     let events: Vec<Value> = events.lines().map(|line| serde_json::from_str(line).unwrap()).collect();

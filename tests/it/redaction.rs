@@ -202,7 +202,7 @@ fn what_is_logged_and_shown_cannot_be_forged() {
         }
     }
     assert_eq!(toolgate.run(&["audit", "verify"]).exits(0).stderr, "");
-    let runs = toolgate.json(0, &["runs", "list", "--json"]);
+    let runs = toolgate.json(0, &["runs", "list", "--all", "--json"]);
     for run in runs.as_array().unwrap() {
         let ran = toolgate.run(&["runs", "events", run["id"].as_str().unwrap()]).exits(0);
         assert!(!ran.stdout.lines().any(|line| line.chars().any(is_hidden)), "{}", ran.stdout);

@@ -158,13 +158,16 @@ fn a_secret_reaches_its_host_and_nothing_else() {
     scene.python(&json!({"code": "pass", "requirements": [CANARY]}));
     scene.python(&json!({"code": "pass", "allow_network": true, "allowed_hosts": [CANARY]}));
     scene.python(&json!({"code": "pass", CANARY: 1}));
-    for args in
-        [&["vault", "list"] as &[&str], &["vault", "list", "--json"], &["runs", "list", "--json"], &["tools", "call", "secret.list", "{}"]]
-    {
+    for args in [
+        &["vault", "list"] as &[&str],
+        &["vault", "list", "--json"],
+        &["runs", "list", "--all", "--json"],
+        &["tools", "call", "secret.list", "{}"],
+    ] {
         let ran = scene.toolgate.run(args).exits(0);
         scene.said.extend([ran.stdout, ran.stderr]);
     }
-    for run in scene.toolgate.json(0, &["runs", "list", "--json"]).as_array().unwrap() {
+    for run in scene.toolgate.json(0, &["runs", "list", "--all", "--json"]).as_array().unwrap() {
         let ran = scene.toolgate.run(&["runs", "events", run["id"].as_str().unwrap(), "--json"]).exits(0);
         scene.said.extend([ran.stdout, ran.stderr]);
     }

@@ -21,27 +21,35 @@ pub const MAX_BYTES: usize = 512 << 20;
 /// A hash as 64 lower case hexadecimal digits.
 #[must_use]
 pub fn hex(hash: &[u8; 32]) -> String {
-    use std::fmt::Write as _;
-    hash.iter().fold(String::with_capacity(64), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    let digit = |nibble: u8| char::from(if nibble < 10 { b'0' + nibble } else { b'a' + nibble - 10 });
+    hash.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 0xf)]).collect()
 }
+
+/// What each byte is worth as a digit; what is none has bits that no digit has.
+#[expect(clippy::indexing_slicing, reason = "filled in by the compiler, which would refuse a place outside")]
+const DIGITS: [u8; 256] = {
+    let mut worth = [0xf0; 256];
+    let mut digit = 0_u8;
+    while digit < 16 {
+        worth[if digit < 10 { b'0' + digit } else { b'a' + digit - 10 } as usize] = digit;
+        digit += 1;
+    }
+    worth
+};
 
 /// The hash that 64 lower case hexadecimal digits spell.
 #[must_use]
 pub fn unhex(text: &str) -> Option<[u8; 32]> {
-    let digit = |byte: u8| match byte {
-        b'0'..=b'9' => Some(byte - b'0'),
-        b'a'..=b'f' => Some(byte - b'a' + 10),
-        _ => None,
-    };
-    let (pairs, rest) = text.as_bytes().as_chunks::<2>();
-    if !rest.is_empty() {
-        return None;
+    let digits: &[u8; 64] = text.as_bytes().try_into().ok()?;
+    let (pairs, _) = digits.as_chunks::<2>();
+    let worth = |byte: u8| DIGITS.get(usize::from(byte)).copied().unwrap_or(0xf0);
+    let (mut bytes, mut all) = ([0_u8; 32], 0);
+    for (byte, [high, low]) in bytes.iter_mut().zip(pairs) {
+        let (high, low) = (worth(*high), worth(*low));
+        all |= high | low;
+        *byte = high << 4 | low;
     }
-    let bytes: Vec<u8> = pairs.iter().map(|[high, low]| Some(digit(*high)? << 4 | digit(*low)?)).collect::<Option<_>>()?;
-    bytes.try_into().ok()
+    (all < 16).then_some(bytes)
 }
 
 #[cfg(test)]

@@ -12,7 +12,9 @@ use super::unhex;
 use crate::canonical;
 use crate::tree::Hash;
 
+/// Purpose of a record's hash; see `docs/evidence.md`.
 const RECORD: &str = "toolgate/record/v1";
+/// Purpose of a commitment's hash.
 const COMMITMENT: &str = "toolgate/commitment/v1";
 /// The version of the envelope that is known.
 const VERSION: u32 = 1;
@@ -99,11 +101,11 @@ fn of_parts(purpose: &str, parts: &[&[u8]]) -> Hash {
 
 /// A record's hash in the chain.
 #[must_use]
-pub fn record_hash(record: &str) -> Hash {
-    of_parts(RECORD, &[record.as_bytes()])
+pub fn record_hash(record: &[u8]) -> Hash {
+    of_parts(RECORD, &[record])
 }
 
-/// What a record holds in place of a sealed value.
+/// What a record holds in place of a sealed value, whose text is canonical JSON.
 #[must_use]
 pub fn commitment(salt: &[u8; 32], value: &str) -> Hash {
     of_parts(COMMITMENT, &[salt, value.as_bytes()])

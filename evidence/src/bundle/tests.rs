@@ -38,7 +38,7 @@ impl Log {
         let mut record = json!({
             "v": 1, "index": index, "run_id": run, "seq": seq, "ts": format!("2026-01-02T03:04:05.{index:03}Z"), "kind": kind,
             "actor": {"principal": by, "role": if by == "operator" { "operator" } else { "agent" }}, "payload": payload,
-            "prev_hash": self.records.last().map_or_else(|| "0".repeat(64), |record| hex(&record_hash(record))),
+            "prev_hash": self.records.last().map_or_else(|| "0".repeat(64), |record| hex(&record_hash(record.as_bytes()))),
         });
         if let Some(call) = call {
             record["call_id"] = call.into();
@@ -180,11 +180,13 @@ fn vectors() -> Vec<Vector> {
     bad("changed-record-and-leaf", "the tree: the records and the proof lead to another root than the signed one", &|b| {
         changed(&mut b.events[3]);
         b.events[3].leaf = hex(&tree::leaf(b.events[3].record.as_bytes()));
-        b.events[4].record =
-            b.events[4].record.replace(&hex(&record_hash(&good.events[3].record)), &hex(&record_hash(&b.events[3].record)));
+        b.events[4].record = b.events[4]
+            .record
+            .replace(&hex(&record_hash(good.events[3].record.as_bytes())), &hex(&record_hash(b.events[3].record.as_bytes())));
         b.events[4].leaf = hex(&tree::leaf(b.events[4].record.as_bytes()));
-        b.events[5].record =
-            b.events[5].record.replace(&hex(&record_hash(&good.events[4].record)), &hex(&record_hash(&b.events[4].record)));
+        b.events[5].record = b.events[5]
+            .record
+            .replace(&hex(&record_hash(good.events[4].record.as_bytes())), &hex(&record_hash(b.events[4].record.as_bytes())));
         b.events[5].leaf = hex(&tree::leaf(b.events[5].record.as_bytes()));
         b.pins.manifests[0].version = "1.2.4".to_owned();
     });
@@ -319,7 +321,7 @@ fn a_log_written_anew_without_the_key_is_refused() {
     forged.newest = None;
     // The naive check: every hash and link of the forgery is in order.
     for pair in rewritten.records.windows(2) {
-        assert_eq!(Record::read(&pair[1]).unwrap().prev_hash, hex(&record_hash(&pair[0])));
+        assert_eq!(Record::read(&pair[1]).unwrap().prev_hash, hex(&record_hash(pair[0].as_bytes())));
     }
     // The forger has a checkpoint that the key signed, but not the key.
     forged.checkpoint = old.note(9, &signer());
@@ -354,7 +356,7 @@ fn ten_thousand_events_verify() {
             "v": 1, "index": n, "run_id": RUN, "seq": n + 1, "ts": "2026-01-02T03:04:05.999Z", "kind": "tool_result",
             "actor": {"principal": "operator", "role": "operator"}, "payload": {"tool": "demo.read", "duration_ms": n},
             "sealed": {"output": hex(&commitment(&salt, &value))},
-            "prev_hash": hex(&record_hash(log.records.last().unwrap())),
+            "prev_hash": hex(&record_hash(log.records.last().unwrap().as_bytes())),
         });
         log.records.push(serde_json_canonicalizer::to_string(&record).unwrap());
         log.values.push(BTreeMap::from([("output".to_owned(), Opening { salt: hex(&salt), value })]));

@@ -190,7 +190,7 @@ fn follows(before: &Record, neighbour: &Entry, record: &Record) -> Result<(), St
     if record.ts < before.ts {
         return Err("it is earlier than the event before it".to_owned());
     }
-    if record.index == before.index + 1 && record.prev_hash != hex(&record_hash(&neighbour.record)) {
+    if record.index == before.index + 1 && record.prev_hash != hex(&record_hash(neighbour.record.as_bytes())) {
         return Err("it does not follow on the record before it".to_owned());
     }
     Ok(())

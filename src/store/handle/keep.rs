@@ -29,6 +29,19 @@ pub async fn shut(home: &Path) -> Result<Shut, Fault> {
     Ok(Shut(lock))
 }
 
+/// Moves what the write-ahead log of a home holds into the database's own file, so that this file alone is the journal. What cannot be opened
+/// stays as it is. While the home is [`shut`].
+pub async fn fold(home: &Path, _shut: &Shut) {
+    if home.join(open::FILE).is_file()
+        && let Ok(mut connection) = open::beside(home).await
+    {
+        if let Err(fault) = keep::scrub(&mut connection).await {
+            tracing::warn!("the write-ahead log could not be emptied: {fault}");
+        }
+        let _ = connection.close().await;
+    }
+}
+
 impl Store {
     /// Everything that proves a run: to be signed first, see [`Store::cover`].
     ///
