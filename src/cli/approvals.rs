@@ -4,7 +4,7 @@
 //! size and hash. There is no verb that answers more than one question.
 
 use crate::domain::{ApprovalId, GrantId, RunId};
-use crate::gateway::{AllowFor, Amount, Answer, describe, word};
+use crate::gateway::{AllowFor, Amount, Answer, describe};
 use crate::secrets::operator::{Operator, OperatorProof};
 use crate::store::{ApprovalFilter, ApprovalRow, ApprovalStatus, GrantRow, GrantStatus};
 
@@ -64,7 +64,7 @@ async fn list(all: bool, json: bool, cx: &Cx<'_>) -> Ending {
         for row in &rows {
             let times = if row.asked > 1 { format!(" ({} times)", row.asked) } else { String::new() };
             let (id, asked, expires) = (row.id.to_string(), ago(row.created, now) + &times, ago(row.expires, now));
-            table.row([&id, word(row.status), row.tool.as_str(), row.principal.as_str(), &asked, &expires, &row.reason]);
+            table.row([&id, row.status.as_str(), row.tool.as_str(), row.principal.as_str(), &asked, &expires, &row.reason]);
         }
         console.table(&table)?;
     }
@@ -92,7 +92,7 @@ async fn answer(id: &ApprovalId, answer: Answer, from: PassphraseFrom, json: boo
     if json {
         console.json(&row)?;
     } else {
-        console.line(&format!("{} {}", word(row.status), row.id))?;
+        console.line(&format!("{} {}", row.status.as_str(), row.id))?;
         if row.step_id.is_some() {
             console.tell(&format!("where nothing drives the run any more: `toolgate runs watch {}`\n", row.run_id));
         }
@@ -131,7 +131,7 @@ async fn forget(id: &ApprovalId, from: PassphraseFrom, json: bool, cx: &Cx<'_>) 
     if json {
         console.json(&row)?
     } else {
-        console.line(&format!("{} {}", word(row.status), row.id))?
+        console.line(&format!("{} {}", row.status.as_str(), row.id))?
     }
     Ok(Exit::Ok)
 }

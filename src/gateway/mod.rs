@@ -27,7 +27,7 @@ pub use approval::ApprovalSettings;
 pub use code::CodeGate;
 pub use explain::{Explained, GrantBeside};
 pub use form::{Filled, Form};
-pub use question::{Amount, describe, word};
+pub use question::{Amount, describe};
 pub use ticket::Retry;
 
 use std::path::PathBuf;

@@ -11,7 +11,7 @@ use crate::call::PreparedCall;
 use crate::domain::shown::{block, moment, outline, printable};
 use crate::domain::{Digest, Timestamp};
 use crate::policy::Decision;
-use crate::store::{ApprovalRow, ApprovalStatus};
+use crate::store::ApprovalRow;
 
 /// Characters of the model's reason that are kept.
 const LONGEST_NOTE: usize = 500;
@@ -56,24 +56,11 @@ pub(super) fn note(call: &PreparedCall) -> Option<String> {
     (!note.is_empty()).then_some(note)
 }
 
-/// The word for where a question stands.
-#[must_use]
-pub fn word(status: ApprovalStatus) -> &'static str {
-    match status {
-        ApprovalStatus::Pending => "pending",
-        ApprovalStatus::Approved => "approved",
-        ApprovalStatus::Denied => "denied",
-        ApprovalStatus::Used => "used",
-        ApprovalStatus::Expired => "expired",
-        ApprovalStatus::Lifted => "lifted",
-    }
-}
-
 /// The whole question as text. What is to be done stands behind bars, so that none of it passes for ours.
 #[must_use]
 pub fn describe(row: &ApprovalRow, now: Timestamp, amount: Amount) -> String {
     let step = row.step_id.as_ref().map(|step| format!(", step `{step}`")).unwrap_or_default();
-    let mut shown = format!("approval {} ({})\n", row.id, word(row.status));
+    let mut shown = format!("approval {} ({})\n", row.id, row.status.as_str());
     for (label, value) in [
         ("tool", row.tool.to_string()),
         ("run", format!("{}{step}", row.run_id)),

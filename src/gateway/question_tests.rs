@@ -6,6 +6,7 @@ use super::*;
 use crate::domain::shown::is_hidden;
 use crate::domain::{ApprovalId, Effect, Effects, Principal, Role, RunId};
 use crate::policy::Coverage;
+use crate::store::ApprovalStatus;
 
 fn row(arguments: Value, note: Option<&str>) -> ApprovalRow {
     let at = Timestamp::from_unix_millis(1_700_000_000_000);

@@ -12,18 +12,6 @@ use super::open::Reading;
 use super::runs::{self, limit};
 use super::{ApprovalFilter, ApprovalRow, ApprovalStatus};
 
-/// The word a status is stored as.
-pub(super) fn word(status: ApprovalStatus) -> &'static str {
-    match status {
-        ApprovalStatus::Pending => "pending",
-        ApprovalStatus::Approved => "approved",
-        ApprovalStatus::Denied => "denied",
-        ApprovalStatus::Used => "used",
-        ApprovalStatus::Expired => "expired",
-        ApprovalStatus::Lifted => "lifted",
-    }
-}
-
 pub(super) fn status_of(text: &str) -> Result<ApprovalStatus, Fault> {
     runs::word(text, "an approval in a state")
 }
@@ -89,7 +77,7 @@ pub(super) async fn of_digest(mut connection: Reading, digest: &Digest, now: Tim
 pub(super) async fn list(mut connection: Reading, filter: &ApprovalFilter, now: Timestamp) -> Result<Vec<ApprovalRow>, Fault> {
     let rows = sqlx::query(select!("WHERE (?2 IS NULL OR status = ?2) AND (?3 IS NULL OR run_id = ?3) ORDER BY id DESC LIMIT ?4"))
         .bind(int(now.unix_millis()))
-        .bind(filter.status.map(word))
+        .bind(filter.status.map(ApprovalStatus::as_str))
         .bind(filter.run.map(|run| run.to_string()))
         .bind(limit(filter.limit))
         .fetch_all(&mut *connection)

@@ -245,7 +245,7 @@ async fn approval(connection: &mut SqliteConnection, write: &ApprovalWrite) -> R
             let sql = "UPDATE approvals SET status = ?2, answer = coalesce(?3, answer), channel = coalesce(?4, channel) WHERE id = ?1";
             let query = sqlx::query(sql)
                 .bind(id.to_string())
-                .bind(approvals::word(*status))
+                .bind(status.as_str())
                 .bind(answer.as_deref())
                 .bind(channel.map(super::Channel::as_str));
             query.execute(connection).await.map(drop)

@@ -231,6 +231,21 @@ pub enum ApprovalStatus {
     Lifted,
 }
 
+impl ApprovalStatus {
+    /// The word as it is stored and shown.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Approved => "approved",
+            Self::Denied => "denied",
+            Self::Used => "used",
+            Self::Expired => "expired",
+            Self::Lifted => "lifted",
+        }
+    }
+}
+
 /// An approval.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ApprovalRow {
