@@ -1,5 +1,6 @@
 //! The way into a home, and what can be had without one.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -13,7 +14,7 @@ use crate::domain::{Clock, ErrorCode, Fault, Problem, Problems};
 use crate::gateway::Gateway;
 use crate::keeping::{self, Keeper, Restored};
 use crate::manifest;
-use crate::mcp::{self, Naming, StdioOptions, Toolset};
+use crate::mcp::{self, Naming, ServeOptions, Toolset};
 use crate::policy::{CaseOutcome, Finding, FindingKind};
 use crate::secrets::live::LiveSecrets;
 use crate::secrets::operator::OperatorProof;
@@ -22,7 +23,7 @@ use crate::store::{OpenOptions, Store};
 use crate::workflow::Library;
 
 use super::gate::ClientNotices;
-use super::{App, SystemClock, audit_room, doctor, policies, views};
+use super::{App, SystemClock, audit_room, doctor, http_door, policies, views};
 
 /// Opens homes of this machine.
 pub struct FrontDoor {
@@ -56,17 +57,25 @@ impl Door for FrontDoor {
         Ok(App::open(config, &self.redactor).await?)
     }
 
+    async fn serve_http(&self, config: &Config, address: SocketAddr) -> Result<(), Fault> {
+        let shutdown = on_signal();
+        let (listener, doorkeeper) = http_door::open(address, &config.home.value, &self.redactor).await?;
+        let app = App::open(config, &self.redactor).await?;
+        let options = ServeOptions { redact: Some(self.redact()), ..options(config) };
+        app.serve(options, |gate, options| mcp::serve_http(gate, listener, doorkeeper, options, shutdown)).await
+    }
+
     async fn serve(&self, config: Result<Config, Problems>) -> Result<(), Fault> {
         let shutdown = on_signal();
         let config = match config {
             Ok(config) => config,
             Err(problems) => {
-                return tell(problems, StdioOptions { redact: Some(self.redact()), ..StdioOptions::default() }, shutdown).await;
+                return tell(problems, ServeOptions { redact: Some(self.redact()), ..ServeOptions::default() }, shutdown).await;
             }
         };
-        let options = StdioOptions { redact: Some(self.redact()), ..options(&config) };
+        let options = ServeOptions { redact: Some(self.redact()), ..options(&config) };
         match App::open(&config, &self.redactor).await {
-            Ok(app) => app.serve(options, shutdown).await,
+            Ok(app) => app.serve(options, |gate, options| mcp::serve_stdio(gate, options, shutdown)).await,
             Err(fault) => {
                 tracing::error!(code = %fault.code, "{fault}");
                 tell(problems_of(&fault), options, shutdown).await
@@ -138,13 +147,17 @@ impl Door for FrontDoor {
 }
 
 impl App {
-    async fn serve(self: Arc<Self>, options: StdioOptions, shutdown: CancellationToken) -> Result<(), Fault> {
+    /// Serves by `face` until it ends, with everything at work that goes on beside it.
+    async fn serve<F>(self: Arc<Self>, options: ServeOptions, face: impl FnOnce(Arc<Gateway>, ServeOptions) -> F) -> Result<(), Fault>
+    where
+        F: Future<Output = Result<(), Fault>>,
+    {
         let notices = Arc::new(ClientNotices::new());
         self.hub.attach("mcp", notices.clone());
         let gate: Arc<Gateway> = Arc::new(self.gateway.clone());
-        let options = StdioOptions { notices: Some(notices), ..options };
-        let serving = mcp::serve_stdio(gate, options, shutdown);
-        // Serving sets standard output apart at its first poll; only then may anything else begin.
+        let options = ServeOptions { notices: Some(notices), ..options };
+        let serving = face(gate, options);
+        // Serving over lines sets standard output apart at its first poll; only then may anything else begin.
         let begin = async {
             self.sandbox.warm();
             self.process.warm();
@@ -156,19 +169,19 @@ impl App {
     }
 }
 
-fn options(config: &Config) -> StdioOptions {
-    StdioOptions {
+fn options(config: &Config) -> ServeOptions {
+    ServeOptions {
         naming: match config.tool_names.value {
             ToolNames::Underscore => Naming::Underscore,
             ToolNames::Dotted => Naming::Dotted,
         },
         toolset: Toolset::parse(&config.toolsets.value.join(",")),
-        ..StdioOptions::default()
+        ..ServeOptions::default()
     }
 }
 
 /// Stays up with the one tool that tells what is wrong, so that the person sees it in the client.
-async fn tell(problems: Problems, options: StdioOptions, shutdown: CancellationToken) -> Result<(), Fault> {
+async fn tell(problems: Problems, options: ServeOptions, shutdown: CancellationToken) -> Result<(), Fault> {
     mcp::serve_broken(problems, Arc::new(SystemClock), options, shutdown).await
 }
 

@@ -11,6 +11,7 @@ mod door;
 mod gate;
 mod handlers;
 mod house;
+mod http_door;
 mod http_events;
 mod hygiene;
 mod native;

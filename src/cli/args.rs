@@ -8,6 +8,7 @@ mod policy;
 pub mod raise;
 mod vault;
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
@@ -50,7 +51,7 @@ pub struct Invocation {
 pub enum Verb {
     /// Create the home and a commented settings file
     Init(Init),
-    /// Serve MCP over standard input and output
+    /// Serve MCP over standard input and output, or over HTTP
     Serve(Serve),
     /// Start a workflow and follow it
     Run(Run),
@@ -119,6 +120,9 @@ pub struct Init {
 /// `serve`
 #[derive(Debug, Args)]
 pub struct Serve {
+    /// Serve over HTTP at this address of this machine instead, at the path /mcp
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub http: Option<SocketAddr>,
     /// How tools are named to the client: underscore or dotted
     #[arg(long, value_name = "FORM")]
     pub tool_names: Option<String>,

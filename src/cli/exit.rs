@@ -60,6 +60,8 @@ impl Exit {
             | ErrorCode::ApprovalsPaused
             | ErrorCode::OperatorLocked
             | ErrorCode::SecretRefused
+            | ErrorCode::Unauthenticated
+            | ErrorCode::RequestRefused
             | ErrorCode::BudgetExceeded
             | ErrorCode::ToolNotDeclared => Self::Refused,
             ErrorCode::UnknownTool

@@ -2,6 +2,7 @@
 //!
 //! INVARIANT: a verb reaches nothing but through these. Answering an approval takes an [`OperatorProof`].
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -37,6 +38,9 @@ pub trait Door: Send + Sync {
 
     /// Serves MCP on standard input and output until its end. Settings that are wrong do not stop it: the client is told.
     async fn serve(&self, config: Result<Config, Problems>) -> Result<(), Fault>;
+
+    /// Serves MCP over HTTP on an address of this machine until it is told to stop. Settings that are wrong end it at once.
+    async fn serve_http(&self, config: &Config, address: SocketAddr) -> Result<(), Fault>;
 
     /// What works on this machine; never fails as a whole.
     async fn doctor(&self, config: &Config) -> Vec<Check>;

@@ -112,8 +112,8 @@ pub async fn run(invocation: Invocation, desk: &Desk, door: &dyn Door) -> Exit {
 async fn dispatch(invocation: Invocation, desk: &Desk, door: &dyn Door) -> Ending {
     let options = options(&invocation);
     let loaded = config::load(&options, &desk.ambient);
-    if let Verb::Serve(_) = &invocation.verb {
-        return serve::run(loaded, door).await;
+    if let Verb::Serve(args) = &invocation.verb {
+        return serve::run(loaded, args.http, door).await;
     }
     if let Verb::VerifyBundle(args) = &invocation.verb {
         return verify_bundle::run(args, desk);

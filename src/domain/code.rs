@@ -151,6 +151,10 @@ codes! {
     WitnessUnreachable = "WITNESS_UNREACHABLE", Internal;
     /// Another process drives the run.
     LeaseLost = "LEASE_LOST", Internal;
+    /// A request without a good token.
+    Unauthenticated = "UNAUTHENTICATED", Model;
+    /// A request that a page of another site, or another name of this machine, may have led here.
+    RequestRefused = "REQUEST_REFUSED", Model;
     /// Settings are wrong.
     ConfigInvalid = "CONFIG_INVALID", Internal;
     /// A fault of toolgate itself.

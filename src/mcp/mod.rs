@@ -1,4 +1,4 @@
-//! The MCP face: one hand-written server for both protocol generations, over standard input and output.
+//! The MCP face: one hand-written server for both protocol generations, over standard input and output and over HTTP.
 //!
 //! INVARIANT: converts and calls, decides nothing. Whatever a client asks for that touches a tool, a run or an artifact becomes a
 //! `RawCall` down the one path, and standard output carries protocol lines only.
@@ -9,8 +9,10 @@ mod asking;
 mod catalog;
 mod convert;
 mod cut;
+mod http;
 mod lean;
 mod notices;
+mod options;
 mod ports;
 mod progress;
 mod resources;
@@ -25,7 +27,9 @@ mod wire;
 mod tests;
 
 pub use catalog::{Catalog, Naming, Toolset};
+pub use http::{Doorkeeper, serve_http};
+pub use options::ServeOptions;
 pub use ports::{Gate, Notice, NoticeLevel, Notices, PublishedTool};
 pub use progress::Pace;
 pub use status::serve_broken;
-pub use stdio::{StdioOptions, serve_over, serve_stdio};
+pub use stdio::{serve_over, serve_stdio};

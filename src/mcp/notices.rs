@@ -3,9 +3,11 @@
 //! INVARIANT: a notice waits for nobody; a client that is slow or gone loses notices, never calls.
 #![expect(deprecated, reason = "the protocol gives up log messages, but older clients have no other channel")]
 
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::time::Duration;
 
+use futures_util::future::join_all;
 use rmcp::model::{LoggingLevel, LoggingMessageNotificationParam};
 use rmcp::{Peer, RoleServer};
 use serde_json::{Map, Value};
@@ -14,7 +16,7 @@ use tokio::sync::broadcast::error::RecvError;
 
 use super::{Notice, NoticeLevel};
 
-/// The client's end; over one pair of streams there is at most one client.
+/// One client's end.
 #[derive(Default)]
 pub(super) struct NoticeListener {
     peer: OnceLock<Peer<RoleServer>>,
@@ -57,18 +59,6 @@ impl NoticeListener {
         self.least.store(rank(least), Ordering::Relaxed);
     }
 
-    /// Passes notices on for as long as the connection lives; never ends by itself.
-    pub(super) async fn forward(&self, notices: Option<broadcast::Receiver<Notice>>) {
-        let Some(mut notices) = notices else { return std::future::pending().await };
-        loop {
-            match notices.recv().await {
-                Ok(notice) => self.tell(&notice).await,
-                Err(RecvError::Lagged(lost)) => tracing::warn!(lost, "notices came faster than the client took them"),
-                Err(RecvError::Closed) => return std::future::pending().await,
-            }
-        }
-    }
-
     async fn tell(&self, notice: &Notice) {
         let Some(peer) = self.peer.get() else { return };
         let level = level(notice.level);
@@ -83,6 +73,39 @@ impl NoticeListener {
         let param = LoggingMessageNotificationParam::new(level, Value::Object(data)).with_logger("toolgate");
         if let Err(error) = peer.notify_logging_message(param).await {
             tracing::debug!("a notice did not reach the client: {error}");
+        }
+    }
+}
+
+/// The ends of all clients that are there now.
+#[derive(Default)]
+pub(super) struct Listeners(Mutex<Vec<Weak<NoticeListener>>>);
+
+/// A client that takes nothing for so long loses the notice.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+impl Listeners {
+    /// An end for one more client, which leaves by dropping it.
+    pub(super) fn enter(&self) -> Arc<NoticeListener> {
+        let listener = Arc::new(NoticeListener::default());
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|known| known.strong_count() > 0);
+        all.push(Arc::downgrade(&listener));
+        listener
+    }
+
+    /// Passes notices on for as long as the server lives; never ends by itself.
+    pub(super) async fn forward(&self, notices: Option<broadcast::Receiver<Notice>>) {
+        let Some(mut notices) = notices else { return std::future::pending().await };
+        loop {
+            match notices.recv().await {
+                Ok(notice) => {
+                    let there: Vec<_> = self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().filter_map(Weak::upgrade).collect();
+                    let _ = tokio::time::timeout(PATIENCE, join_all(there.iter().map(|listener| listener.tell(&notice)))).await;
+                }
+                Err(RecvError::Lagged(lost)) => tracing::warn!(lost, "notices came faster than the clients took them"),
+                Err(RecvError::Closed) => return std::future::pending().await,
+            }
         }
     }
 }

@@ -24,8 +24,9 @@ use crate::domain::{Actor, ErrorCode, Fault, Principal};
 use crate::gateway::Retry;
 
 use super::notices::NoticeListener;
+use super::options::{INSTRUCTIONS, ServeOptions};
 use super::resources::{self, Reader, Refused, Target};
-use super::{Catalog, Gate, Pace, asking, convert, progress, tokens};
+use super::{Catalog, Gate, Pace, asking, convert, http, progress, tokens};
 
 /// How long clients may keep the list of tools: it changes only with a new start.
 const LIST_TTL_MS: u64 = 3_600_000;
@@ -59,18 +60,59 @@ impl Ending {
 
 /// What a server is made of.
 pub(super) struct Server {
-    pub(super) gate: Arc<dyn Gate>,
-    pub(super) catalog: Catalog,
-    pub(super) pace: Pace,
-    pub(super) instructions: String,
-    pub(super) ending: Ending,
-    pub(super) listener: NoticeListener,
-    pub(super) redact: Arc<dyn Redact>,
+    gate: Arc<dyn Gate>,
+    catalog: Arc<Catalog>,
+    pace: Pace,
+    instructions: Arc<str>,
+    ending: Ending,
+    listener: Arc<NoticeListener>,
+    redact: Arc<dyn Redact>,
+}
+
+/// Who makes a call, and what stands beside its arguments.
+struct Caller<'a> {
+    actor: &'a Actor,
+    asking: Asking,
+    tokens: u64,
 }
 
 impl Server {
-    fn actor() -> Actor {
-        Actor::agent(Principal::local())
+    /// Of everything that `gate` publishes, shown as `options` say.
+    ///
+    /// # Errors
+    /// `CONFIG_INVALID` for a toolset that does not exist.
+    pub(super) fn new(gate: Arc<dyn Gate>, options: ServeOptions, ending: Ending) -> Result<Self, Fault> {
+        let tools = gate.tools();
+        options.toolset.check(&tools)?;
+        Ok(Self {
+            catalog: Arc::new(Catalog::new(&tools, options.naming, &options.toolset)),
+            redact: options.redaction(),
+            pace: options.pace,
+            instructions: options.instructions.map_or_else(|| INSTRUCTIONS.into(), Into::into),
+            listener: Arc::default(),
+            gate,
+            ending,
+        })
+    }
+
+    /// The same server for one more client, whose notices go to `listener`.
+    pub(super) fn again(&self, listener: Arc<NoticeListener>) -> Self {
+        Self {
+            gate: self.gate.clone(),
+            catalog: self.catalog.clone(),
+            pace: self.pace,
+            instructions: self.instructions.clone(),
+            ending: self.ending.clone(),
+            listener,
+            redact: self.redact.clone(),
+        }
+    }
+
+    /// Who sent this request.
+    fn actor(cx: &RequestContext<RoleServer>) -> Result<Actor, ErrorData> {
+        let principal =
+            http::principal_of(&cx.extensions).map_err(|fault| convert::protocol_error(&fault, &format!("request {}", cx.id)))?;
+        Ok(Actor::agent(principal.unwrap_or_else(Principal::local)))
     }
 
     fn implementation() -> Implementation {
@@ -91,13 +133,12 @@ impl Server {
         &self,
         tool: &str,
         arguments: Value,
-        (asking, tokens): (Asking, u64),
+        Caller { actor, asking, tokens }: Caller<'_>,
         cancel: CancellationToken,
         notes: Arc<dyn Progress>,
     ) -> Result<Reply, Fault> {
-        let actor = Self::actor();
         let path = async {
-            let run = self.gate.adhoc_run(&actor).await?;
+            let run = self.gate.adhoc_run(actor).await?;
             let raw = RawCall {
                 tool: tool.to_owned(),
                 arguments,
@@ -129,28 +170,30 @@ fn reason_of(cx: &RequestContext<RoleServer>) -> Option<String> {
 
 impl Server {
     /// Whether a question of this request can be put to the human in front of the client.
-    fn may_ask(&self, cx: &RequestContext<RoleServer>) -> bool {
-        self.gate.may_ask(&Self::actor()) && asking::shows_forms(cx)
+    fn may_ask(&self, actor: &Actor, cx: &RequestContext<RoleServer>) -> bool {
+        self.gate.may_ask(actor) && asking::shows_forms(cx)
     }
 
     /// Takes a call down the path; where it needs a human and an older client can ask hers, asks and takes it down once more.
     async fn pass_asking(
         &self,
         request: &CallToolRequestParams,
-        (arguments, tokens): (&Value, u64),
+        (actor, arguments, tokens): (&Actor, &Value, u64),
         cx: &RequestContext<RoleServer>,
         notes: Arc<dyn Progress>,
     ) -> Result<Reply, Fault> {
-        let asking = Asking { reason: reason_of(cx), elsewhere: self.may_ask(cx) };
-        let pass = || self.pass(&request.name, arguments.clone(), (asking.clone(), tokens), cx.ct.child_token(), notes.clone());
+        let asking = Asking { reason: reason_of(cx), elsewhere: self.may_ask(actor, cx) };
+        let pass = || {
+            let caller = Caller { actor, asking: asking.clone(), tokens };
+            self.pass(&request.name, arguments.clone(), caller, cx.ct.child_token(), notes.clone())
+        };
         let reply = pass().await?;
         if !asking.elsewhere || is_modern(cx) {
             return Ok(reply);
         }
         let Some(question) = asking::question(&reply) else { return Ok(reply) };
-        let actor = Self::actor();
         tokio::select! {
-            asked = asking::ask(&*self.gate, &actor, &question, cx) => asked?,
+            asked = asking::ask(&*self.gate, actor, &question, cx) => asked?,
             () = self.ending.ended.cancelled() => return Ok(reply),
         }
         pass().await
@@ -178,12 +221,14 @@ fn refusal(refused: &Refused, cx: &RequestContext<RoleServer>) -> ErrorData {
 /// Reads resources by calling tools, for one request.
 struct Calls<'a> {
     server: &'a Server,
+    actor: Actor,
     cancel: CancellationToken,
 }
 
 impl Reader for Calls<'_> {
     async fn call(&self, tool: &str, arguments: Value) -> Result<Value, Refused> {
-        let reply = self.server.pass(tool, arguments, (Asking::default(), 0), self.cancel.child_token(), Arc::new(NoProgress)).await?;
+        let caller = Caller { actor: &self.actor, asking: Asking::default(), tokens: 0 };
+        let reply = self.server.pass(tool, arguments, caller, self.cancel.child_token(), Arc::new(NoProgress)).await?;
         let call = reply.call;
         reply.outcome.map(|output| output.value).map_err(|fault| Refused { fault, call: Some(call) })
     }
@@ -193,7 +238,7 @@ impl ServerHandler for Server {
     fn get_info(&self) -> ServerConfig {
         ServerConfig::new(ServerCapabilities::builder().enable_resources().enable_tools().build())
             .with_server_info(Self::implementation())
-            .with_instructions(self.instructions.clone())
+            .with_instructions(&*self.instructions)
     }
 
     async fn initialize(&self, request: InitializeRequestParams, cx: RequestContext<RoleServer>) -> Result<InitializeResult, ErrorData> {
@@ -236,13 +281,13 @@ impl ServerHandler for Server {
 
     async fn call_tool(&self, request: CallToolRequestParams, cx: RequestContext<RoleServer>) -> Result<CallToolResponse, ErrorData> {
         let (arguments, tokens) = tokens::settle(&request.name, request.arguments.clone().unwrap_or_default(), &cx.meta);
-        let actor = Self::actor();
+        let actor = Self::actor(&cx)?;
         let retry = Retry { actor: &actor, method: "tools/call", tool: &request.name, arguments: &arguments };
         asking::take_back(&*self.gate, &actor, &retry, &request).await?;
         let (teller, listener) = progress::channel(cx.meta.get_progress_token().is_some(), &*self.redact);
-        let call = self.pass_asking(&request, (&arguments, tokens), &cx, Arc::new(teller));
+        let call = self.pass_asking(&request, (&actor, &arguments, tokens), &cx, Arc::new(teller));
         let passed = progress::follow(call, listener, &cx.peer, cx.meta.get_progress_token(), self.pace).await;
-        if let (Ok(reply), true, None) = (&passed, self.may_ask(&cx) && is_modern(&cx), &request.request_state)
+        if let (Ok(reply), true, None) = (&passed, self.may_ask(&actor, &cx) && is_modern(&cx), &request.request_state)
             && let Some(question) = asking::question(reply)
         {
             let wanted = asking::input_required(&*self.gate, &actor, &retry, question).await;
@@ -270,7 +315,7 @@ impl ServerHandler for Server {
     ) -> Result<ListResourcesResult, ErrorData> {
         one_page(request.as_ref())?;
         let resources = if self.catalog.find("run.list").is_some() {
-            let calls = Calls { server: self, cancel: cx.ct.clone() };
+            let calls = Calls { server: self, actor: Self::actor(&cx)?, cancel: cx.ct.clone() };
             resources::list(&calls).await.map_err(|refused| refusal(&refused, &cx))?
         } else {
             Vec::new()
@@ -304,7 +349,7 @@ impl ServerHandler for Server {
                 .hint("resources are `run://{id}`, `run://{id}/events` and `artifact://{sha256}`");
             return Err(convert::protocol_error(&fault, ""));
         };
-        let calls = Calls { server: self, cancel: cx.ct.clone() };
+        let calls = Calls { server: self, actor: Self::actor(&cx)?, cancel: cx.ct.clone() };
         let read = resources::read(&calls, &request.uri, &target).await;
         let contents = read.map_err(|refused| refusal(&refused, &cx))?;
         // An artifact never changes; a run does.

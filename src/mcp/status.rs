@@ -11,8 +11,8 @@ use tokio_util::sync::CancellationToken;
 use crate::call::{CheckedOutput, RawCall, Reply};
 use crate::domain::{Actor, CallId, Clock, Effect, Effects, ErrorCode, Fault, Problems, RunId, ToolName};
 
-use super::stdio::{self, StdioOptions};
-use super::{Gate, PublishedTool, Toolset};
+use super::stdio;
+use super::{Gate, PublishedTool, ServeOptions, Toolset};
 
 const STATUS: &str = "toolgate.status";
 
@@ -23,7 +23,7 @@ const STATUS: &str = "toolgate.status";
 pub async fn serve_broken(
     problems: Problems,
     clock: Arc<dyn Clock>,
-    options: StdioOptions,
+    options: ServeOptions,
     shutdown: CancellationToken,
 ) -> Result<(), Fault> {
     let (gate, options) = broken(problems, clock, options)?;
@@ -31,7 +31,7 @@ pub async fn serve_broken(
 }
 
 /// The gate and options that stand in for a working toolgate.
-pub(super) fn broken(problems: Problems, clock: Arc<dyn Clock>, options: StdioOptions) -> Result<(Arc<dyn Gate>, StdioOptions), Fault> {
+pub(super) fn broken(problems: Problems, clock: Arc<dyn Clock>, options: ServeOptions) -> Result<(Arc<dyn Gate>, ServeOptions), Fault> {
     let name: ToolName = STATUS.parse().map_err(|error| Fault::internal(format!("{error}")))?;
     let run = RunId::mint(clock.now());
     let instructions = format!(
@@ -40,7 +40,7 @@ pub(super) fn broken(problems: Problems, clock: Arc<dyn Clock>, options: StdioOp
         count(&problems),
         name.exposed(),
     );
-    let options = StdioOptions { toolset: Toolset::All, instructions: Some(instructions), notices: None, ..options };
+    let options = ServeOptions { toolset: Toolset::All, instructions: Some(instructions), notices: None, ..options };
     Ok((Arc::new(Broken { problems, clock, name, run }), options))
 }
 

@@ -13,40 +13,12 @@ use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use crate::call::{NoRedaction, Redact};
 use crate::domain::Fault;
 
-use super::notices::NoticeListener;
+use super::notices::Listeners;
 use super::server::{Ending, Server};
 use super::wire::{Wire, write_lines};
-use super::{Catalog, Gate, Naming, Notices, Pace, Toolset};
-
-/// How a server shows itself.
-#[derive(Clone, Default)]
-pub struct StdioOptions {
-    /// Under which names tools are listed.
-    pub naming: Naming,
-    /// Which tools are listed.
-    pub toolset: Toolset,
-    /// How often waiting clients are told of progress.
-    pub pace: Pace,
-    /// Where notices for the person come from.
-    pub notices: Option<Arc<dyn Notices>>,
-    /// What takes secrets out of everything that clients are told.
-    pub redact: Option<Arc<dyn Redact>>,
-    /// What models are told of the server as a whole; its own text where there is none.
-    pub instructions: Option<String>,
-}
-
-/// What a model reads before it uses any tool.
-const INSTRUCTIONS: &str = "\
-toolgate runs code, files, git, drive and web tools under a policy, and workflows made of them.
-To build a service: run_start {workflow: \"build_service\", inputs: {resource: \"Listing\"}}, then repeat run_watch {run_id, cursor, \
-wait_sec: 30}. For each entry of `waiting` with waiting_for \"agent\" do what its prompt says and answer with run_submit {run_id, step_id, \
-output}, where output fits its output_schema. Stop when `done`. Entries that wait for a human are not yours to answer: tell the user.
-An error is {error: {code, message, hint}}: do what the hint says. After APPROVAL_REQUIRED tell the user what `details.how` says, then make \
-the same call again.
-Long answers are cut: artifact_read gives the whole. tool_search finds tools that are not listed; tool_call calls them.";
+use super::{Gate, ServeOptions};
 
 /// After the input's end everything is over within this, whatever still hangs.
 const LAST_MOMENT: Duration = Duration::from_millis(850);
@@ -57,7 +29,7 @@ const LAST_MOMENT: Duration = Duration::from_millis(850);
 /// # Errors
 /// `CONFIG_INVALID` for a toolset that does not exist, before anything is touched, so that [`super::serve_broken`] can tell it; else only
 /// where standard output cannot be set apart.
-pub async fn serve_stdio(gate: Arc<dyn Gate>, options: StdioOptions, shutdown: CancellationToken) -> Result<(), Fault> {
+pub async fn serve_stdio(gate: Arc<dyn Gate>, options: ServeOptions, shutdown: CancellationToken) -> Result<(), Fault> {
     options.toolset.check(&gate.tools())?;
     let failed = |what: &str, error: io::Error| Fault::internal(format!("{what}: {error}"));
     let output = private_stdout().map_err(|error| failed("standard output cannot be set apart", error))?;
@@ -77,28 +49,19 @@ pub async fn serve_over<R, W>(
     gate: Arc<dyn Gate>,
     input: R,
     output: W,
-    options: StdioOptions,
+    options: ServeOptions,
     shutdown: CancellationToken,
 ) -> Result<(), Fault>
 where
     R: AsyncRead + Send + Unpin + 'static,
     W: AsyncWrite + Send + Unpin,
 {
-    let tools = gate.tools();
-    options.toolset.check(&tools)?;
-    let notices = options.notices.map(|notices| notices.subscribe());
-    let redact = options.redact.unwrap_or_else(|| Arc::new(NoRedaction));
+    let notices = options.notices.as_ref().map(|notices| notices.subscribe());
+    let redact = options.redaction();
     let ending = Ending { ended: CancellationToken::new(), hurry: shutdown.clone() };
     let ended = ending.ended.clone();
-    let server = Arc::new(Server {
-        gate,
-        catalog: Catalog::new(&tools, options.naming, &options.toolset),
-        pace: options.pace,
-        instructions: options.instructions.unwrap_or_else(|| INSTRUCTIONS.to_owned()),
-        ending,
-        listener: NoticeListener::default(),
-        redact: redact.clone(),
-    });
+    let listeners = Listeners::default();
+    let server = Arc::new(Server::new(gate, options, ending)?.again(listeners.enter()));
     let (out, lines) = mpsc::channel(64);
     let wire = Wire::new(input, out, redact, shutdown, ended.clone());
     let writing = async {
@@ -109,8 +72,8 @@ where
     };
     let serving = async {
         tokio::select! {
-            served = Box::pin(serve(server.clone(), wire)) => served,
-            () = server.listener.forward(notices) => Ok(()),
+            served = Box::pin(serve(server, wire)) => served,
+            () = listeners.forward(notices) => Ok(()),
         }
     };
     let last_moment = async {

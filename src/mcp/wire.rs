@@ -57,7 +57,7 @@ impl<R: AsyncRead + Unpin + Send> Wire<R> {
             }
             let read = match self.reader.next().await {
                 Ok(Some(Line::Whole(line))) => read(&line),
-                Ok(Some(Line::TooLong)) => Read::no_json(format!("the line is longer than {LONGEST_LINE} bytes")),
+                Ok(Some(Line::TooLong)) => Read::Refused(no_json(format!("the line is longer than {LONGEST_LINE} bytes"))),
                 Ok(None) => return None,
                 Err(error) => {
                     tracing::warn!("standard input cannot be read: {error}");
@@ -67,7 +67,10 @@ impl<R: AsyncRead + Unpin + Send> Wire<R> {
             match read {
                 Read::Message(message) if self.admits(&message) => return Some(*message),
                 Read::Message(_) | Read::Nothing => {}
-                Read::Refused(error, id) => self.pending = encode(&ServerJsonRpcMessage::error(error, id), &*self.redact).ok(),
+                Read::Refused(refused) => {
+                    let (error, id) = *refused;
+                    self.pending = encode(&ServerJsonRpcMessage::error(error, id), &*self.redact).ok();
+                }
             }
         }
     }
@@ -140,20 +143,26 @@ pub(super) async fn write_lines<W: AsyncWrite + Unpin>(mut output: W, mut lines:
 }
 
 /// The one form in which anything leaves for a client: results, errors, progress, notices and resources, without secrets.
-fn encode(message: &TxJsonRpcMessage<RoleServer>, redact: &dyn Redact) -> io::Result<Vec<u8>> {
-    let mut line = serde_json::to_vec(message)?;
-    if redact.may_touch(&line) {
-        let mut value: Value = serde_json::from_slice(&line)?;
-        // Whose answer it is must stay what the client said.
-        for part in ["result", "error", "params"] {
-            if let Some(part) = value.get_mut(part) {
-                redact.value(part);
-            }
-        }
-        line = serde_json::to_vec(&value)?;
-    }
+pub(super) fn encode(message: &TxJsonRpcMessage<RoleServer>, redact: &dyn Redact) -> io::Result<Vec<u8>> {
+    let plain = serde_json::to_vec(message)?;
+    let mut line = redacted(&plain, redact)?.unwrap_or(plain);
     line.push(b'\n');
     Ok(line)
+}
+
+/// A message as it is written, without its secrets; `None` where it may stay as it is.
+pub(super) fn redacted(message: &[u8], redact: &dyn Redact) -> serde_json::Result<Option<Vec<u8>>> {
+    if !redact.may_touch(message) {
+        return Ok(None);
+    }
+    let mut value: Value = serde_json::from_slice(message)?;
+    // Whose answer it is must stay what the client said.
+    for part in ["result", "error", "params"] {
+        if let Some(part) = value.get_mut(part) {
+            redact.value(part);
+        }
+    }
+    serde_json::to_vec(&value).map(Some)
 }
 
 /// What a line holds.
@@ -162,17 +171,34 @@ enum Read {
     /// Nothing, or a malformed notification, which nobody may answer.
     Nothing,
     /// No message, with the answer to it.
-    Refused(ErrorData, Option<RequestId>),
+    Refused(Refused),
 }
 
-impl Read {
-    fn no_json(why: String) -> Self {
-        Self::Refused(ErrorData::parse_error(format!("Parse error: {why}"), None), None)
-    }
+/// The answer to what is no message, and to which request.
+type Refused = Box<(ErrorData, Option<RequestId>)>;
 
-    fn no_message(why: impl std::fmt::Display, id: Option<RequestId>) -> Self {
-        Self::Refused(ErrorData::invalid_request(format!("Invalid request: {why}"), None), id)
+fn no_json(why: String) -> Refused {
+    Box::new((ErrorData::parse_error(format!("Parse error: {why}"), None), None))
+}
+
+fn no_message(why: impl std::fmt::Display, id: Option<RequestId>) -> Refused {
+    Box::new((ErrorData::invalid_request(format!("Invalid request: {why}"), None), id))
+}
+
+/// Reads the JSON of one message, so that every later reader of it agrees on what it says.
+pub(super) fn sound(text: &[u8]) -> Result<Value, Refused> {
+    let value = strict::parse(text).map_err(|error| no_json(error.to_string()))?;
+    let Some(members) = value.as_object() else {
+        return Err(no_message("it must be one JSON-RPC message; batches are not supported", None));
+    };
+    match members.keys().find(|name| is_look_alike(name)) {
+        Some(name) => Err(no_message(format_args!("`{name}` is not a member of a JSON-RPC message"), id_of(&value))),
+        None => Ok(value),
     }
+}
+
+fn id_of(message: &Value) -> Option<RequestId> {
+    message.get("id").and_then(|id| serde_json::from_value(id.clone()).ok())
 }
 
 fn read(line: &[u8]) -> Read {
@@ -180,25 +206,19 @@ fn read(line: &[u8]) -> Read {
     if line.is_empty() {
         return Read::Nothing;
     }
-    let value = match strict::parse(line) {
+    let value = match sound(line) {
         Ok(value) => value,
-        Err(error) => return Read::no_json(error.to_string()),
+        Err(refused) => return Read::Refused(refused),
     };
-    let Some(members) = value.as_object() else {
-        return Read::no_message("a line must hold one JSON-RPC message; batches are not supported", None);
-    };
-    let id = members.get("id").and_then(|id| serde_json::from_value::<RequestId>(id.clone()).ok());
-    if let Some(name) = members.keys().find(|name| is_look_alike(name)) {
-        return Read::no_message(format_args!("`{name}` is not a member of a JSON-RPC message"), id);
-    }
-    let is_notification = members.contains_key("method") && !members.contains_key("id");
+    let id = id_of(&value);
+    let is_notification = value.get("method").is_some() && value.get("id").is_none();
     match serde_json::from_value(value) {
         Ok(message) => Read::Message(Box::new(message)),
         Err(error) if is_notification => {
             tracing::debug!("a malformed notification was dropped: {error}");
             Read::Nothing
         }
-        Err(error) => Read::no_message(error, id),
+        Err(error) => Read::Refused(no_message(error, id)),
     }
 }
 

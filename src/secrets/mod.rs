@@ -3,6 +3,7 @@
 //! INVARIANT: nothing secret is read from arguments or the environment, and a tool reaches no value but what it is lent.
 //! Does not decide what needs the operator: it only proves that the operator is there.
 
+pub mod access;
 mod files;
 pub mod live;
 pub mod operator;

@@ -13,7 +13,7 @@ use crate::domain::{Digest, OwnerId, RunId};
 
 use super::apply::{ApprovalWrite, Remembered, Row, Writes};
 use super::fault::int;
-use super::{Taken, approvals, questions, vault};
+use super::{Taken, questions, vault};
 
 /// Rows of one insert: the least that will do is taken, and what is left over is NULL and not inserted. Few sizes, so that every
 /// statement stays prepared.

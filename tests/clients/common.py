@@ -1,18 +1,23 @@
 """What the client tests share: connecting in one protocol generation, calling tools, checking, and one line for each thing that held.
 
-A test is a script with a coroutine `scenario(session)`. It is run as `script.py [--mode MODE]… COMMAND [ARGUMENT…]`, where the command
-starts the server on standard input and output; it is started anew for each mode. Exit code 0 means that everything held.
+A test is a script with a coroutine `scenario(session)`. It is run as `script.py [--http] [--mode MODE]… COMMAND [ARGUMENT…]`, where the
+command starts the server on standard input and output, or with `--http` on a free port; it is started anew for each mode. Exit code 0 means
+that everything held.
 """
 
 import argparse
 import asyncio
+import contextlib
 import json
+import pathlib
+import subprocess
 import sys
 import time
 import traceback
 
 from mcp import Client
 from mcp.client.stdio import StdioServerParameters
+from mcp.client.streamable_http import create_mcp_http_client, streamable_http_client
 from mcp.shared.exceptions import MCPError
 
 # What the client is told to do, and the protocol version that must come of it.
@@ -81,7 +86,40 @@ class Session:
         return result.contents[0].text
 
 
-async def run_mode(scenario, mode: str, command: list[str], options: dict):
+@contextlib.asynccontextmanager
+async def over_http(command: list[str], ended: list[float]):
+    """A server on a free port, and the way to it. What it logs tells where it is and where its token lies."""
+    server = subprocess.Popen([*command, "--http", "127.0.0.1:0"], stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    try:
+        lines = []
+        while not lines or "token_file" not in lines[-1]:
+            lines.append(await asyncio.to_thread(server.stderr.readline))
+            if not lines[-1]:
+                raise Failed("the server does not serve\n  said: " + "".join(lines))
+        told = json.loads(lines[-1])
+        reading = asyncio.create_task(asyncio.to_thread(sys.stderr.writelines, server.stderr))
+        token = pathlib.Path(told["token_file"]).read_text().strip()
+        async with create_mcp_http_client(headers={"Authorization": f"Bearer {token}"}) as client:
+            yield streamable_http_client(told["address"], http_client=client)
+        began = time.monotonic()
+        server.terminate()
+        await asyncio.to_thread(server.wait, 30)
+        ended.append(time.monotonic() - began)
+        await reading
+    finally:
+        server.kill()
+
+
+async def run_mode(scenario, mode: str, command: list[str], options: dict, is_http: bool):
+    if is_http:
+        ended = []
+        async with over_http(command, ended) as transport:
+            async with Client(transport, mode=mode, read_timeout_seconds=ANSWER_WITHIN_S, **options) as client:
+                session = Session(client, mode)
+                session.check(client.protocol_version == MODES[mode], f"speaks {MODES[mode]}", client.protocol_version)
+                await scenario(session)
+        session.check(ended[0] < 1.5, "the server is gone soon after it was told to stop", ended)
+        return
     server = StdioServerParameters(command=command[0], args=command[1:])
     async with Client(server, mode=mode, read_timeout_seconds=ANSWER_WITHIN_S, **options) as client:
         session = Session(client, mode)
@@ -95,13 +133,14 @@ async def run_mode(scenario, mode: str, command: list[str], options: dict):
 def main(scenario, modes: list[str], **options):
     parser = argparse.ArgumentParser()
     parser.add_argument("--mode", action="append", choices=sorted(MODES), help="default: " + ", ".join(modes))
+    parser.add_argument("--http", action="store_true", help="over HTTP, not over standard input and output")
     parser.add_argument("command", nargs=argparse.REMAINDER, help="what starts the server")
     arguments = parser.parse_args()
     if not arguments.command:
         parser.error("the command that starts the server is missing")
     for mode in arguments.mode or modes:
         try:
-            asyncio.run(run_mode(scenario, mode, arguments.command, options))
+            asyncio.run(run_mode(scenario, mode, arguments.command, options, arguments.http))
         except BaseException as error:
             for failure in leaves(error):
                 print(f"FAIL [{mode}] {failure}", flush=True)

@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use toolgate::domain::{Millis, Principal};
 use toolgate::gateway::{Answer, ApprovalSettings};
-use toolgate::mcp::{StdioOptions, Toolset, serve_over};
+use toolgate::mcp::{ServeOptions, Toolset, serve_over};
 use toolgate::store::{ApprovalFilter, ApprovalRow, ApprovalStatus};
 
 use crate::support::house::{TestHouse, patience};
@@ -28,7 +28,7 @@ impl Client {
     async fn on(house: &TestHouse, modern: bool, forms: bool) -> Self {
         let (near, far) = tokio::io::duplex(256 * 1024);
         let (input, output) = tokio::io::split(far);
-        let options = StdioOptions { toolset: Toolset::All, ..StdioOptions::default() };
+        let options = ServeOptions { toolset: Toolset::All, ..ServeOptions::default() };
         let mut server = JoinSet::new();
         server.spawn(serve_over(Arc::new(house.gateway.clone()), input, output, options, CancellationToken::new()));
         let (read, write) = tokio::io::split(near);

@@ -26,9 +26,19 @@ fn run(script: &str) {
     run_in(script, tempfile::tempdir().unwrap().path(), &[]);
 }
 
+/// Runs a script over HTTP.
+fn run_over_http(script: &str) {
+    run_with(&["--http"], script, tempfile::tempdir().unwrap().path(), &[]);
+}
+
 /// Runs a script on this home, with more variables.
-#[expect(clippy::disallowed_methods, clippy::print_stderr, reason = "a test starts programs, and says why it was skipped")]
 fn run_in(script: &str, home: &Path, variables: &[(&str, &str)]) {
+    run_with(&[], script, home, variables);
+}
+
+/// Runs a script with these options.
+#[expect(clippy::disallowed_methods, clippy::print_stderr, reason = "a test starts programs, and says why it was skipped")]
+fn run_with(options: &[&str], script: &str, home: &Path, variables: &[(&str, &str)]) {
     let python = match python() {
         Ok(python) => python,
         Err(why) if std::env::var_os("TOOLGATE_TEST_REQUIRE_CLIENTS").is_some() => panic!("{why}"),
@@ -41,6 +51,7 @@ fn run_in(script: &str, home: &Path, variables: &[(&str, &str)]) {
         .envs(variables.iter().copied())
         .arg("-B")
         .arg(root().join("tests/clients").join(script))
+        .args(options)
         .args([env!("CARGO_BIN_EXE_toolgate"), "--home", home.to_str().unwrap(), "serve"])
         .output()
         .unwrap();
@@ -57,16 +68,36 @@ fn a_client_runs_python() {
 }
 
 #[test]
+fn a_client_runs_python_over_http() {
+    run_over_http("python_run.py");
+}
+
+#[test]
+fn a_client_builds_a_service_over_http() {
+    run_over_http("build_service.py");
+}
+
+#[test]
 fn a_client_builds_a_service() {
     run("build_service.py");
 }
 
-#[test]
-fn a_person_answers_in_a_client() {
+/// A home whose operator trusts the human in front of the client.
+fn trusting() -> tempfile::TempDir {
     let home = tempfile::tempdir().unwrap();
     std::fs::write(home.path().join("toolgate.toml"), "[approvals]\nelicitation = \"trusted-clients\"\ntrusted_principals = [\"local\"]\n")
         .unwrap();
-    run_in("approvals.py", home.path(), &[]);
+    home
+}
+
+#[test]
+fn a_person_answers_in_a_client() {
+    run_in("approvals.py", trusting().path(), &[]);
+}
+
+#[test]
+fn a_person_answers_in_a_client_over_http() {
+    run_with(&["--http"], "approvals.py", trusting().path(), &[]);
 }
 
 #[test]

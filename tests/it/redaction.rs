@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use toolgate::call::{NoRedaction, Redact};
 use toolgate::domain::ErrorCode;
 use toolgate::gateway::Answer;
-use toolgate::mcp::{StdioOptions, serve_over};
+use toolgate::mcp::{ServeOptions, serve_over};
 use toolgate::secrets::live::LiveSecrets;
 use toolgate::secrets::redact::Redactor;
 use toolgate::secrets::scan::Scanner;
@@ -129,7 +129,7 @@ async fn told(redact: Option<Arc<dyn Redact>>, messages: &[Value]) -> Vec<String
     let (client, server) = tokio::io::duplex(1 << 20);
     let (input, output) = tokio::io::split(server);
     let (mut reads, mut writes) = tokio::io::split(client);
-    let options = StdioOptions { redact, toolset: toolgate::mcp::Toolset::All, ..StdioOptions::default() };
+    let options = ServeOptions { redact, toolset: toolgate::mcp::Toolset::All, ..ServeOptions::default() };
     let serving = serve_over(Arc::new(house.gateway.clone()), input, output, options, CancellationToken::new());
     let talking = async {
         for message in messages {

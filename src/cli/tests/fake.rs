@@ -178,6 +178,10 @@ impl Door for FakeDoor {
         };
         Ok(self.house.clone())
     }
+    async fn serve_http(&self, _config: &Config, address: std::net::SocketAddr) -> Result<(), Fault> {
+        Err(Fault::internal(format!("serves {address}")))
+    }
+
     async fn serve(&self, config: Result<Config, Problems>) -> Result<(), Fault> {
         let told = match config {
             Ok(config) => format!("{} {}", config.tool_names.value.as_str(), config.toolsets.value.join("+")),

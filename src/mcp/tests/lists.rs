@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use crate::domain::{Clock, Effect, ErrorCode, Problem, Problems, Timestamp};
-use crate::mcp::{Catalog, Gate, Naming, StdioOptions, Toolset, status};
+use crate::mcp::{Catalog, Gate, Naming, ServeOptions, Toolset, status};
 
 use super::support::{Client, FakeGate, options, tool};
 
@@ -131,7 +131,7 @@ fn a_toolset_is_chosen_by_scope_family_or_name() {
 
 #[tokio::test]
 async fn a_toolset_that_does_not_exist_stops_the_start() {
-    let client = Client::connect(StdioOptions { toolset: Toolset::parse("typo"), ..options() });
+    let client = Client::connect(ServeOptions { toolset: Toolset::parse("typo"), ..options() });
     assert_eq!(client.wait().await.1.unwrap_err().code, ErrorCode::ConfigInvalid);
 }
 
@@ -150,7 +150,7 @@ async fn a_broken_start_says_what_is_wrong_and_nothing_else() {
         Problem::new("tool-manifests/x.yaml", "unknown field `foo`").hint("remove it"),
     ])
     .unwrap_err();
-    let (gate, options) = status::broken(problems, Arc::new(Still), StdioOptions::default()).unwrap();
+    let (gate, options) = status::broken(problems, Arc::new(Still), ServeOptions::default()).unwrap();
     let mut client = Client::connect_to(gate, Arc::new(FakeGate::default()), options);
     let opened = client.initialize("2025-11-25").await;
     assert!(opened["result"]["instructions"].as_str().unwrap().contains("2 problems"), "{opened}");

@@ -4,4 +4,4 @@ mod calls;
 mod lists;
 mod resources;
 mod streams;
-mod support;
+pub(super) mod support;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::mcp::{Notice, NoticeLevel, StdioOptions};
+use crate::mcp::{Notice, NoticeLevel, ServeOptions};
 
 use super::support::{Client, FakeNotices, options};
 
@@ -186,7 +186,7 @@ async fn a_client_that_does_not_read_cannot_keep_the_server() {
 async fn notices_reach_older_clients_by_level() {
     let (sender, _) = tokio::sync::broadcast::channel(8);
     let notice = |level, message: &str| Notice { level, title: Some("Build".into()), message: message.into() };
-    let with_notices = || StdioOptions { notices: Some(Arc::new(FakeNotices(sender.clone()))), ..options() };
+    let with_notices = || ServeOptions { notices: Some(Arc::new(FakeNotices(sender.clone()))), ..options() };
 
     let mut client = Client::legacy(with_notices()).await;
     client.request("tools/list", json!({})).await;

@@ -13,15 +13,15 @@ use tokio_util::sync::CancellationToken;
 
 use crate::call::{ArtifactRef, CheckedOutput, RawCall, Reply};
 use crate::domain::{Actor, ArtifactId, CallId, Effect, Effects, ErrorCode, Fault, RunId, Timestamp};
-use crate::mcp::{Gate, Notice, Notices, Pace, PublishedTool, StdioOptions, serve_over};
+use crate::mcp::{Gate, Notice, Notices, Pace, PublishedTool, ServeOptions, serve_over};
 
 pub(super) const RUN: &str = "run_0190b1c2d3e4f5061728394a5b6c7d8e";
 
 /// Remembers what reached it.
 #[derive(Default)]
-pub(super) struct FakeGate {
-    pub(super) calls: Mutex<Vec<(String, Value)>>,
-    pub(super) cancelled: AtomicUsize,
+pub(in crate::mcp) struct FakeGate {
+    pub(in crate::mcp) calls: Mutex<Vec<(String, Value)>>,
+    pub(in crate::mcp) cancelled: AtomicUsize,
 }
 
 pub(super) fn tool(name: &str, effects: &[Effect], output: Value) -> PublishedTool {
@@ -156,19 +156,19 @@ pub(super) struct Client {
 }
 
 /// Fast enough for a test.
-pub(super) fn options() -> StdioOptions {
+pub(in crate::mcp) fn options() -> ServeOptions {
     let pace = Pace { least: Duration::from_millis(20), heartbeat: Duration::from_millis(60) };
-    StdioOptions { pace, toolset: crate::mcp::Toolset::All, ..StdioOptions::default() }
+    ServeOptions { pace, toolset: crate::mcp::Toolset::All, ..ServeOptions::default() }
 }
 
 impl Client {
     /// A client that has said nothing yet.
-    pub(super) fn connect(options: StdioOptions) -> Self {
+    pub(super) fn connect(options: ServeOptions) -> Self {
         let gate = Arc::new(FakeGate::default());
         Self::connect_to(gate.clone(), gate, options)
     }
 
-    pub(super) fn connect_to(serving: Arc<dyn Gate>, gate: Arc<FakeGate>, options: StdioOptions) -> Self {
+    pub(super) fn connect_to(serving: Arc<dyn Gate>, gate: Arc<FakeGate>, options: ServeOptions) -> Self {
         let (near, far) = tokio::io::duplex(64 * 1024);
         let (input, output) = tokio::io::split(far);
         let shutdown = CancellationToken::new();
@@ -179,14 +179,14 @@ impl Client {
     }
 
     /// A client of the older generation, ready to call.
-    pub(super) async fn legacy(options: StdioOptions) -> Self {
+    pub(super) async fn legacy(options: ServeOptions) -> Self {
         let mut client = Self::connect(options);
         client.initialize("2025-11-25").await;
         client
     }
 
     /// A client of the newer generation.
-    pub(super) fn modern(options: StdioOptions) -> Self {
+    pub(super) fn modern(options: ServeOptions) -> Self {
         let mut client = Self::connect(options);
         client.modern = true;
         client
