@@ -15,6 +15,7 @@ mod notices;
 mod options;
 mod ports;
 mod progress;
+mod prompts;
 mod resources;
 mod server;
 mod status;

@@ -283,6 +283,24 @@ async fn too_much_is_refused_before_it_is_held() {
 }
 
 #[tokio::test]
+async fn so_many_sessions_are_open_at_once_and_no_more() {
+    let serving = serving().await;
+    let params = json!({"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}});
+    let open = json!({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": params}).to_string();
+    let mut last = String::new();
+    for _ in 0..MOST_SESSIONS {
+        let got = serving.send("POST", "/mcp", &[], &open).await;
+        assert_eq!(got.status, 200, "{got:?}");
+        last = got.head.lines().find_map(|line| line.strip_prefix("mcp-session-id: ")).unwrap().to_owned();
+    }
+    assert_eq!(serving.send("POST", "/mcp", &[], &open).await.status, 503);
+    // Who needs no session, or has one, is served.
+    assert_eq!(serving.call(&[]).await.status, 200);
+    assert!(matches!(serving.send("DELETE", "/mcp", &[("Mcp-Session-Id", Some(&last))], "").await.status, 200 | 202 | 204));
+    assert_eq!(serving.send("POST", "/mcp", &[], &open).await.status, 200);
+}
+
+#[tokio::test]
 async fn clients_with_the_same_ids_see_their_own_answers() {
     let serving = Arc::new(serving().await);
     let mut clients = JoinSet::new();

@@ -2,6 +2,7 @@
 
 mod calls;
 mod lists;
+mod prompts;
 mod resources;
 mod streams;
 pub(super) mod support;

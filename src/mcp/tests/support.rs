@@ -71,6 +71,10 @@ impl Gate for FakeGate {
                 Ok(json!({"text": "late"}))
             }
             "test.panic" => panic!("as told"),
+            "workflow.list" => Ok(json!({"workflows": [{"name": "w", "description": "Does w.", "inputs": ["what", "count?", "loud?"]}]})),
+            "workflow.show" if raw.arguments["workflow"] == "w" => Ok(json!({"description": "Does w.", "inputs": {"required": ["what"],
+                "properties": {"what": {"type": "string", "enum": ["cat", "cow", "dog"]}, "count": {"type": "integer"}, "loud": {"type": "boolean"}}}})),
+            "workflow.show" => Err(Fault::new(ErrorCode::UnknownWorkflow, "no such workflow").hint("see `workflow.list`")),
             "run.list" => Ok(json!({"runs": [{"run_id": RUN, "status": "running", "workflow": "build_service"}]})),
             "run.show" if raw.arguments["run_id"] == RUN => Ok(json!({"run_id": RUN, "status": "running"})),
             "run.watch" if raw.arguments["run_id"] == RUN => Ok(json!({"events": [{"seq": 1}], "cursor": raw.arguments["cursor"]})),
@@ -99,6 +103,9 @@ impl Gate for FakeGate {
             tool("test.deaf", &[Effect::Egress], json!({"type": "string"})),
             tool("test.panic", &[Effect::Pure], text()),
             tool("run.list", &[Effect::Read], json!({"type": "object"})),
+            tool("workflow.list", &[Effect::Read], json!({"type": "object"})),
+            tool("workflow.show", &[Effect::Read], json!({"type": "object"})),
+            tool("run.start", &[Effect::Write], json!({"type": "object"})),
             tool("run.show", &[Effect::Read], json!({"type": "object"})),
             tool("run.watch", &[Effect::Read], json!({"type": "object"})),
             tool("artifact.read", &[Effect::Read], json!({"type": "object"})),
