@@ -3,6 +3,7 @@
 mod approvals;
 mod audit;
 mod evidence;
+mod install;
 mod keep;
 mod policy;
 pub mod raise;
@@ -21,6 +22,7 @@ use super::inputs::Assignment;
 pub use approvals::{Allow, Approvals};
 pub use audit::Audit;
 pub use evidence::VerifyBundle;
+pub use install::{Client, Install};
 pub use keep::{Archive, Backup, Export, Redact, Restore, Storage};
 pub use policy::{Asker, LabelWord, Policy};
 pub use vault::{Vault, VaultExport, VaultImport, VaultSet};
@@ -51,6 +53,8 @@ pub struct Invocation {
 pub enum Verb {
     /// Create the home and a commented settings file
     Init(Init),
+    /// Write toolgate into a client's settings
+    Install(Install),
     /// Serve MCP over standard input and output, or over HTTP
     Serve(Serve),
     /// Start a workflow and follow it
@@ -319,6 +323,7 @@ impl Verb {
             | Self::Backup(Backup { json, .. })
             | Self::Restore(Restore { json, .. })
             | Self::Runs(Runs::Redact(Redact { json, .. }) | Runs::Archive(Archive { json, .. }))
+            | Self::Install(Install { json, .. })
             | Self::Doctor(Doctor { json })
             | Self::Runs(Runs::List { json, .. } | Runs::Show { json, .. } | Runs::Events { json, .. } | Runs::Cancel { json, .. })
             | Self::Runs(Runs::Raise(raise::Raise { json, .. }))

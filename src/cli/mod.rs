@@ -13,6 +13,7 @@ mod exit;
 mod follow;
 mod init;
 mod inputs;
+mod install;
 mod keep;
 mod log;
 mod output;

@@ -18,8 +18,8 @@ use super::output::Console;
 use super::ports::{Door, House};
 use super::report::{note, report};
 use super::{
-    approvals, audit, config as config_verb, doctor, init, keep, log, policy, run as run_verb, runs, serve, tools, vault, verify_bundle,
-    workflows,
+    approvals, audit, config as config_verb, doctor, init, install, keep, log, policy, run as run_verb, runs, serve, tools, vault,
+    verify_bundle, workflows,
 };
 
 /// What a verb works with: terminal, time, surroundings, and who answers for the operator.
@@ -118,6 +118,9 @@ async fn dispatch(invocation: Invocation, desk: &Desk, door: &dyn Door) -> Endin
     if let Verb::VerifyBundle(args) = &invocation.verb {
         return verify_bundle::run(args, desk);
     }
+    if let Verb::Install(args) = &invocation.verb {
+        return install::run(args, invocation.home.as_deref(), desk);
+    }
     let config = loaded.map_err(|problems: Problems| Stop::Fault(problems.into_fault(ErrorCode::ConfigInvalid)))?;
     if !invocation.verb.json() {
         config.notes.iter().for_each(|text| note(&desk.console, text));
@@ -126,7 +129,7 @@ async fn dispatch(invocation: Invocation, desk: &Desk, door: &dyn Door) -> Endin
         return keep::run(&invocation.verb, desk, &config, door).await;
     }
     match &invocation.verb {
-        Verb::Serve(_) | Verb::VerifyBundle(_) | Verb::Storage(_) | Verb::Backup(_) | Verb::Restore(_) => Ok(Exit::Ok),
+        Verb::Install(_) | Verb::Serve(_) | Verb::VerifyBundle(_) | Verb::Storage(_) | Verb::Backup(_) | Verb::Restore(_) => Ok(Exit::Ok),
         Verb::Init(args) => init::run(args, desk, &config),
         Verb::Config(args) => config_verb::run(args, desk, &config),
         Verb::Doctor(args) => doctor::run(args, desk, &config, door).await,
@@ -153,7 +156,9 @@ async fn inside(verb: &Verb, cx: &Cx<'_>) -> Ending {
         Verb::Policy(args) => policy::run(args, cx).await,
         Verb::Vault(args) => vault::run(args, cx).await,
         Verb::Storage(_) | Verb::Backup(_) | Verb::Restore(_) => Ok(Exit::Ok),
-        Verb::Audit(_) | Verb::Serve(_) | Verb::VerifyBundle(_) | Verb::Init(_) | Verb::Config(_) | Verb::Doctor(_) => Ok(Exit::Ok),
+        Verb::Audit(_) | Verb::Install(_) | Verb::Serve(_) | Verb::VerifyBundle(_) | Verb::Init(_) | Verb::Config(_) | Verb::Doctor(_) => {
+            Ok(Exit::Ok)
+        }
     }
 }
 

@@ -58,6 +58,14 @@ impl Ambient {
     }
 }
 
+/// The whole path of this program.
+///
+/// # Errors
+/// Where the system does not tell.
+pub fn own_program() -> std::io::Result<PathBuf> {
+    std::env::current_exe()
+}
+
 /// The arguments of this process, without its name.
 #[must_use]
 pub fn process_args() -> Vec<OsString> {

@@ -21,7 +21,7 @@ use std::path::PathBuf;
 
 use crate::domain::{Bytes, Globs, Millis, Problem, Problems, Profile};
 
-pub use ambient::{Ambient, Platform, process_args};
+pub use ambient::{Ambient, Platform, own_program, process_args};
 pub use budgets::BudgetSettings;
 pub use installer::Installer;
 pub use keys::{KEYS, Key, template};

@@ -31,6 +31,7 @@ mod escape;
 mod evidence;
 #[cfg(target_os = "linux")]
 mod full_disk;
+mod install;
 mod keeping;
 mod keeping_crash;
 mod labels;

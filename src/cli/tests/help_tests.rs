@@ -38,6 +38,7 @@ fn every_verb_of_the_specification_is_there() {
         verbs,
         [
             "init",
+            "install",
             "serve",
             "run",
             "runs",
