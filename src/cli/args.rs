@@ -24,7 +24,7 @@ pub use audit::Audit;
 pub use evidence::VerifyBundle;
 pub use install::{Client, Install};
 pub use keep::{Archive, Backup, Export, Redact, Restore, Storage};
-pub use policy::{Asker, LabelWord, Policy};
+pub use policy::{Asker, LabelWord, Policy, Recorded};
 pub use vault::{Vault, VaultExport, VaultImport, VaultSet};
 
 /// The heading of options that every verb has.

@@ -8,7 +8,7 @@ use crate::domain::{Actor, ErrorCode, Fault, Labels, Millis, Principal, Role, Ti
 use crate::gateway::GrantBeside;
 use crate::policy::{CaseOutcome, Condition, Difference, Finding, Level, Must, Reason, TrialCount, Verdict};
 
-use super::args::{Asker, LabelWord, Policy};
+use super::args::{Asker, LabelWord, Policy, Recorded};
 use super::exit::{Ending, Exit};
 use super::inputs;
 use super::output::{Console, Table};
@@ -60,15 +60,15 @@ pub(super) async fn run(args: &Policy, cx: &Cx<'_>) -> Ending {
             let told = cx.house.explain(ask).await?;
             if json.json { console.json(&told)? } else { console.data(&explained(&told))? }
         }
-        Policy::Replay { with, run, since, json } => {
+        Policy::Replay { with, calls, json } => {
             exist(std::slice::from_ref(with))?;
-            let since = since.as_deref().map(|text| moment(text, cx.desk.clock.now())).transpose()?;
-            let found = cx.house.replay(ReplayAsk { with: with.clone(), run: *run, since }).await?;
+            let since = since(calls, cx)?;
+            let found = cx.house.replay(ReplayAsk { with: with.clone(), run: calls.run, since }).await?;
             if json.json { console.json(&found)? } else { replayed(&found, console)? }
         }
-        Policy::Trials { run, since, json } => {
-            let since = since.as_deref().map(|text| moment(text, cx.desk.clock.now())).transpose()?;
-            let counts = cx.house.trials(*run, since).await?;
+        Policy::Trials { calls, json } => {
+            let since = since(calls, cx)?;
+            let counts = cx.house.trials(calls.run, since).await?;
             if json.json { console.json(&counts)? } else { tried(&counts, console)? }
         }
         Policy::Check { .. } | Policy::Test { .. } => {}
@@ -268,6 +268,11 @@ fn tried(counts: &[TrialCount], console: &Console) -> std::io::Result<()> {
         table.row([one.rule.as_str(), &one.matched.to_string(), &one.changed.to_string()]);
     }
     console.table(&table)
+}
+
+/// From when on recorded calls count.
+fn since(calls: &Recorded, cx: &Cx<'_>) -> Result<Option<Timestamp>, Fault> {
+    calls.since.as_deref().map(|text| moment(text, cx.desk.clock.now())).transpose()
 }
 
 fn replayed(found: &ReplayView, console: &Console) -> std::io::Result<()> {

@@ -2,10 +2,21 @@
 
 use std::path::PathBuf;
 
-use clap::{Subcommand, ValueEnum};
+use clap::{Args, Subcommand, ValueEnum};
 
 use super::Json;
 use crate::domain::RunId;
+
+/// Which recorded calls are looked at.
+#[derive(Debug, Clone, Args)]
+pub struct Recorded {
+    /// Only calls of this run
+    #[arg(long)]
+    pub run: Option<RunId>,
+    /// Only calls since then: a time (2026-01-31T12:00:00Z) or a span (30m, 12h, 7d)
+    #[arg(long, value_name = "TIME")]
+    pub since: Option<String>,
+}
 
 /// `policy`
 #[derive(Debug, Subcommand)]
@@ -48,23 +59,15 @@ pub enum Policy {
         /// The changed policy: a file as if it lay in the home's folder, or a folder in its place
         #[arg(long, value_name = "FILE|FOLDER")]
         with: PathBuf,
-        /// Only calls of this run
-        #[arg(long)]
-        run: Option<RunId>,
-        /// Only calls since then: a time (2026-01-31T12:00:00Z) or a span (30m, 12h, 7d)
-        #[arg(long, value_name = "TIME")]
-        since: Option<String>,
+        #[command(flatten)]
+        calls: Recorded,
         #[command(flatten)]
         json: Json,
     },
     /// Count what rules on trial (`@mode("log")`) would have made of recorded calls
     Trials {
-        /// Only calls of this run
-        #[arg(long)]
-        run: Option<RunId>,
-        /// Only calls since then: a time (2026-01-31T12:00:00Z) or a span (30m, 12h, 7d)
-        #[arg(long, value_name = "TIME")]
-        since: Option<String>,
+        #[command(flatten)]
+        calls: Recorded,
         #[command(flatten)]
         json: Json,
     },
