@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
 
 use crate::call::Redact;
-use crate::cli::ports::{AuditAccess, AuditRoom, Check, Door, House, PolicyCheck, ToolView, WorkflowView};
+use crate::cli::ports::{AuditAccess, AuditRoom, Check, Door, House, Met, PolicyCheck, ToolView, Way, WorkflowView};
 use crate::config::{Config, ToolNames};
 use crate::domain::{Clock, ErrorCode, Fault, Problem, Problems};
 use crate::gateway::Gateway;
@@ -23,7 +23,7 @@ use crate::store::{OpenOptions, Store};
 use crate::workflow::Library;
 
 use super::gate::ClientNotices;
-use super::{App, SystemClock, audit_room, doctor, http_door, policies, views};
+use super::{App, SystemClock, audit_room, doctor, http_door, meet, policies, views};
 
 /// Opens homes of this machine.
 pub struct FrontDoor {
@@ -102,6 +102,10 @@ impl Door for FrontDoor {
 
     async fn doctor(&self, config: &Config) -> Vec<Check> {
         doctor::checks(config, &self.redactor).await
+    }
+
+    async fn meet(&self, way: Way) -> Result<Met, Fault> {
+        meet::meet(way).await
     }
 
     async fn check_manifest(&self, _config: &Config, file: &Path) -> Result<ToolView, Fault> {

@@ -14,6 +14,7 @@ mod house;
 mod http_door;
 mod http_events;
 mod hygiene;
+mod meet;
 mod native;
 mod network;
 mod notes;

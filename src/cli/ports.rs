@@ -2,6 +2,7 @@
 //!
 //! INVARIANT: a verb reaches nothing but through these. Answering an approval takes an [`OperatorProof`].
 
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,7 +18,7 @@ pub use crate::engine::BudgetLine;
 
 use crate::config::Config;
 use crate::domain::{
-    Actor, Amounts, ApprovalId, Digest, Effects, Fault, GrantId, Labels, Limits, Problems, RunId, StepId, Timestamp, ToolName,
+    Actor, Amounts, ApprovalId, Digest, Effects, Fault, GrantId, Labels, Limits, Millis, Problems, RunId, StepId, Timestamp, ToolName,
 };
 use crate::gateway::{Answer, GrantBeside};
 use crate::keeping::{Keeper, Restored};
@@ -44,6 +45,9 @@ pub trait Door: Send + Sync {
 
     /// What works on this machine; never fails as a whole.
     async fn doctor(&self, config: &Config) -> Vec<Check>;
+
+    /// Meets a server as a client would: opens, asks for its tools, and goes.
+    async fn meet(&self, way: Way) -> Result<Met, Fault>;
 
     /// Opens what keeps house: the log as it was signed, without the rest.
     async fn keeper(&self, config: &Config) -> Result<Keeper, Fault>;
@@ -393,6 +397,38 @@ pub enum WaitsFor {
         /// When it goes on.
         until: Timestamp,
     },
+}
+
+/// How a client comes to a server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Way {
+    /// It starts a program and speaks over its standard input and output.
+    Start {
+        /// The whole path.
+        program: PathBuf,
+        /// Its arguments.
+        arguments: Vec<String>,
+        /// All of its environment.
+        environment: Vec<(String, OsString)>,
+    },
+    /// It goes to an address.
+    Reach {
+        /// The address.
+        url: String,
+        /// What goes along with each request; may hold a token.
+        headers: Vec<(String, String)>,
+    },
+}
+
+/// A server that was met.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Met {
+    /// Its name and version, as it says.
+    pub server: String,
+    /// The tools it lists.
+    pub tools: Vec<String>,
+    /// How long it took to open and list them.
+    pub took: Millis,
 }
 
 /// One thing that works on this machine, or does not.

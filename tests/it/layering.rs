@@ -69,7 +69,7 @@ const CRATES: &[(&str, &[&str])] = &[
 
 /// Text that only these files may hold.
 const WORDS: &[(&str, &[&str])] = &[
-    ("std::process::Command", &["packages/installer.rs", "sandbox/process/launcher.rs"]),
+    ("std::process::Command", &["packages/installer.rs", "sandbox/peer.rs", "sandbox/process/launcher.rs"]),
     (
         "std::env::",
         &[

@@ -23,10 +23,17 @@ mod bad_input;
 mod both_runtimes;
 mod budgets;
 mod clients;
+mod clients_agents;
+mod clients_fastmcp;
+mod clients_inspector;
+mod clients_scanner;
+mod clients_typescript;
 mod code_mode;
 mod config_flip;
 mod cpython;
 mod crash;
+#[cfg(target_os = "linux")]
+mod doctor_clients;
 mod escape;
 mod evidence;
 #[cfg(target_os = "linux")]

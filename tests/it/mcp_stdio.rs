@@ -22,10 +22,16 @@ pub struct Server {
 }
 
 impl Server {
-    #[expect(clippy::disallowed_methods, reason = "a test starts programs")]
     pub fn start(home: &Path) -> Self {
+        Self::started(home, &[])
+    }
+
+    /// With more options.
+    #[expect(clippy::disallowed_methods, reason = "a test starts programs")]
+    pub fn started(home: &Path, options: &[&str]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_toolgate"))
             .args(["--home", home.to_str().unwrap(), "serve"])
+            .args(options)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())

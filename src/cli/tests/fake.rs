@@ -203,6 +203,14 @@ impl Door for FakeDoor {
             check("python", sandbox_works, "compiled runtime", Some("free 100 MB in the cache folder")),
         ]
     }
+    async fn meet(&self, way: Way) -> Result<Met, Fault> {
+        match way {
+            Way::Reach { url, headers } if headers.is_empty() => {
+                Err(Fault::new(ErrorCode::Unauthenticated, format!("`{url}` wants a token")).hint("give it one"))
+            }
+            way => Ok(Met { server: "toolgate 1.0.0".into(), tools: vec![format!("{way:?}")], took: Millis(7) }),
+        }
+    }
     async fn check_manifest(&self, _config: &Config, file: &Path) -> Result<ToolView, Fault> {
         let name = file.display().to_string();
         if name.contains("broken") {

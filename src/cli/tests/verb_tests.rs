@@ -495,6 +495,7 @@ async fn doctor() {
     insta::assert_snapshot!(scene.call(&["doctor"]).await.whole(), @"
     ✓ database  3 runs, 40 records
     ✓ python    compiled runtime
+    ✓ clients   none has toolgate in its settings; `toolgate install CLIENT` writes it there
     everything works
     --- stderr
     --- exit 0
@@ -504,6 +505,7 @@ async fn doctor() {
     ✓ database  3 runs, 40 records
     ✗ python    compiled runtime
                 → free 100 MB in the cache folder
+    ✓ clients   none has toolgate in its settings; `toolgate install CLIENT` writes it there
     1 check failed
     --- stderr
     --- exit 1

@@ -1,5 +1,7 @@
 //! What several test files need: the checkout, a scratch home, and the binary as a user runs it.
 
+pub mod agents;
+pub mod clients;
 pub mod house;
 pub mod http_server;
 pub mod native;

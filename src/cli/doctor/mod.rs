@@ -1,5 +1,7 @@
 //! `doctor`: what works on this machine, and what to do about the rest.
 
+mod clients;
+
 use crate::config::Config;
 
 use super::args::Doctor;
@@ -9,7 +11,8 @@ use super::start::Desk;
 use super::text::printable;
 
 pub(super) async fn run(args: &Doctor, desk: &Desk, config: &Config, door: &dyn Door) -> Ending {
-    let checks = door.doctor(config).await;
+    let mut checks = door.doctor(config).await;
+    checks.extend(clients::checks(desk, door).await);
     let failed = checks.iter().filter(|check| !check.ok).count();
     if args.json.json {
         desk.console.json(&serde_json::json!({ "ok": failed == 0, "checks": checks }))?;
