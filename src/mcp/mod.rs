@@ -7,6 +7,7 @@
 
 mod asking;
 mod catalog;
+mod complete;
 mod convert;
 mod cut;
 mod http;
@@ -18,11 +19,15 @@ mod progress;
 mod prompts;
 mod resources;
 mod server;
+mod skills;
 mod status;
 mod stdio;
 mod strict;
+mod subscriptions;
+mod tasks;
 mod tokens;
 mod wire;
+mod workflows;
 
 #[cfg(test)]
 mod tests;

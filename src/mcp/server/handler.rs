@@ -6,26 +6,29 @@
 use std::sync::Arc;
 
 use rmcp::model::{
-    CacheScope, CallToolRequestParams, CallToolResponse, CompleteRequestParams, CompleteResult, ConstString, CustomRequest, CustomResult,
-    DiscoverResult, ErrorCode as RpcCode, GetPromptRequestParams, GetPromptResponse, InitializeRequestParams, InitializeResult, JsonObject,
-    ListPromptsResult, ListResourceTemplatesResult, ListResourcesResult, ListToolsResult, PaginatedRequestParams,
-    ReadResourceRequestParams, ReadResourceResponse, ReadResourceResult, Reference, ServerCapabilities, ServerConfig,
-    SetLevelRequestMethod, SubscriptionFilter, Tool,
+    CacheScope, CallToolRequestParams, CallToolResponse, CancelTaskParams, CompleteRequestParams, CompleteResult, ConstString,
+    CreateTaskResult, CustomRequest, CustomResult, DiscoverResult, ErrorCode as RpcCode, GetPromptRequestParams, GetPromptResponse,
+    GetSkillRequestParams, GetSkillResult, GetTaskParams, GetTaskResult, InitializeRequestParams, InitializeResult, JsonObject,
+    ListPromptsResult, ListResourceTemplatesResult, ListResourcesResult, ListSkillsResult, ListToolsResult, PaginatedRequestParams,
+    ReadResourceDirectoryRequestParams, ReadResourceRequestParams, ReadResourceResponse, ReadResourceResult, Reference, ServerCapabilities,
+    ServerConfig, SetLevelRequestMethod, SubscribeRequestParams, SubscriptionFilter, Tool, UnsubscribeRequestParams, UpdateTaskParams,
 };
 use rmcp::service::{RequestContext, SubscriptionContext};
 use rmcp::{ErrorData, RoleServer, ServerHandler};
 
-use crate::call::Reply;
-use crate::domain::{ErrorCode, Fault};
+use crate::call::{Progress, Reply, meant};
+use crate::domain::Fault;
 use crate::gateway::Retry;
-use crate::mcp::prompts::{self, Sought};
+use crate::mcp::complete::{self, Sought};
 use crate::mcp::resources::{self, Refused, Target};
-use crate::mcp::{asking, convert, progress, tokens};
+use crate::mcp::tasks::Grown;
+use crate::mcp::{asking, convert, progress, prompts, skills, tokens};
 
+use super::tasks::Settled;
 use super::{Server, is_modern};
 
 /// How long clients may keep the list of tools: it changes only with a new start.
-const LIST_TTL_MS: u64 = 3_600_000;
+pub(super) const LIST_TTL_MS: u64 = 3_600_000;
 
 /// Every list here is one page, so no cursor was ever given out.
 fn one_page(request: Option<&PaginatedRequestParams>) -> Result<(), ErrorData> {
@@ -35,16 +38,23 @@ fn one_page(request: Option<&PaginatedRequestParams>) -> Result<(), ErrorData> {
     }
 }
 
-fn refusal(refused: &Refused, cx: &RequestContext<RoleServer>) -> ErrorData {
+pub(super) fn refusal(refused: &Refused, cx: &RequestContext<RoleServer>) -> ErrorData {
     let reference = refused.call.map_or_else(|| format!("request {}", cx.id), |call| call.to_string());
     convert::protocol_error(&refused.fault, &reference)
 }
 
 impl ServerHandler for Server {
     fn get_info(&self) -> ServerConfig {
-        ServerConfig::new(ServerCapabilities::builder().enable_completions().enable_prompts().enable_resources().enable_tools().build())
-            .with_server_info(Self::implementation())
-            .with_instructions(&*self.instructions)
+        let capabilities = ServerCapabilities::builder()
+            .enable_completions()
+            .enable_prompts()
+            .enable_resources()
+            .enable_resources_subscribe()
+            .enable_resources_list_changed()
+            .enable_tools()
+            .enable_tasks()
+            .enable_skills_with_directory_read();
+        ServerConfig::new(capabilities.build()).with_server_info(Self::presentation()).with_instructions(&*self.instructions)
     }
 
     async fn initialize(&self, request: InitializeRequestParams, cx: RequestContext<RoleServer>) -> Result<InitializeResult, ErrorData> {
@@ -89,20 +99,38 @@ impl ServerHandler for Server {
         let (arguments, tokens) = tokens::settle(&request.name, request.arguments.clone().unwrap_or_default(), &cx.meta);
         let actor = Self::actor(&cx)?;
         let retry = Retry { actor: &actor, method: "tools/call", tool: &request.name, arguments: &arguments };
-        asking::take_back(&*self.gate, &actor, &retry, &request).await?;
+        asking::take_back(self.gate(), &actor, &retry, &request).await?;
+        let settled = Settled { tool: &request.name, actor: &actor, arguments: &arguments, tokens };
+        let patience = self.patience(&settled, &cx)?;
         let (teller, listener) = progress::channel(cx.meta.get_progress_token().is_some(), &*self.redact);
-        let call = self.pass_asking(&request, (&actor, &arguments, tokens), &cx, Arc::new(teller));
-        let passed = progress::follow(call, listener, &cx.peer, cx.meta.get_progress_token(), self.pace).await;
+        let notes: Arc<dyn Progress> = Arc::new(teller);
+        let call = async {
+            match patience {
+                Some(patience) => self.grow(settled, patience, notes, &cx).await,
+                None => Grown::Reply(self.pass_asking(&request, (&actor, &arguments, tokens), &cx, notes).await),
+            }
+        };
+        let passed = match progress::follow(call, listener, &cx.peer, cx.meta.get_progress_token(), self.pace).await {
+            Grown::Reply(passed) => passed,
+            Grown::Task(task) => {
+                let mut result = CreateTaskResult::new(task);
+                Self::stamp(&mut result.meta, &cx);
+                return Ok(result.into());
+            }
+        };
         if let (Ok(reply), true, None) = (&passed, self.may_ask(&actor, &cx) && is_modern(&cx), &request.request_state)
             && let Some(question) = asking::question(reply)
         {
-            let wanted = asking::input_required(&*self.gate, &actor, &retry, question).await;
+            let wanted = asking::input_required(self.gate(), &actor, &retry, question).await;
             if let Some(wanted) = wanted.map_err(|fault| convert::protocol_error(&fault, &reply.call.to_string()))? {
                 return Ok(wanted.into());
             }
         }
         let reference = format!("request {}", cx.id);
-        let mut result = match (passed, self.catalog.find(&request.name)) {
+        // What may be cut of an answer is told by the tool that gave it.
+        let (meant, _) = meant(&request.name, &arguments);
+        let entry = self.catalog.find(&request.name).map(|entry| self.catalog.find(meant).unwrap_or(entry));
+        let mut result = match (passed, entry) {
             (Ok(reply), Some(entry)) => convert::call_result(reply, entry),
             (Err(fault), Some(_)) => convert::failure(&fault, &reference),
             // The refusal is on record like any other; the protocol wants an error of its own for it.
@@ -120,12 +148,7 @@ impl ServerHandler for Server {
         cx: RequestContext<RoleServer>,
     ) -> Result<ListResourcesResult, ErrorData> {
         one_page(request.as_ref())?;
-        let resources = if self.catalog.find("run.list").is_some() {
-            resources::list(&self.calls(&cx)?).await.map_err(|refused| refusal(&refused, &cx))?
-        } else {
-            Vec::new()
-        };
-        let mut result = ListResourcesResult::with_all_items(resources).with_ttl_ms(0).with_cache_scope(CacheScope::Private);
+        let mut result = self.resources(&cx).await?;
         Self::stamp(&mut result.meta, &cx);
         Ok(result)
     }
@@ -172,10 +195,10 @@ impl ServerHandler for Server {
         let name = &*request.argument.name;
         let sought = match &request.r#ref {
             Reference::Prompt(prompt) => Sought::Argument { prompt: &prompt.name, name },
-            Reference::Resource(resource) if resource.uri.starts_with("run://{id}") && name == "id" => Sought::Run,
-            Reference::Resource(_) | _ => return Ok(CompleteResult::default()),
+            Reference::Resource(resource) => Sought::Variable { template: &resource.uri, name },
+            _ => return Ok(CompleteResult::default()),
         };
-        let found = prompts::complete(&self.calls(&cx)?, sought, &request.argument.value).await;
+        let found = complete::complete(&self.calls(&cx)?, &self.catalog, sought, &request.argument.value).await;
         let mut result = CompleteResult::new(found.map_err(|refused| refusal(&refused, &cx))?);
         Self::stamp(&mut result.meta, &cx);
         Ok(result)
@@ -186,38 +209,91 @@ impl ServerHandler for Server {
         request: ReadResourceRequestParams,
         cx: RequestContext<RoleServer>,
     ) -> Result<ReadResourceResponse, ErrorData> {
-        let Some(target) = Target::parse(&request.uri) else {
-            let uri: String = request.uri.chars().take(120).collect();
-            let fault = Fault::new(ErrorCode::NotFound, format!("`{uri}` is not a resource of this server"))
-                .hint("resources are `run://{id}`, `run://{id}/events` and `artifact://{sha256}`");
-            return Err(convert::protocol_error(&fault, ""));
+        let (calls, uri) = (self.calls(&cx)?, &*request.uri);
+        let read = async {
+            if uri.starts_with(skills::SCHEME) {
+                // As long as the list of them: they change with what the server was started with.
+                return Ok((skills::read(&calls, &self.catalog, uri).await?, LIST_TTL_MS));
+            }
+            let target = Target::parse(uri).ok_or_else(|| resources::absent(uri))?;
+            // What never changes may be kept; a run does change.
+            let ttl = if target.run().is_none() { LIST_TTL_MS } else { 0 };
+            Ok((resources::read(&calls, uri, &target).await?, ttl))
         };
-        let read = resources::read(&self.calls(&cx)?, &request.uri, &target).await;
-        let contents = read.map_err(|refused| refusal(&refused, &cx))?;
-        // An artifact never changes; a run does.
-        let ttl = if matches!(target, Target::Artifact(_)) { LIST_TTL_MS } else { 0 };
+        let (contents, ttl) = read.await.map_err(|refused: Refused| refusal(&refused, &cx))?;
         let mut result = ReadResourceResult::new(vec![contents]).with_ttl_ms(ttl).with_cache_scope(CacheScope::Private);
         Self::stamp(&mut result.meta, &cx);
         Ok(result.into())
     }
 
+    async fn subscribe(&self, request: SubscribeRequestParams, cx: RequestContext<RoleServer>) -> Result<(), ErrorData> {
+        self.subscribe_to(&request.uri, &cx).await
+    }
+
+    async fn unsubscribe(&self, request: UnsubscribeRequestParams, _cx: RequestContext<RoleServer>) -> Result<(), ErrorData> {
+        self.unsubscribe_from(&request.uri);
+        Ok(())
+    }
+
     fn accepted_subscription_filter(&self, requested: &SubscriptionFilter) -> Option<SubscriptionFilter> {
-        Some(requested.clone())
+        Some(Self::acceptable(requested))
     }
 
     async fn listen(&self, context: SubscriptionContext) -> Result<(), ErrorData> {
-        // Nothing published here changes while the server runs, so the stream stays silent until one side ends it.
-        tokio::select! {
-            () = context.cancelled() => {}
-            () = self.ending.ended.cancelled() => {}
-        }
-        Ok(())
+        self.listen_to(&context).await
+    }
+
+    async fn get_task(&self, request: GetTaskParams, cx: RequestContext<RoleServer>) -> Result<GetTaskResult, ErrorData> {
+        self.task(&request.task_id, &cx).await
+    }
+
+    async fn update_task(&self, request: UpdateTaskParams, cx: RequestContext<RoleServer>) -> Result<(), ErrorData> {
+        self.answer_task(&request.task_id, request.input_responses, &cx).await
+    }
+
+    async fn cancel_task(&self, request: CancelTaskParams, cx: RequestContext<RoleServer>) -> Result<(), ErrorData> {
+        self.cancel_task_of(&request.task_id, &cx).await
+    }
+
+    async fn list_skills(
+        &self,
+        request: Option<PaginatedRequestParams>,
+        cx: RequestContext<RoleServer>,
+    ) -> Result<ListSkillsResult, ErrorData> {
+        one_page(request.as_ref())?;
+        self.skills(&cx).await
+    }
+
+    async fn get_skill(&self, request: GetSkillRequestParams, cx: RequestContext<RoleServer>) -> Result<GetSkillResult, ErrorData> {
+        self.skill(&request.uri, &cx).await
+    }
+
+    async fn read_resource_directory(
+        &self,
+        request: ReadResourceDirectoryRequestParams,
+        cx: RequestContext<RoleServer>,
+    ) -> Result<ListResourcesResult, ErrorData> {
+        self.skill_folder(&request.uri, &cx).await
     }
 
     async fn on_custom_request(&self, request: CustomRequest, _cx: RequestContext<RoleServer>) -> Result<CustomResult, ErrorData> {
         // A known method arrives here when its parameters do not fit it.
-        const KNOWN: [&str; 6] =
-            ["initialize", "tools/call", "resources/read", "subscriptions/listen", SetLevelRequestMethod::VALUE, "completion/complete"];
+        const KNOWN: [&str; 14] = [
+            "initialize",
+            "tools/call",
+            "prompts/get",
+            "resources/read",
+            "resources/subscribe",
+            "resources/unsubscribe",
+            "resources/directory/read",
+            "subscriptions/listen",
+            "skills/get",
+            "tasks/get",
+            "tasks/update",
+            "tasks/cancel",
+            SetLevelRequestMethod::VALUE,
+            "completion/complete",
+        ];
         if KNOWN.contains(&request.method.as_str()) {
             return Err(ErrorData::invalid_params(format!("the parameters do not fit `{}`", request.method), None));
         }
