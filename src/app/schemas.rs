@@ -54,6 +54,7 @@ pub async fn generated_schemas(config: &Config) -> Result<BTreeMap<String, Strin
         notifier: Arc::new(NotifyHub::new()),
         control: Arc::new(control) as Arc<dyn RunControl>,
         explain: Arc::new(PolicyDoor::default()),
+        meter: Arc::new(crate::domain::NoMeter),
         config,
     })?;
     Ok(registry::generated_schemas(&builtin))

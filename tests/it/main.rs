@@ -42,6 +42,7 @@ mod mcp_stdio;
 mod native_eval;
 mod native_network;
 mod native_service;
+mod observe;
 mod omissions;
 mod path;
 mod policy_docs;
