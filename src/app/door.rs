@@ -23,6 +23,7 @@ use crate::store::{OpenOptions, Store};
 use crate::workflow::Library;
 
 use super::gate::ClientNotices;
+use super::watched::HouseMetrics;
 use super::{App, SystemClock, audit_room, doctor, http_door, meet, policies, views};
 
 /// Opens homes of this machine.
@@ -159,7 +160,8 @@ impl App {
         let notices = Arc::new(ClientNotices::new());
         self.hub.attach("mcp", notices.clone());
         let gate: Arc<Gateway> = Arc::new(self.gateway.clone());
-        let options = ServeOptions { notices: Some(notices), ..options };
+        let metrics = Arc::new(HouseMetrics { figures: self.figures.clone(), store: self.store.clone() });
+        let options = ServeOptions { notices: Some(notices), meter: self.figures.clone(), metrics: Some(metrics), ..options };
         let serving = face(gate, options);
         // Serving over lines sets standard output apart at its first poll; only then may anything else begin.
         let begin = async {

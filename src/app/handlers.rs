@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::call::{Artifacts, Redact, Spawner};
 use crate::config::Config;
-use crate::domain::{Clock, Fault, ToolName};
+use crate::domain::{Clock, Fault, Meter, ToolName};
 use crate::egress::Egress;
 use crate::manifest::{Executor, ToolDef};
 use crate::packages::{Packages, PackagesOptions};
@@ -48,6 +48,7 @@ pub(super) struct Ports<'a> {
     pub(super) control: Arc<dyn RunControl>,
     pub(super) explain: Arc<dyn Explain>,
     pub(super) index: Arc<[Indexed]>,
+    pub(super) meter: Arc<dyn Meter>,
     pub(super) config: &'a Config,
 }
 

@@ -30,6 +30,7 @@ mod start;
 mod tasks;
 mod vault;
 mod views;
+mod watched;
 mod webhook;
 
 pub use clock::SystemClock;
@@ -49,7 +50,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::call::{Redact, is_tool_call};
 use crate::config::Config;
-use crate::domain::{Bytes, Clock, ErrorCode, Fault, Problem, Problems, ToolName};
+use crate::domain::{Bytes, Clock, ErrorCode, Fault, Meter, Problem, Problems, ToolName};
 use crate::engine::{Control, Driver, DriverParts, DriverSettings};
 use crate::gateway::{CodeGate, Gateway, Parts};
 use crate::manifest::{self, ToolDef};
@@ -60,6 +61,7 @@ use crate::sandbox::wasm::{WasmOptions, WasmSandbox};
 use crate::secrets::redact::Redactor;
 use crate::secrets::vault::Vault;
 use crate::store::{RoomLimits, Store};
+use crate::telemetry::Figures;
 use crate::tools::Handler;
 use crate::tools::control::RunControl;
 use crate::tools::notify::{NotifyHub, WriterSink};
@@ -88,6 +90,7 @@ pub struct App {
     hub: Arc<NotifyHub>,
     notes: Arc<notes::StepNotesOf>,
     webhook: std::sync::Mutex<Option<webhook::Webhook>>,
+    figures: Arc<Figures>,
     stop: CancellationToken,
 }
 
@@ -103,6 +106,8 @@ impl App {
         let home = config.home.value.clone();
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let tasks = Tasks::default();
+        let figures = Arc::new(Figures::new(clock.now()));
+        let meter: Arc<dyn Meter> = figures.clone();
         let files = Files::read(config)?;
         let sandbox = Arc::new(WasmSandbox::new(WasmOptions {
             // A folder for compiled code and nothing else, as the code in it is run.
@@ -121,6 +126,7 @@ impl App {
             crate::confine::Folder::create(drive)?;
         }
         let store = Store::open_proven(audit_room::opening(config, &clock, redact.clone()), &audit_room::options(config)).await?;
+        store.measured_by(meter.clone());
         let some = |limit: Bytes| Some(limit).filter(|limit| limit.0 > 0);
         store.limit_room(RoomLimits {
             home: some(config.storage_max.value),
@@ -146,9 +152,11 @@ impl App {
         let control = Arc::new(control.within(budgets.clone()).knowing(names));
         let code = Arc::new(CodeGate::default());
         let explain = Arc::new(policy_door::PolicyDoor::default());
+        let egress = network::egress(config)?;
+        egress.measured_by(meter.clone());
         let ports = handlers::Ports {
             spawner: Arc::new(tasks.clone()),
-            egress: network::egress(config)?,
+            egress,
             http_events: Arc::new(http_events::JournalledRequests { store: store.clone(), budgets: budgets.clone() }),
             calls: code.clone(),
             secrets: Arc::new(vault.clone()),
@@ -156,8 +164,9 @@ impl App {
             artifacts: store.artifacts(),
             clock: clock.clone(),
             journal: Arc::new(audit_room::Room::new(store.clone())),
-            sandbox: sandbox.clone(),
+            sandbox: Arc::new(watched::CountedSandbox { sandbox: sandbox.clone(), kind: "wasm", meter: meter.clone() }),
             process: process.clone(),
+            meter: meter.clone(),
             notifier: hub.clone(),
             control: control.clone() as Arc<dyn RunControl>,
             explain: explain.clone(),
@@ -181,6 +190,7 @@ impl App {
             private_paths: config.private_paths.value.clone(),
             budgets: budgets.clone(),
         });
+        gateway.measured_by(meter.clone());
         code.lead_to(&gateway);
         explain.lead_to(&gateway, &in_force);
         let notes = Arc::new(notes::StepNotesOf::default());
@@ -189,7 +199,7 @@ impl App {
             calls: Arc::new(gateway.clone()),
             clock: clock.clone(),
             spawner: Arc::new(tasks.clone()),
-            settings: DriverSettings { progress: notes.clone().port(), budgets, ..DriverSettings::default() },
+            settings: DriverSettings { progress: notes.clone().port(), budgets, meter, ..DriverSettings::default() },
         });
         let closed = gateway.recover().await?;
         if closed > 0 {
@@ -213,6 +223,7 @@ impl App {
             hub,
             notes,
             webhook,
+            figures,
             stop,
         }))
     }

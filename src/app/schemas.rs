@@ -55,6 +55,7 @@ pub async fn generated_schemas(config: &Config) -> Result<BTreeMap<String, Strin
         control: Arc::new(control) as Arc<dyn RunControl>,
         explain: Arc::new(PolicyDoor::default()),
         index: Arc::new([]),
+        meter: Arc::new(crate::domain::NoMeter),
         config,
     })?;
     Ok(registry::generated_schemas(&builtin))

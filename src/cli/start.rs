@@ -173,5 +173,5 @@ fn options(invocation: &Invocation) -> Options {
 fn start_log(invocation: &Invocation, desk: &Desk) {
     let usual = if matches!(invocation.verb, Verb::Serve(_)) { LogLevel::Info } else { LogLevel::Warn };
     let level = config::load(&options(invocation), &desk.ambient).ok().and_then(|config| config.log.value).unwrap_or(usual);
-    log::start(level, desk.console.looks().live, desk.console.redact());
+    log::start(level, desk.console.looks().live, desk.console.redact(), desk.clock.clone());
 }

@@ -33,11 +33,11 @@ pub use tasks::{Glance, KeptTask, Standing, TASK_TTL, TaskOpening};
 pub use ticket::Retry;
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, OnceLock};
 
 use crate::call::{Artifacts, Spawner};
-use crate::domain::{Budgets, Bytes, Clock, Globs};
+use crate::domain::{Budgets, Bytes, Clock, Globs, Measured, Meter};
 use crate::policy::{Current, PolicySet};
 use crate::registry::Registry;
 use crate::store::Store;
@@ -89,6 +89,16 @@ struct Inner {
     scopes: scope::Scopes,
     /// Set when an outcome could not be recorded: from then on nothing new runs in this process.
     halted: AtomicBool,
+    /// Set where calls are counted.
+    meter: OnceLock<Arc<dyn Meter>>,
+}
+
+impl Inner {
+    fn tell(&self, what: Measured<'_>) {
+        if let Some(meter) = self.meter.get() {
+            meter.tell(what);
+        }
+    }
 }
 
 impl Gateway {
@@ -102,6 +112,7 @@ impl Gateway {
                 adhoc: adhoc::AdhocRuns::default(),
                 tickets: ticket::Tickets::default(),
                 halted: AtomicBool::new(false),
+                meter: OnceLock::new(),
                 registry: parts.registry,
                 policy: parts.policy,
                 store: parts.store,
@@ -114,6 +125,11 @@ impl Gateway {
                 scopes: scope::Scopes::default(),
             }),
         }
+    }
+
+    /// Tells of every call from now on; the first meter stays.
+    pub fn measured_by(&self, meter: Arc<dyn Meter>) {
+        let _first = self.inner.meter.set(meter);
     }
 
     /// The tools.

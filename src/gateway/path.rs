@@ -3,15 +3,16 @@
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::FutureExt as _;
 use serde_json::Value;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 use crate::call::{CheckedOutput, Origin, ParsedCall, PreparedCall, RawCall, RawOutput, Reply, WallTime};
-use crate::domain::{CallId, Digest, ErrorCode, Fault, GrantId, Labels, Role, RunId};
+use crate::domain::{CallId, Digest, ErrorCode, Fault, GrantId, Labels, Measured, Role, RunId, SPANS, StepId};
 use crate::policy::{Decision, Grant, Verdict};
 use crate::run::{EventDraft, EventKind};
 use crate::store::{Append, Change};
@@ -56,11 +57,15 @@ impl Gateway {
         let raw = RawCall { cancel: cancel.clone(), ..raw };
         let (answer, answered) = oneshot::channel();
         let gateway = self.clone();
+        let step = journal::step_of(&raw.origin);
+        // Every line that belongs to the call gets its ids from here.
+        let step = step.as_ref().map(StepId::as_str);
+        let span = tracing::error_span!(target: SPANS, "call", run_id = %run, call_id = %call, step_id = step);
         let walk = async move {
             // Nobody listens any more where this fails; the journal has the outcome.
             let _unheard = answer.send(gateway.walk(call, raw).await);
         };
-        self.inner.spawner.spawn("call", walk.boxed());
+        self.inner.spawner.spawn("call", walk.instrument(span).boxed());
         let guard = cancel.drop_guard();
         let reply = answered.await;
         drop(guard.disarm());
@@ -69,7 +74,7 @@ impl Gateway {
 
     async fn walk(&self, id: CallId, raw: RawCall) -> Reply {
         let house = &*self.inner;
-        let run = raw.run;
+        let (run, begun) = (raw.run, Instant::now());
         let raw = match house.record_origin(raw.origin.clone()).await {
             Ok(origin) => RawCall { origin, ..raw },
             Err(fault) => return Reply { call: id, run, outcome: Err(fault) },
@@ -92,8 +97,10 @@ impl Gateway {
             Ok(Admitted::Done(outcome)) => outcome,
             Err(fault) => Err(fault),
         };
+        let tool = house.registry.find(&who.tool).map(|entry| &entry.def.name);
+        house.tell(Measured::Call { tool, code: outcome.as_ref().err().map(|fault| fault.code), took: begun.elapsed() });
         if let Err(fault) = &outcome {
-            tracing::info!(call_id = %id, run_id = %who.run, tool = %who.tool, code = %fault.code, "{}", fault.message);
+            tracing::info!(name: "call_failed", run_id = %who.run, tool = %who.tool, code = %fault.code, "{}", fault.message);
         }
         Reply { call: id, run: who.run, outcome }
     }
@@ -151,6 +158,7 @@ impl Inner {
         }
         let around = self.surroundings(&prepared, here).await?;
         let decision = policy.decide(&prepared, &around.facts);
+        self.tell(Measured::Decision { verdict: decision.verdict.as_str() });
         who.decided = Some(seen(EventDraft::new(EventKind::ToolError, who.actor.clone()), &decision, &prepared, &around.facts).payload);
         let leave = match decision.verdict {
             Verdict::Deny => return Err(self.refuse(who, "policy", decision.refusal(), written).await),
@@ -290,7 +298,7 @@ impl Inner {
             Err(fault) if !was_recorded => Err(self.unaffordable(call, fault).await),
             Err(fault) => {
                 self.halted.store(true, Ordering::Release);
-                tracing::error!(call_id = %call.id, "outcome not recorded: {fault}");
+                tracing::error!(name: "outcome_not_recorded", "outcome not recorded: {fault}");
                 Err(Fault::new(ErrorCode::OutcomeUnknown, format!("`{}` ran, but its outcome could not be recorded", call.tool.name))
                     .hint("do not repeat it unseen; after the next start the log shows the call as interrupted"))
             }

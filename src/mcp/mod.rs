@@ -35,7 +35,7 @@ mod tests;
 pub use catalog::{Catalog, Naming, Toolset};
 pub use http::{Doorkeeper, serve_http};
 pub use options::ServeOptions;
-pub use ports::{Gate, Notice, NoticeLevel, Notices, PublishedTool};
+pub use ports::{Gate, Metrics, Notice, NoticeLevel, Notices, PublishedTool};
 pub use progress::Pace;
 pub use status::serve_broken;
 pub use stdio::{serve_over, serve_stdio};

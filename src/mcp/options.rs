@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use crate::call::{NoRedaction, Redact};
+use crate::domain::{Meter, NoMeter};
 
-use super::{Naming, Notices, Pace, Toolset};
+use super::{Metrics, Naming, Notices, Pace, Toolset};
 
 /// How a server shows itself.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct ServeOptions {
     /// Under which names tools are listed.
     pub naming: Naming,
@@ -21,6 +22,25 @@ pub struct ServeOptions {
     pub redact: Option<Arc<dyn Redact>>,
     /// What models are told of the server as a whole; its own text where there is none.
     pub instructions: Option<String>,
+    /// Who counts requests and connections over HTTP.
+    pub meter: Arc<dyn Meter>,
+    /// Where `/metrics` has its text from; without it nothing is there.
+    pub metrics: Option<Arc<dyn Metrics>>,
+}
+
+impl Default for ServeOptions {
+    fn default() -> Self {
+        Self {
+            naming: Naming::default(),
+            toolset: Toolset::default(),
+            pace: Pace::default(),
+            notices: None,
+            redact: None,
+            instructions: None,
+            meter: Arc::new(NoMeter),
+            metrics: None,
+        }
+    }
 }
 
 impl ServeOptions {

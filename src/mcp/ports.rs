@@ -7,7 +7,7 @@ use serde_json::Value;
 use tokio::sync::{broadcast, watch};
 
 use crate::call::{RawCall, Reply};
-use crate::domain::{Actor, ApprovalId, CallId, Effects, ErrorCode, Fault, RunId, TaskId, TaskUse, ToolName};
+use crate::domain::{Actor, ApprovalId, CallId, Effects, ErrorCode, Fault, Principal, RunId, TaskId, TaskUse, ToolName};
 use crate::gateway::{Filled, Form, Glance, KeptTask, Retry, TaskOpening};
 
 /// The one path, seen from a face.
@@ -176,6 +176,13 @@ pub struct Notice {
     pub title: Option<String>,
     /// The message.
     pub message: String,
+}
+
+/// The figures that are handed out.
+#[async_trait]
+pub trait Metrics: Send + Sync {
+    /// What this principal may know, as OpenMetrics 1.0 text.
+    async fn text(&self, whom: &Principal) -> String;
 }
 
 /// Where notices come from.

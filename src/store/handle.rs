@@ -8,6 +8,7 @@ mod keep;
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Instant;
 
 use sqlx::Connection as _;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -15,7 +16,8 @@ use toolgate_evidence::tree::{Hash, Subtree};
 
 use crate::call::{ArtifactRef, Artifacts, Redact};
 use crate::domain::{
-    Amounts, ApprovalId, ArtifactId, CallId, Clock, Digest, ErrorCode, Fault, GrantId, Labels, Millis, OwnerId, Principal, RunId, ToolName,
+    Amounts, ApprovalId, ArtifactId, CallId, Clock, Digest, ErrorCode, Fault, GrantId, Labels, Measured, Meter, Millis, OwnerId, Principal,
+    RunId, ToolName,
 };
 use crate::run::{Budget, Event};
 
@@ -55,6 +57,8 @@ struct Inner {
     redact: Arc<dyn Redact>,
     /// Set where room is limited.
     room: OnceLock<Room>,
+    /// Set where appends are counted.
+    meter: OnceLock<Arc<dyn Meter>>,
     /// `None` in memory, and once closed.
     lock: Mutex<Option<OwnerLock>>,
     /// `None` where there are no checkpoints.
@@ -140,9 +144,14 @@ impl Store {
         let (jobs, task) = writer::start(writer);
         let (writer, lock) = (Mutex::new(Some(task)), Mutex::new(lock));
         let artifacts: Arc<dyn Artifacts> = Arc::new(scrub::Scrubbed { artifacts, redact: Arc::clone(&redact) });
-        let room = OnceLock::new();
-        let inner = Inner { owner, clock, home, jobs, writer, changes, readers, artifacts, redact, room, lock, outside };
+        let (room, meter) = (OnceLock::new(), OnceLock::new());
+        let inner = Inner { owner, clock, home, jobs, writer, changes, readers, artifacts, redact, room, meter, lock, outside };
         Ok((Self { inner: Arc::new(inner) }, act))
+    }
+
+    /// Tells of every append from now on; the first meter stays.
+    pub fn measured_by(&self, meter: Arc<dyn Meter>) {
+        let _first = self.inner.meter.set(meter);
     }
 
     /// This process.
@@ -174,9 +183,14 @@ impl Store {
     async fn write(&self, append: Append) -> Result<Vec<Row>, Fault> {
         let Append { run, events, guards, changes } = scrub::scrubbed(append, &*self.inner.redact);
         let events = events.into_iter().map(events::prepare).collect::<Result<Vec<_>, Fault>>()?;
+        let begun = Instant::now();
         let (answer, answered) = oneshot::channel();
         self.queue(Job::Append(Task { run, events, guards, changes }, answer)).await?;
-        answered.await.map_err(|_| unanswered())?
+        let written = answered.await.map_err(|_| unanswered()).flatten();
+        if let Some(meter) = self.inner.meter.get() {
+            meter.tell(Measured::Append { took: begun.elapsed(), code: written.as_ref().err().map(|fault| fault.code) });
+        }
+        written
     }
 
     async fn queue(&self, job: Job) -> Result<(), Fault> {

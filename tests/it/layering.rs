@@ -21,6 +21,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("sandbox", &["call"]),
     ("egress", &[]),
     ("packages", &[]),
+    ("telemetry", &[]),
     ("secrets", &["call", "egress"]),
     ("tools", &["call", "schema", "confine", "sandbox", "egress", "packages", "secrets"]),
     ("registry", &["manifest", "schema", "call", "policy", "tools"]),
@@ -65,6 +66,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("seccompiler", &["sandbox/process/"]),
     ("libc", &["sandbox/process/"]),
     ("roxmltree", &["tools/eval/"]),
+    ("prometheus_client", &["telemetry/"]),
 ];
 
 /// Text that only these files may hold.

@@ -51,6 +51,7 @@ mod mcp_tasks;
 mod native_eval;
 mod native_network;
 mod native_service;
+mod observe;
 mod omissions;
 mod path;
 mod policy_docs;

@@ -15,7 +15,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::domain::Fault;
+use crate::domain::{Fault, Measured, Meter};
 
 /// Connections at once; more wait until one ends.
 const MOST_CONNECTIONS: usize = 512;
@@ -25,11 +25,16 @@ const HEADER_TIME: Duration = Duration::from_secs(10);
 const HEADER_BYTES: usize = 64 * 1024;
 const MOST_HEADERS: usize = 100;
 
-/// Serves connections until `shutdown`; then those at work get `grace` to end.
+/// Serves connections until `shutdown`; then those at work get `grace` to end. Each is told to `meter`.
 ///
 /// # Errors
 /// Where the listener is broken for good.
-pub(super) async fn accept(listener: TcpListener, router: Router, shutdown: &CancellationToken, grace: Duration) -> Result<(), Fault> {
+pub(super) async fn accept(
+    listener: TcpListener,
+    router: Router,
+    shutdown: &CancellationToken,
+    (grace, meter): (Duration, Arc<dyn Meter>),
+) -> Result<(), Fault> {
     let room = Arc::new(Semaphore::new(MOST_CONNECTIONS));
     let mut connections = JoinSet::new();
     loop {
@@ -40,7 +45,8 @@ pub(super) async fn accept(listener: TcpListener, router: Router, shutdown: &Can
         };
         match next {
             Ok((stream, place)) => {
-                connections.spawn(serve(stream, router.clone(), shutdown.clone(), place));
+                let counted = Counted::begin(meter.clone());
+                connections.spawn(serve(stream, router.clone(), shutdown.clone(), (place, counted)));
             }
             Err(error) if is_of_one_connection(&error) => {}
             // Out of descriptors, mostly: those in use come back.
@@ -55,6 +61,22 @@ pub(super) async fn accept(listener: TcpListener, router: Router, shutdown: &Can
     Ok(())
 }
 
+/// A connection among those that are counted as open, until dropped.
+struct Counted(Arc<dyn Meter>);
+
+impl Counted {
+    fn begin(meter: Arc<dyn Meter>) -> Self {
+        meter.tell(Measured::Connection(true));
+        Self(meter)
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.tell(Measured::Connection(false));
+    }
+}
+
 async fn take(listener: &TcpListener, room: &Arc<Semaphore>) -> io::Result<(TcpStream, OwnedSemaphorePermit)> {
     let place = room.clone().acquire_owned().await.map_err(io::Error::other)?;
     let (stream, _) = listener.accept().await?;
@@ -65,7 +87,7 @@ fn is_of_one_connection(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted)
 }
 
-async fn serve(stream: TcpStream, router: Router, shutdown: CancellationToken, _place: OwnedSemaphorePermit) {
+async fn serve(stream: TcpStream, router: Router, shutdown: CancellationToken, _held: (OwnedSemaphorePermit, Counted)) {
     let _ = stream.set_nodelay(true);
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(HEADER_TIME).max_buf_size(HEADER_BYTES).max_headers(MOST_HEADERS);

@@ -7,6 +7,7 @@ mod accept;
 mod events;
 mod exchange;
 mod guard;
+mod metrics;
 #[cfg(test)]
 mod tests;
 
@@ -63,6 +64,7 @@ pub async fn serve_http(
     let ending = Ending { ended: shutdown.clone(), hurry: shutdown.clone() };
     let notices = options.notices.as_ref().map(|notices| notices.subscribe());
     let redact = options.redaction();
+    let (meter, metrics) = (options.meter.clone(), options.metrics.clone());
     let first = Server::new(gate.clone(), options, ending)?;
     let beside = first.beside();
     let listeners = Arc::new(Listeners::default());
@@ -72,16 +74,19 @@ pub async fn serve_http(
     let sessions = Arc::new(sessions());
     let service = StreamableHttpService::new(make, sessions.clone(), protocol(&shutdown));
     let guard = Arc::new(guard::Guard::new(address.port(), doorkeeper));
+    let figures = metrics::Handed { metrics, sessions: sessions.clone(), meter: meter.clone() };
     let router = Router::new()
         .route("/healthz", get(async || "alive\n"))
         .route("/readyz", get(async || "ready\n"))
+        .route("/metrics", get(metrics::hand_out).with_state(Arc::new(figures)))
         .route_service("/mcp", service)
         .fallback(nothing_here)
         .layer(from_fn_with_state(sessions, leave_room))
         .layer(from_fn_with_state(redact, exchange::exchange))
-        .layer(from_fn_with_state(guard, guard::admit));
+        .layer(from_fn_with_state(guard, guard::admit))
+        .layer(from_fn_with_state(meter.clone(), metrics::count));
     tokio::select! {
-        served = accept::accept(listener, router, &shutdown, LAST_MOMENT) => served,
+        served = accept::accept(listener, router, &shutdown, (LAST_MOMENT, meter)) => served,
         () = listeners.forward(notices) => Ok(()),
         () = beside.go_on(&*gate) => Ok(()),
     }
