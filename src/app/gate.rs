@@ -43,6 +43,10 @@ impl Gate for Gateway {
         Self::redeem(self, retry, ticket)
     }
 
+    async fn refuse(&self, raw: RawCall, fault: Fault) -> Reply {
+        self.turn_away(raw, fault).await
+    }
+
     fn tools(&self) -> Vec<PublishedTool> {
         self.registry()
             .iter()

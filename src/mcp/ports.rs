@@ -59,6 +59,9 @@ pub trait Gate: Send + Sync {
         Err(no_forms())
     }
 
+    /// Records that a call was turned away before the path, and gives the refusal back as its reply.
+    async fn refuse(&self, raw: RawCall, fault: Fault) -> Reply;
+
     /// Every registered tool, in name order. Read once, when serving begins.
     fn tools(&self) -> Vec<PublishedTool>;
 }

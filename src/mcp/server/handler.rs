@@ -75,8 +75,8 @@ impl ServerHandler for Server {
         cx: RequestContext<RoleServer>,
     ) -> Result<ListToolsResult, ErrorData> {
         one_page(request.as_ref())?;
-        let mut result =
-            ListToolsResult::with_all_items(self.catalog.listed().to_vec()).with_ttl_ms(LIST_TTL_MS).with_cache_scope(CacheScope::Private);
+        let listed = self.listed(&cx)?;
+        let mut result = ListToolsResult::with_all_items(listed).with_ttl_ms(LIST_TTL_MS).with_cache_scope(CacheScope::Private);
         Self::stamp(&mut result.meta, &cx);
         Ok(result)
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use rmcp::model::{CallToolRequestParams, Implementation, MetaObject};
+use rmcp::model::{CallToolRequestParams, Implementation, MetaObject, Tool};
 use rmcp::service::RequestContext;
 use rmcp::{ErrorData, RoleServer};
 use serde_json::Value;
@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::call::{Asking, NoProgress, Origin, Progress, RawCall, Redact, Reply};
 use crate::domain::{Actor, ErrorCode, Fault, Principal};
 
+use super::auth::Admitted;
 use super::notices::NoticeListener;
 use super::options::{INSTRUCTIONS, ServeOptions};
 use super::resources::{Reader, Refused};
@@ -62,6 +63,8 @@ pub(super) struct Server {
 /// Who makes a call, and what stands beside its arguments.
 struct Caller<'a> {
     actor: &'a Actor,
+    /// By which token, where there is one.
+    admitted: Option<&'a Admitted>,
     asking: Asking,
     tokens: u64,
 }
@@ -98,11 +101,32 @@ impl Server {
         }
     }
 
+    /// What is published.
+    pub(super) fn catalog(&self) -> Arc<Catalog> {
+        self.catalog.clone()
+    }
+
+    /// By which token this request came; `None` over lines.
+    fn admitted(cx: &RequestContext<RoleServer>) -> Result<Option<&Admitted>, ErrorData> {
+        http::admitted_of(&cx.extensions).map_err(|fault| convert::protocol_error(&fault, &format!("request {}", cx.id)))
+    }
+
     /// Who sent this request.
     fn actor(cx: &RequestContext<RoleServer>) -> Result<Actor, ErrorData> {
-        let principal =
-            http::principal_of(&cx.extensions).map_err(|fault| convert::protocol_error(&fault, &format!("request {}", cx.id)))?;
-        Ok(Actor::agent(principal.unwrap_or_else(Principal::local)))
+        Ok(Actor::agent(Self::admitted(cx)?.map_or_else(Principal::local, |admitted| admitted.principal.clone())))
+    }
+
+    /// What is listed to whoever sent this request. Those who can sign in for more see all of it.
+    fn listed(&self, cx: &RequestContext<RoleServer>) -> Result<Vec<Tool>, ErrorData> {
+        let Some(admitted) = Self::admitted(cx)? else { return Ok(self.catalog.listed().to_vec()) };
+        let scopes = Some(&admitted.scopes).filter(|_| !admitted.access.can_widen());
+        Ok(self.catalog.listed_for(admitted.toolset.as_ref(), scopes))
+    }
+
+    /// Why this token does not reach this tool, if so. What does not exist is refused on the path.
+    fn beyond(&self, tool: &str, admitted: Option<&Admitted>) -> Option<Fault> {
+        let (admitted, entry) = (admitted?, self.catalog.find(tool)?);
+        (!admitted.scopes.allow(entry.needs)).then(|| http::beyond(&format!("`{tool}`"), entry.needs, admitted))
     }
 
     fn implementation() -> Implementation {
@@ -123,7 +147,7 @@ impl Server {
         &self,
         tool: &str,
         arguments: Value,
-        Caller { actor, asking, tokens }: Caller<'_>,
+        Caller { actor, admitted, asking, tokens }: Caller<'_>,
         cancel: CancellationToken,
         notes: Arc<dyn Progress>,
     ) -> Result<Reply, Fault> {
@@ -140,7 +164,10 @@ impl Server {
                 asking,
                 progress: notes,
             };
-            Ok(self.gate.call(raw).await)
+            match self.beyond(tool, admitted) {
+                None => Ok(self.gate.call(raw).await),
+                Some(fault) => Ok(self.gate.refuse(raw, fault).await),
+            }
         };
         tokio::select! {
             biased;
@@ -161,7 +188,7 @@ fn reason_of(cx: &RequestContext<RoleServer>) -> Option<String> {
 impl Server {
     /// The way to read by calling tools, for this request.
     fn calls(&self, cx: &RequestContext<RoleServer>) -> Result<Calls<'_>, ErrorData> {
-        Ok(Calls { server: self, actor: Self::actor(cx)?, cancel: cx.ct.clone() })
+        Ok(Calls { server: self, actor: Self::actor(cx)?, admitted: Self::admitted(cx)?.cloned(), cancel: cx.ct.clone() })
     }
 
     /// Whether a question of this request can be put to the human in front of the client.
@@ -178,8 +205,9 @@ impl Server {
         notes: Arc<dyn Progress>,
     ) -> Result<Reply, Fault> {
         let asking = Asking { reason: reason_of(cx), elsewhere: self.may_ask(actor, cx) };
+        let admitted = http::admitted_of(&cx.extensions)?;
         let pass = || {
-            let caller = Caller { actor, asking: asking.clone(), tokens };
+            let caller = Caller { actor, admitted, asking: asking.clone(), tokens };
             self.pass(&request.name, arguments.clone(), caller, cx.ct.child_token(), notes.clone())
         };
         let reply = pass().await?;
@@ -204,12 +232,13 @@ fn is_modern(cx: &RequestContext<RoleServer>) -> bool {
 struct Calls<'a> {
     server: &'a Server,
     actor: Actor,
+    admitted: Option<Admitted>,
     cancel: CancellationToken,
 }
 
 impl Reader for Calls<'_> {
     async fn call(&self, tool: &str, arguments: Value) -> Result<Value, Refused> {
-        let caller = Caller { actor: &self.actor, asking: Asking::default(), tokens: 0 };
+        let caller = Caller { actor: &self.actor, admitted: self.admitted.as_ref(), asking: Asking::default(), tokens: 0 };
         let reply = self.server.pass(tool, arguments, caller, self.cancel.child_token(), Arc::new(NoProgress)).await?;
         let call = reply.call;
         reply.outcome.map(|output| output.value).map_err(|fault| Refused { fault, call: Some(call) })

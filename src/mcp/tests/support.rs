@@ -22,6 +22,7 @@ pub(super) const RUN: &str = "run_0190b1c2d3e4f5061728394a5b6c7d8e";
 pub(in crate::mcp) struct FakeGate {
     pub(in crate::mcp) calls: Mutex<Vec<(String, Value)>>,
     pub(in crate::mcp) cancelled: AtomicUsize,
+    pub(in crate::mcp) refused: Mutex<Vec<(String, String)>>,
 }
 
 pub(super) fn tool(name: &str, effects: &[Effect], output: Value) -> PublishedTool {
@@ -87,6 +88,11 @@ impl Gate for FakeGate {
             CheckedOutput { value, artifact }
         });
         Reply { call: CallId::mint(now()), run: raw.run, outcome }
+    }
+
+    async fn refuse(&self, raw: RawCall, fault: Fault) -> Reply {
+        self.refused.lock().unwrap().push((raw.tool.clone(), raw.actor.principal.to_string()));
+        Reply { call: CallId::mint(now()), run: raw.run, outcome: Err(fault) }
     }
 
     async fn adhoc_run(&self, _actor: &Actor) -> Result<RunId, Fault> {
