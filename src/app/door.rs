@@ -60,10 +60,17 @@ impl Door for FrontDoor {
 
     async fn serve_http(&self, config: &Config, address: SocketAddr) -> Result<(), Fault> {
         let shutdown = on_signal();
-        let (listener, doorkeeper) = http_door::open(address, &config.home.value, &self.redactor).await?;
+        let place = http_door::Place::open(address, config, &self.redactor).await?;
         let app = App::open(config, &self.redactor).await?;
+        let entrance = match place.entrance(config, &app).await {
+            Ok(entrance) => entrance,
+            Err(fault) => {
+                app.close().await;
+                return Err(fault);
+            }
+        };
         let options = ServeOptions { redact: Some(self.redact()), ..options(config) };
-        app.serve(options, |gate, options| mcp::serve_http(gate, listener, doorkeeper, options, shutdown)).await
+        app.serve(options, |gate, options| mcp::serve_http(gate, entrance, options, shutdown)).await
     }
 
     async fn serve(&self, config: Result<Config, Problems>) -> Result<(), Fault> {

@@ -75,6 +75,10 @@ impl Gate for Gateway {
         Some(Self::changes(self))
     }
 
+    async fn refuse(&self, raw: RawCall, fault: Fault) -> Reply {
+        self.turn_away(raw, fault).await
+    }
+
     fn tools(&self) -> Vec<PublishedTool> {
         self.registry()
             .iter()

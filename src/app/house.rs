@@ -17,6 +17,7 @@ use crate::gateway::Answer;
 use crate::policy::TrialCount;
 use crate::run::{Event, RunKind, RunStatus};
 use crate::secrets::operator::OperatorProof;
+use crate::secrets::tokens::Tokens;
 use crate::secrets::vault::Vault;
 use crate::store::{ApprovalFilter, ApprovalRow, GrantRow, PausedRun, RunFilter, RunRow};
 use crate::tools::control::RunControl;
@@ -193,6 +194,16 @@ impl House for App {
 
     async fn release(&self, run: &RunId, proof: OperatorProof) -> Result<(), Fault> {
         self.gateway.release(*run, proof).await
+    }
+
+    fn tokens(&self) -> Result<Tokens, Fault> {
+        Ok(self.tokens.clone())
+    }
+
+    fn check_toolsets(&self, words: &[String]) -> Result<(), Fault> {
+        crate::mcp::Toolset::parse(&words.join(","))
+            .check(&crate::mcp::Gate::tools(&self.gateway))
+            .map_err(|fault| Fault { code: crate::domain::ErrorCode::InvalidInput, ..fault })
     }
 
     fn vault(&self) -> Result<Vault, Fault> {

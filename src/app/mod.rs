@@ -13,11 +13,13 @@ mod handlers;
 mod house;
 mod http_door;
 mod http_events;
+mod http_tls;
 mod hygiene;
 mod meet;
 mod native;
 mod network;
 mod notes;
+mod oidc;
 mod panic;
 mod policies;
 mod policy_door;
@@ -28,6 +30,7 @@ mod redaction;
 mod schemas;
 mod start;
 mod tasks;
+mod tokens;
 mod vault;
 mod views;
 mod watched;
@@ -59,6 +62,7 @@ use crate::registry::Registry;
 use crate::sandbox::process::ProcessSandbox;
 use crate::sandbox::wasm::{WasmOptions, WasmSandbox};
 use crate::secrets::redact::Redactor;
+use crate::secrets::tokens::Tokens as AccessTokens;
 use crate::secrets::vault::Vault;
 use crate::store::{RoomLimits, Store};
 use crate::telemetry::Figures;
@@ -78,6 +82,7 @@ pub struct App {
     tasks: Tasks,
     store: Store,
     vault: Vault,
+    tokens: AccessTokens,
     gateway: Gateway,
     control: Arc<Control>,
     driver: Driver,
@@ -134,6 +139,7 @@ impl App {
             free: config.storage_min_free.value,
         });
         let vault = vault::vault(config, &store, redactor.live(), &clock)?;
+        let tokens = tokens::tokens(&store, &clock)?;
         if let Err(fault) = vault.refresh().await {
             tracing::warn!(code = %fault.code, "no secret can be used: {fault}");
         }
@@ -211,6 +217,7 @@ impl App {
             tasks,
             store,
             vault,
+            tokens,
             gateway,
             control,
             driver,

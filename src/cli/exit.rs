@@ -61,6 +61,7 @@ impl Exit {
             | ErrorCode::OperatorLocked
             | ErrorCode::SecretRefused
             | ErrorCode::Unauthenticated
+            | ErrorCode::InsufficientScope
             | ErrorCode::RequestRefused
             | ErrorCode::BudgetExceeded
             | ErrorCode::ToolNotDeclared => Self::Refused,

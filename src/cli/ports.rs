@@ -25,6 +25,7 @@ use crate::keeping::{Keeper, Restored};
 use crate::policy::{CaseOutcome, Explanation, Finding, Replay, TrialCount};
 use crate::run::{Event, RunStatus};
 use crate::secrets::operator::OperatorProof;
+use crate::secrets::tokens::Tokens;
 use crate::secrets::vault::Vault;
 use crate::store::{ApprovalFilter, ApprovalRow, GrantRow, PausedRun, RunFilter, RunRow};
 
@@ -149,6 +150,12 @@ pub trait House: Send + Sync {
 
     /// The vault.
     fn vault(&self) -> Result<Vault, Fault>;
+
+    /// The tokens of clients.
+    fn tokens(&self) -> Result<Tokens, Fault>;
+
+    /// Whether each of these words is a toolset: `CONFIG_INVALID` with those that are.
+    fn check_toolsets(&self, words: &[String]) -> Result<(), Fault>;
 
     /// Gives everything back.
     async fn close(&self);

@@ -18,7 +18,7 @@ use super::output::Console;
 use super::ports::{Door, House};
 use super::report::{note, report};
 use super::{
-    approvals, audit, config as config_verb, doctor, init, install, keep, log, policy, run as run_verb, runs, serve, tools, vault,
+    approvals, audit, config as config_verb, doctor, init, install, keep, log, policy, run as run_verb, runs, serve, tokens, tools, vault,
     verify_bundle, workflows,
 };
 
@@ -137,7 +137,14 @@ async fn dispatch(invocation: Invocation, desk: &Desk, door: &dyn Door) -> Endin
         Verb::Workflows(args) if workflows::needs_no_house(args) => workflows::validate(args, desk, &config, door).await,
         Verb::Policy(args) if policy::needs_no_house(args) => policy::files(args, desk, &config, door).await,
         Verb::Tools(args) if tools::needs_no_house(args) => tools::check(args, desk, &config, door).await,
-        Verb::Run(_) | Verb::Runs(_) | Verb::Workflows(_) | Verb::Tools(_) | Verb::Approvals(_) | Verb::Policy(_) | Verb::Vault(_) => {
+        Verb::Run(_)
+        | Verb::Runs(_)
+        | Verb::Workflows(_)
+        | Verb::Tools(_)
+        | Verb::Approvals(_)
+        | Verb::Policy(_)
+        | Verb::Vault(_)
+        | Verb::Tokens(_) => {
             let house = door.open(&config).await?;
             let ending = inside(&invocation.verb, &Cx { desk, config: &config, house: house.as_ref() }).await;
             house.close().await;
@@ -155,6 +162,7 @@ async fn inside(verb: &Verb, cx: &Cx<'_>) -> Ending {
         Verb::Approvals(args) => approvals::run(args, cx).await,
         Verb::Policy(args) => policy::run(args, cx).await,
         Verb::Vault(args) => vault::run(args, cx).await,
+        Verb::Tokens(args) => tokens::run(args, cx).await,
         Verb::Storage(_) | Verb::Backup(_) | Verb::Restore(_) => Ok(Exit::Ok),
         Verb::Audit(_) | Verb::Install(_) | Verb::Serve(_) | Verb::VerifyBundle(_) | Verb::Init(_) | Verb::Config(_) | Verb::Doctor(_) => {
             Ok(Exit::Ok)

@@ -8,6 +8,7 @@
 mod ambient;
 mod budgets;
 mod file;
+mod http;
 mod installer;
 mod keys;
 mod principals;
@@ -23,6 +24,7 @@ use crate::domain::{Bytes, Globs, Millis, Problem, Problems, Profile};
 
 pub use ambient::{Ambient, Platform, own_program, process_args};
 pub use budgets::BudgetSettings;
+pub use http::HttpSettings;
 pub use installer::Installer;
 pub use keys::{KEYS, Key, template};
 pub use principals::Principals;
@@ -135,6 +137,8 @@ pub struct Config {
     pub vault_key: Sourced<VaultKeyPlace>,
     /// The file of the vault's master key, where the operator names one.
     pub vault_key_file: Sourced<Option<PathBuf>>,
+    /// How others than this machine reach the server.
+    pub http: HttpSettings,
     /// What is odd but not wrong, such as a variable that nothing reads.
     pub notes: Vec<String>,
 }

@@ -103,6 +103,7 @@ pub fn resolve(options: &Options, ambient: &Ambient, file: Option<&SettingsFile>
         toolsets: resolver.toolsets(),
         vault_key: resolver.vault_key(),
         vault_key_file: resolver.perhaps_path("vault.key_file"),
+        http: super::http::read(&mut resolver),
         notes: stray_variables(ambient),
         home,
     };
@@ -111,7 +112,7 @@ pub fn resolve(options: &Options, ambient: &Ambient, file: Option<&SettingsFile>
     Ok(config)
 }
 
-fn yes_or_no(word: &str) -> Option<bool> {
+pub(super) fn yes_or_no(word: &str) -> Option<bool> {
     match word {
         "yes" => Some(true),
         "no" => Some(false),
@@ -231,7 +232,7 @@ impl<'a> Resolver<'a> {
         }
     }
 
-    fn word<T>(&mut self, path: &str, default: T, read: impl Fn(&str) -> Option<T>, words: &[&str]) -> Sourced<T> {
+    pub(super) fn word<T>(&mut self, path: &str, default: T, read: impl Fn(&str) -> Option<T>, words: &[&str]) -> Sourced<T> {
         let Some(said) = self.text(path) else { return Sourced::default(default) };
         match read(&said.value) {
             Some(value) => Sourced { value, source: said.source },
@@ -273,7 +274,7 @@ impl<'a> Resolver<'a> {
     }
 
     /// A text that may be left out; an empty one is none.
-    fn perhaps_text(&mut self, path: &str) -> Sourced<Option<String>> {
+    pub(super) fn perhaps_text(&mut self, path: &str) -> Sourced<Option<String>> {
         match self.text(path) {
             Some(said) => said.map(|text| Some(text).filter(|text| !text.is_empty())),
             None => Sourced::default(None),
@@ -281,7 +282,7 @@ impl<'a> Resolver<'a> {
     }
 
     /// A path that may be left out; an empty one is none.
-    fn perhaps_path(&mut self, path: &str) -> Sourced<Option<PathBuf>> {
+    pub(super) fn perhaps_path(&mut self, path: &str) -> Sourced<Option<PathBuf>> {
         if matches!(self.said(path), None | Some((Said::File(FileValue::Text(_)), _))) && self.perhaps_text(path).value.is_none() {
             return Sourced::default(None);
         }

@@ -153,6 +153,8 @@ codes! {
     LeaseLost = "LEASE_LOST", Internal;
     /// A request without a good token.
     Unauthenticated = "UNAUTHENTICATED", Model;
+    /// The token does not reach so far.
+    InsufficientScope = "INSUFFICIENT_SCOPE", Policy;
     /// A request that a page of another site, or another name of this machine, may have led here.
     RequestRefused = "REQUEST_REFUSED", Model;
     /// Settings are wrong.

@@ -72,6 +72,24 @@ impl Gateway {
         reply.unwrap_or_else(|_| Reply { call, run, outcome: Err(Fault::internal("the call's task ended without an answer")) })
     }
 
+    /// Records that a face turned a call away, because whoever makes it shows a credential that does not reach so far, and gives the
+    /// refusal back. Nothing is decided here, and nothing runs.
+    pub async fn turn_away(&self, raw: RawCall, fault: Fault) -> Reply {
+        let call = CallId::mint(self.inner.clock.now());
+        let who = Identity {
+            call,
+            run: raw.run,
+            actor: raw.actor,
+            step: journal::step_of(&raw.origin),
+            tool: raw.tool,
+            origin: raw.origin,
+            decided: None,
+        };
+        let fault = self.inner.refuse(&who, "token", fault, raw.arguments).await;
+        tracing::info!(call_id = %call, run_id = %who.run, tool = %who.tool, code = %fault.code, "{}", fault.message);
+        Reply { call, run: who.run, outcome: Err(fault) }
+    }
+
     async fn walk(&self, id: CallId, raw: RawCall) -> Reply {
         let house = &*self.inner;
         let (run, begun) = (raw.run, Instant::now());

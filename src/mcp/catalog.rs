@@ -1,7 +1,7 @@
 //! Which tools a client sees, under which names, and how they are described.
 //!
-//! INVARIANT: the list is made once and is byte for byte the same for every client and connection; every tool in it can be called by
-//! its canonical and by its exposed name, whichever of the two is listed.
+//! INVARIANT: the list is made once and is byte for byte the same for every connection of the same token; every tool in it can be called
+//! by its canonical and by its exposed name, whichever of the two is listed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use std::sync::Arc;
 use rmcp::model::{ListToolsResult, MetaObject, Tool, ToolAnnotations};
 use serde_json::{Map, Value};
 
-use crate::domain::{Effect, Effects, ErrorCode, Fault, TaskUse};
+use crate::domain::{Effect, Effects, ErrorCode, Fault, Scope, Scopes, TaskUse};
 
 use super::{PublishedTool, lean};
 
@@ -118,6 +118,8 @@ fn matches_word(tool: &PublishedTool, word: &str) -> bool {
 #[derive(Debug)]
 pub struct Catalog {
     listed: Vec<Tool>,
+    /// Every tool in name order, for lists of other toolsets.
+    all: Vec<PublishedTool>,
     known: BTreeMap<String, Entry>,
     ids: Vec<String>,
 }
@@ -131,6 +133,8 @@ pub struct Entry {
     pub may_mark: bool,
     /// When a long call of it is answered with a task.
     pub task: TaskUse,
+    /// What the token of whoever calls it must reach.
+    pub needs: Scope,
 }
 
 impl Catalog {
@@ -141,16 +145,30 @@ impl Catalog {
         let mut known = BTreeMap::new();
         let mut in_order: Vec<&PublishedTool> = tools.iter().collect();
         in_order.sort_by(|a, b| a.name.cmp(&b.name));
-        for published in in_order {
+        for published in &in_order {
             let tool = describe(published, naming);
             if toolset.includes(published) {
                 listed.push(tool.clone());
             }
-            let entry = Entry { tool, may_mark: !declares(&published.output, &published.output, "truncated", 0), task: published.task };
+            let may_mark = !declares(&published.output, &published.output, "truncated", 0);
+            let entry = Entry { tool, may_mark, needs: Scope::to_call(&published.effects), task: published.task };
             known.insert(published.name.exposed(), entry.clone());
             known.insert(published.name.as_str().to_owned(), entry);
         }
-        Self { listed, known, ids: tools.iter().map(|tool| tool.name.to_string()).collect::<BTreeSet<_>>().into_iter().collect() }
+        let ids = tools.iter().map(|tool| tool.name.to_string()).collect::<BTreeSet<_>>().into_iter().collect();
+        Self { listed, all: in_order.into_iter().cloned().collect(), known, ids }
+    }
+
+    /// What `tools/list` answers to a token of its own toolset or scopes: the tools of that toolset (this catalog's where it has none) that
+    /// need no wider scope.
+    #[must_use]
+    pub fn listed_for(&self, toolset: Option<&Toolset>, scopes: Option<&Scopes>) -> Vec<Tool> {
+        let within = |entry: &Entry| scopes.is_none_or(|scopes| scopes.allow(entry.needs));
+        let Some(toolset) = toolset else {
+            return self.listed.iter().filter(|tool| self.find(&tool.name).is_none_or(within)).cloned().collect();
+        };
+        let chosen = self.all.iter().filter(|tool| toolset.includes(tool)).filter_map(|tool| self.find(tool.name.as_str()));
+        chosen.filter(|entry| within(entry)).map(|entry| entry.tool.clone()).collect()
     }
 
     /// What `tools/list` answers, in name order.

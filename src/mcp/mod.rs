@@ -6,6 +6,7 @@
 //! Not here: approving (never an MCP tool), policy, records.
 
 mod asking;
+pub mod auth;
 mod catalog;
 mod complete;
 mod convert;
@@ -33,7 +34,7 @@ mod workflows;
 mod tests;
 
 pub use catalog::{Catalog, Naming, Toolset};
-pub use http::{Doorkeeper, serve_http};
+pub use http::{Entrance, Tls, TlsFault, serve_http};
 pub use options::ServeOptions;
 pub use ports::{Gate, Metrics, Notice, NoticeLevel, Notices, PublishedTool};
 pub use progress::Pace;

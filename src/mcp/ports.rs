@@ -117,6 +117,9 @@ pub trait Gate: Send + Sync {
         None
     }
 
+    /// Records that a call was turned away before the path, and gives the refusal back as its reply.
+    async fn refuse(&self, raw: RawCall, fault: Fault) -> Reply;
+
     /// Every registered tool, in name order. Read once, when serving begins.
     fn tools(&self) -> Vec<PublishedTool>;
 }

@@ -72,6 +72,10 @@ impl Gate for Broken {
         Reply { call: CallId::mint(self.clock.now()), run: self.run, outcome }
     }
 
+    async fn refuse(&self, _raw: RawCall, fault: Fault) -> Reply {
+        Reply { call: CallId::mint(self.clock.now()), run: self.run, outcome: Err(fault) }
+    }
+
     async fn adhoc_run(&self, _actor: &Actor) -> Result<RunId, Fault> {
         Ok(self.run)
     }

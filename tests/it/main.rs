@@ -38,6 +38,10 @@ mod escape;
 mod evidence;
 #[cfg(target_os = "linux")]
 mod full_disk;
+mod http_oidc;
+#[cfg(unix)]
+mod http_public;
+mod http_tokens;
 mod install;
 mod keeping;
 mod keeping_crash;

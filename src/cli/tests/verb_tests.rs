@@ -458,6 +458,13 @@ async fn config() {
     redaction.fields ["default"] default
     serve.tool_names underscore default
     serve.toolsets ["default"] default
+    http.public_url default
+    http.behind_proxy no default
+    http.tls_cert default
+    http.tls_key default
+    oidc.issuer default
+    oidc.audience default
+    oidc.scopes [] default
     vault.key auto default
     vault.key_file default
     --- stderr

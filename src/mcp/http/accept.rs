@@ -1,4 +1,4 @@
-//! Taking connections: so many at once, each with a bound on the time and size of its headers.
+//! Taking connections, in the clear or over TLS: so many at once, each with a bound on the time and size of its headers.
 //!
 //! INVARIANT: no client can hold more than its connection, and all are gone soon after the order to stop.
 
@@ -10,6 +10,7 @@ use axum::Router;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
@@ -17,9 +18,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::domain::{Fault, Measured, Meter};
 
+use super::Tls;
+
 /// Connections at once; more wait until one ends.
 const MOST_CONNECTIONS: usize = 512;
-/// How long the headers of a request may take to arrive.
+/// How long the headers of a request may take to arrive, and before them the handshake of TLS.
 const HEADER_TIME: Duration = Duration::from_secs(10);
 /// Bytes that are held for a connection; headers that are not whole then are too long, so twice as much at most.
 const HEADER_BYTES: usize = 64 * 1024;
@@ -30,7 +33,7 @@ const MOST_HEADERS: usize = 100;
 /// # Errors
 /// Where the listener is broken for good.
 pub(super) async fn accept(
-    listener: TcpListener,
+    (listener, tls): (TcpListener, Option<Tls>),
     router: Router,
     shutdown: &CancellationToken,
     (grace, meter): (Duration, Arc<dyn Meter>),
@@ -46,7 +49,7 @@ pub(super) async fn accept(
         match next {
             Ok((stream, place)) => {
                 let counted = Counted::begin(meter.clone());
-                connections.spawn(serve(stream, router.clone(), shutdown.clone(), (place, counted)));
+                connections.spawn(serve(stream, tls.clone(), router.clone(), shutdown.clone(), (place, counted)));
             }
             Err(error) if is_of_one_connection(&error) => {}
             // Out of descriptors, mostly: those in use come back.
@@ -87,8 +90,21 @@ fn is_of_one_connection(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted)
 }
 
-async fn serve(stream: TcpStream, router: Router, shutdown: CancellationToken, _held: (OwnedSemaphorePermit, Counted)) {
+async fn serve(stream: TcpStream, tls: Option<Tls>, router: Router, shutdown: CancellationToken, _held: (OwnedSemaphorePermit, Counted)) {
     let _ = stream.set_nodelay(true);
+    let Some(tls) = tls else { return talk(stream, router, shutdown).await };
+    let shaken = tokio::select! {
+        shaken = tokio::time::timeout(HEADER_TIME, tls.acceptor().accept(stream)) => shaken,
+        () = shutdown.cancelled() => return,
+    };
+    match shaken {
+        Ok(Ok(stream)) => talk(stream, router, shutdown).await,
+        Ok(Err(error)) => tracing::debug!("no TLS with a client: {error}"),
+        Err(_) => tracing::debug!("a client took too long for TLS"),
+    }
+}
+
+async fn talk(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, router: Router, shutdown: CancellationToken) {
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(HEADER_TIME).max_buf_size(HEADER_BYTES).max_headers(MOST_HEADERS);
     let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router)));

@@ -4,12 +4,20 @@
 //! once and strictly, and what leaves was redacted as a line is ([`exchange`]). From then on it is the same server as over lines.
 
 mod accept;
+mod bounds;
+mod challenge;
 mod events;
 mod exchange;
 mod guard;
 mod metrics;
+mod owned;
+mod place;
+mod stay;
 #[cfg(test)]
 mod tests;
+mod tls;
+#[cfg(test)]
+mod token_tests;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,16 +34,39 @@ use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, Stream
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::domain::{ErrorCode, Fault, Principal};
+use crate::domain::{ErrorCode, Fault, PublicUrl};
 
+use super::auth::{Admitted, Doorkeeper};
 use super::notices::Listeners;
 use super::server::{Ending, Server};
 use super::{Gate, ServeOptions};
 
-/// Who knows the tokens.
-pub trait Doorkeeper: Send + Sync {
-    /// Whom this token was given to; `None` for a token that is not good.
-    fn principal(&self, token: &str) -> Option<Principal>;
+use bounds::Bounds;
+use owned::Owners;
+use place::Place;
+use stay::Stays;
+
+pub(super) use bounds::beyond;
+pub use tls::{Tls, TlsFault};
+
+/// The way in: where clients come to, and who lets them in.
+pub struct Entrance {
+    /// Bound already.
+    pub listener: TcpListener,
+    /// Who knows the tokens.
+    pub doorkeeper: Arc<dyn Doorkeeper>,
+    /// The URL by which clients know the server; needed where other machines reach it.
+    pub public: Option<PublicUrl>,
+    /// What is shown to those who connect; without it they are spoken to in the clear.
+    pub tls: Option<Tls>,
+}
+
+impl Entrance {
+    /// For this machine alone.
+    #[must_use]
+    pub fn local(listener: TcpListener, doorkeeper: Arc<dyn Doorkeeper>) -> Self {
+        Self { listener, doorkeeper, public: None, tls: None }
+    }
 }
 
 /// A session of the older generation without a message for so long is over. A call in flight sends none, so it must outlast those.
@@ -45,35 +76,34 @@ const MOST_SESSIONS: usize = 256;
 /// After the order to stop everything is over within this.
 const LAST_MOMENT: Duration = Duration::from_millis(850);
 
-/// Serves on a bound loopback listener until `shutdown` fires.
+/// Serves at this entrance until `shutdown` fires.
 ///
 /// # Errors
-/// `CONFIG_INVALID` for a toolset that does not exist, or for a listener that other machines reach; else where the listener fails.
-pub async fn serve_http(
-    gate: Arc<dyn Gate>,
-    listener: TcpListener,
-    doorkeeper: Arc<dyn Doorkeeper>,
-    options: ServeOptions,
-    shutdown: CancellationToken,
-) -> Result<(), Fault> {
+/// `CONFIG_INVALID` for a toolset that does not exist, or for a listener that other machines reach without a public URL; else where the
+/// listener fails.
+pub async fn serve_http(gate: Arc<dyn Gate>, entrance: Entrance, options: ServeOptions, shutdown: CancellationToken) -> Result<(), Fault> {
+    let Entrance { listener, doorkeeper, public, tls } = entrance;
     let address = listener.local_addr().map_err(|error| Fault::internal(format!("the listener has no address: {error}")))?;
-    if !address.ip().is_loopback() {
+    if !address.ip().is_loopback() && public.is_none() {
         return Err(Fault::new(ErrorCode::ConfigInvalid, format!("{address} can be reached by other machines"))
-            .hint("listen on 127.0.0.1 or [::1]; from another machine come through `ssh -L`"));
+            .hint("set `http.public_url`, or listen on 127.0.0.1 or [::1]"));
     }
+    let place = Place::new(address.ip().is_loopback(), address.port(), tls.is_some(), public);
     let ending = Ending { ended: shutdown.clone(), hurry: shutdown.clone() };
     let notices = options.notices.as_ref().map(|notices| notices.subscribe());
     let redact = options.redaction();
     let (meter, metrics) = (options.meter.clone(), options.metrics.clone());
     let first = Server::new(gate.clone(), options, ending)?;
     let beside = first.beside();
+    let bounds = Bounds { gate: gate.clone(), catalog: first.catalog(), doorkeeper: doorkeeper.clone() };
     let listeners = Arc::new(Listeners::default());
     let known = listeners.clone();
     // One server for each session of the older generation, and for each request of the newer one: all of one catalog.
     let make = move || Ok(Arc::new(first.again(known.enter())));
     let sessions = Arc::new(sessions());
-    let service = StreamableHttpService::new(make, sessions.clone(), protocol(&shutdown));
-    let guard = Arc::new(guard::Guard::new(address.port(), doorkeeper));
+    let service = StreamableHttpService::new(make, sessions.clone(), protocol(&place, &shutdown));
+    let (owners, stays) = (Owners::new(sessions.clone()), Stays::new(doorkeeper.clone()));
+    let guard = Arc::new(guard::Guard::new(place, doorkeeper.clone()));
     let figures = metrics::Handed { metrics, sessions: sessions.clone(), meter: meter.clone() };
     let router = Router::new()
         .route("/healthz", get(async || "alive\n"))
@@ -82,13 +112,25 @@ pub async fn serve_http(
         .route_service("/mcp", service)
         .fallback(nothing_here)
         .layer(from_fn_with_state(sessions, leave_room))
-        .layer(from_fn_with_state(redact, exchange::exchange))
+        .layer(from_fn_with_state(owners.clone(), owned::by_owner))
+        .layer(from_fn_with_state(Arc::new(exchange::Exchange { redact, bounds }), exchange::exchange))
+        .layer(from_fn_with_state(stays.clone(), stay::while_good))
         .layer(from_fn_with_state(guard, guard::admit))
         .layer(from_fn_with_state(meter.clone(), metrics::count));
     tokio::select! {
-        served = accept::accept(listener, router, &shutdown, (LAST_MOMENT, meter)) => served,
+        served = accept::accept((listener, tls), router, &shutdown, (LAST_MOMENT, meter)) => served,
         () = listeners.forward(notices) => Ok(()),
         () = beside.go_on(&*gate) => Ok(()),
+        () = look(&stays, &owners, &*doorkeeper) => Ok(()),
+    }
+}
+
+/// Ends, again and again, what belongs to tokens that are no longer good.
+async fn look(stays: &Stays, owners: &Owners, doorkeeper: &dyn Doorkeeper) {
+    loop {
+        tokio::time::sleep(stay::LOOK).await;
+        stays.look().await;
+        owners.look(doorkeeper).await;
     }
 }
 
@@ -118,8 +160,11 @@ async fn leave_room(State(sessions): State<Arc<LocalSessionManager>>, request: R
 }
 
 /// The protocol library's own checks stay on behind ours.
-fn protocol(shutdown: &CancellationToken) -> StreamableHttpServerConfig {
-    StreamableHttpServerConfig::default().with_cancellation_token(shutdown.clone()).with_max_request_body_bytes(exchange::LARGEST_BODY)
+fn protocol(place: &Place, shutdown: &CancellationToken) -> StreamableHttpServerConfig {
+    StreamableHttpServerConfig::default()
+        .with_cancellation_token(shutdown.clone())
+        .with_max_request_body_bytes(exchange::LARGEST_BODY)
+        .with_allowed_hosts(place.hosts())
 }
 
 async fn nothing_here(request: Request) -> Response {
@@ -136,10 +181,10 @@ fn refuse(status: StatusCode, code: ErrorCode, message: &str, hint: &str) -> Res
 ///
 /// # Errors
 /// Where a request came by HTTP and past the guard, which cannot be: nothing is done for it.
-pub(super) fn principal_of(extensions: &Extensions) -> Result<Option<Principal>, Fault> {
+pub(super) fn admitted_of(extensions: &Extensions) -> Result<Option<&Admitted>, Fault> {
     let Some(parts) = extensions.get::<axum::http::request::Parts>() else { return Ok(None) };
-    match parts.extensions.get::<Principal>() {
-        Some(principal) => Ok(Some(principal.clone())),
+    match parts.extensions.get::<Admitted>() {
+        Some(admitted) => Ok(Some(admitted)),
         None => Err(Fault::internal("a request without a principal")),
     }
 }

@@ -85,8 +85,8 @@ impl ServerHandler for Server {
         cx: RequestContext<RoleServer>,
     ) -> Result<ListToolsResult, ErrorData> {
         one_page(request.as_ref())?;
-        let mut result =
-            ListToolsResult::with_all_items(self.catalog.listed().to_vec()).with_ttl_ms(LIST_TTL_MS).with_cache_scope(CacheScope::Private);
+        let listed = self.listed(&cx)?;
+        let mut result = ListToolsResult::with_all_items(listed).with_ttl_ms(LIST_TTL_MS).with_cache_scope(CacheScope::Private);
         Self::stamp(&mut result.meta, &cx);
         Ok(result)
     }
@@ -100,7 +100,7 @@ impl ServerHandler for Server {
         let actor = Self::actor(&cx)?;
         let retry = Retry { actor: &actor, method: "tools/call", tool: &request.name, arguments: &arguments };
         asking::take_back(self.gate(), &actor, &retry, &request).await?;
-        let settled = Settled { tool: &request.name, actor: &actor, arguments: &arguments, tokens };
+        let settled = Settled { tool: &request.name, actor: &actor, admitted: Self::admitted(&cx)?, arguments: &arguments, tokens };
         let patience = self.patience(&settled, &cx)?;
         let (teller, listener) = progress::channel(cx.meta.get_progress_token().is_some(), &*self.redact);
         let notes: Arc<dyn Progress> = Arc::new(teller);

@@ -12,15 +12,16 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use futures_util::FutureExt;
-use rmcp::model::{CallToolRequestParams, Icon, Implementation, MetaObject};
+use rmcp::model::{CallToolRequestParams, Icon, Implementation, MetaObject, Tool};
 use rmcp::service::RequestContext;
 use rmcp::{ErrorData, RoleServer};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use crate::call::{Along, Asking, NoProgress, Origin, Progress, RawCall, Redact, Reply, Trace};
+use crate::call::{Along, Asking, NoProgress, Origin, Progress, RawCall, Redact, Reply, Trace, meant};
 use crate::domain::{Actor, ErrorCode, Fault, Principal};
 
+use super::auth::Admitted;
 use super::notices::NoticeListener;
 use super::options::{INSTRUCTIONS, ServeOptions};
 use super::resources::{Reader, Refused};
@@ -89,6 +90,8 @@ impl Beside {
 #[derive(Clone)]
 pub(super) struct Caller {
     pub(super) actor: Actor,
+    /// By which token, where there is one.
+    pub(super) admitted: Option<Admitted>,
     pub(super) asking: Asking,
     pub(super) tokens: u64,
     pub(super) along: Along,
@@ -98,16 +101,24 @@ pub(super) struct Caller {
 #[derive(Clone)]
 pub(super) struct Passing {
     pub(super) gate: Arc<dyn Gate>,
+    catalog: Arc<Catalog>,
     ending: Ending,
 }
 
 impl Passing {
+    /// Why this token does not reach the tool that is meant, if so. What does not exist is refused on the path.
+    fn beyond(&self, tool: &str, arguments: &Value, admitted: Option<&Admitted>) -> Option<Fault> {
+        let tool = meant(tool, arguments).0;
+        let (admitted, entry) = (admitted?, self.catalog.find(tool)?);
+        (!admitted.scopes.allow(entry.needs)).then(|| http::beyond(&format!("`{tool}`"), entry.needs, admitted))
+    }
+
     /// Takes one call down the path. `Err` where there is no reply to show: no run could be opened, or the process ends.
     pub(super) async fn pass(
         &self,
         tool: &str,
         arguments: Value,
-        Caller { actor, asking, tokens, along }: Caller,
+        Caller { actor, admitted, asking, tokens, along }: Caller,
         cancel: CancellationToken,
         notes: Arc<dyn Progress>,
     ) -> Result<Reply, Fault> {
@@ -125,7 +136,10 @@ impl Passing {
                 asking,
                 progress: notes,
             };
-            Ok(self.gate.call(raw).await)
+            match self.beyond(tool, &raw.arguments, admitted.as_ref()) {
+                None => Ok(self.gate.call(raw).await),
+                Some(fault) => Ok(self.gate.refuse(raw, fault).await),
+            }
         };
         tokio::select! {
             biased;
@@ -147,13 +161,14 @@ impl Server {
         let tools = gate.tools();
         options.toolset.check(&tools)?;
         let beside = Beside::default();
+        let catalog = Arc::new(Catalog::new(&tools, options.naming, &options.toolset));
         Ok(Self {
-            catalog: Arc::new(Catalog::new(&tools, options.naming, &options.toolset)),
+            catalog: catalog.clone(),
             redact: options.redaction(),
             pace: options.pace,
             instructions: options.instructions.map_or_else(|| INSTRUCTIONS.into(), Into::into),
             listener: Arc::default(),
-            passing: Passing { gate, ending },
+            passing: Passing { gate, catalog, ending },
             holder: beside.subscriptions.holder(),
             beside,
         })
@@ -182,11 +197,26 @@ impl Server {
         &*self.passing.gate
     }
 
+    /// What is published.
+    pub(super) fn catalog(&self) -> Arc<Catalog> {
+        self.catalog.clone()
+    }
+
+    /// By which token this request came; `None` over lines.
+    fn admitted(cx: &RequestContext<RoleServer>) -> Result<Option<&Admitted>, ErrorData> {
+        http::admitted_of(&cx.extensions).map_err(|fault| convert::protocol_error(&fault, &format!("request {}", cx.id)))
+    }
+
     /// Who sent this request.
     fn actor(cx: &RequestContext<RoleServer>) -> Result<Actor, ErrorData> {
-        let principal =
-            http::principal_of(&cx.extensions).map_err(|fault| convert::protocol_error(&fault, &format!("request {}", cx.id)))?;
-        Ok(Actor::agent(principal.unwrap_or_else(Principal::local)))
+        Ok(Actor::agent(Self::admitted(cx)?.map_or_else(Principal::local, |admitted| admitted.principal.clone())))
+    }
+
+    /// What is listed to whoever sent this request. Those who can sign in for more see all of it.
+    fn listed(&self, cx: &RequestContext<RoleServer>) -> Result<Vec<Tool>, ErrorData> {
+        let Some(admitted) = Self::admitted(cx)? else { return Ok(self.catalog.listed().to_vec()) };
+        let scopes = Some(&admitted.scopes).filter(|_| !admitted.access.can_widen());
+        Ok(self.catalog.listed_for(admitted.toolset.as_ref(), scopes))
     }
 
     fn implementation() -> Implementation {
@@ -228,7 +258,7 @@ fn along_of(cx: &RequestContext<RoleServer>) -> Along {
 impl Server {
     /// The way to read by calling tools, for this request.
     fn calls(&self, cx: &RequestContext<RoleServer>) -> Result<Calls<'_>, ErrorData> {
-        Ok(Calls { server: self, actor: Self::actor(cx)?, along: along_of(cx), cancel: cx.ct.clone() })
+        Ok(Calls { server: self, actor: Self::actor(cx)?, admitted: Self::admitted(cx)?.cloned(), along: along_of(cx), cancel: cx.ct.clone() })
     }
 
     /// Whether a question of this request can be put to the human in front of the client.
@@ -245,8 +275,9 @@ impl Server {
         notes: Arc<dyn Progress>,
     ) -> Result<Reply, Fault> {
         let asking = Asking { reason: reason_of(cx), elsewhere: self.may_ask(actor, cx) };
+        let admitted = http::admitted_of(&cx.extensions)?;
         let pass = || {
-            let caller = Caller { actor: actor.clone(), asking: asking.clone(), tokens, along: along_of(cx) };
+            let caller = Caller { actor: actor.clone(), admitted: admitted.cloned(), asking: asking.clone(), tokens, along: along_of(cx) };
             self.passing.pass(&request.name, arguments.clone(), caller, cx.ct.child_token(), notes.clone())
         };
         let reply = pass().await?;
@@ -272,12 +303,14 @@ struct Calls<'a> {
     server: &'a Server,
     actor: Actor,
     along: Along,
+    admitted: Option<Admitted>,
     cancel: CancellationToken,
 }
 
 impl Reader for Calls<'_> {
     async fn call(&self, tool: &str, arguments: Value) -> Result<Value, Refused> {
-        let caller = Caller { actor: self.actor.clone(), asking: Asking::default(), tokens: 0, along: self.along.clone() };
+        let (actor, admitted, along) = (self.actor.clone(), self.admitted.clone(), self.along.clone());
+        let caller = Caller { actor, admitted, asking: Asking::default(), tokens: 0, along };
         let reply = self.server.passing.pass(tool, arguments, caller, self.cancel.child_token(), Arc::new(NoProgress)).await?;
         let call = reply.call;
         reply.outcome.map(|output| output.value).map_err(|fault| Refused { fault, call: Some(call) })

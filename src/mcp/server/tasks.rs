@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 
 use crate::call::{Asking, NoProgress, Progress, meant};
 use crate::domain::{Actor, Fault, TaskId, TaskUse};
+use crate::mcp::auth::Admitted;
 use crate::mcp::catalog::Entry;
 use crate::mcp::convert;
 use crate::mcp::tasks::{self, Grown, Seed};
@@ -23,6 +24,7 @@ use super::{Caller, Server, along_of, is_modern, reason_of};
 pub(super) struct Settled<'a> {
     pub(super) tool: &'a str,
     pub(super) actor: &'a Actor,
+    pub(super) admitted: Option<&'a Admitted>,
     pub(super) arguments: &'a Value,
     pub(super) tokens: u64,
 }
@@ -63,7 +65,7 @@ impl Server {
             tasks: self.beside.tasks.clone(),
             tool: call.tool.to_owned(),
             arguments: call.arguments.clone(),
-            caller: Caller { actor: call.actor.clone(), asking, tokens: call.tokens, along: along_of(cx) },
+            caller: Caller { actor: call.actor.clone(), admitted: call.admitted.cloned(), asking, tokens: call.tokens, along: along_of(cx) },
             notes,
         };
         seed.grow(patience, &cx.ct).await
@@ -115,7 +117,8 @@ impl Server {
         let kept = self.gate().task(&actor, &id).await.map_err(|fault| told(&fault, cx))?;
         let goes_on = kept.filter(|kept| matches!(kept.standing, crate::gateway::Standing::Working));
         if let Some(run) = goes_on.and_then(|kept| kept.follows) {
-            let caller = Caller { actor, asking: Asking::default(), tokens: 0, along: along_of(cx) };
+            let admitted = Self::admitted(cx)?.cloned();
+            let caller = Caller { actor, admitted, asking: Asking::default(), tokens: 0, along: along_of(cx) };
             let arguments = json!({ "run_id": run, "reason": "its task was cancelled" });
             let stopped = self.passing.pass("run.cancel", arguments, caller, cx.ct.child_token(), Arc::new(NoProgress)).await;
             stopped.and_then(|reply| reply.outcome).map_err(|fault| told(&fault, cx))?;

@@ -24,6 +24,7 @@ pub(super) const RUN: &str = "run_0190b1c2d3e4f5061728394a5b6c7d8e";
 pub(in crate::mcp) struct FakeGate {
     pub(in crate::mcp) calls: Mutex<Vec<(String, Value)>>,
     pub(in crate::mcp) cancelled: AtomicUsize,
+    pub(in crate::mcp) refused: Mutex<Vec<(String, String)>>,
     /// The trace of the last call.
     pub(super) trace: Mutex<Trace>,
     /// Whether tasks can be recorded.
@@ -163,6 +164,11 @@ impl Gate for FakeGate {
 
     fn changes(&self) -> Option<watch::Receiver<u64>> {
         Some(self.changed.subscribe())
+    }
+
+    async fn refuse(&self, raw: RawCall, fault: Fault) -> Reply {
+        self.refused.lock().unwrap().push((raw.tool.clone(), raw.actor.principal.to_string()));
+        Reply { call: CallId::mint(now()), run: raw.run, outcome: Err(fault) }
     }
 
     async fn adhoc_run(&self, _actor: &Actor) -> Result<RunId, Fault> {

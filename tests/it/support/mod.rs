@@ -5,6 +5,7 @@ pub mod clients;
 pub mod house;
 pub mod http_server;
 pub mod native;
+pub mod door;
 pub mod served;
 
 use std::path::{Path, PathBuf};
