@@ -70,7 +70,7 @@ impl Gateway {
         }
         let policy = house.policy.get();
         let call = PreparedCall::new(parsed, preparation?, policy.digest())?;
-        let mut facts = house.surroundings(&call, run).await?.facts;
+        let mut facts = house.surroundings(&call, run, None).await?.facts;
         facts.labels = facts.labels.union(more);
         let explanation = policy.explain(&call, &facts);
         let grants = if explanation.verdict == Verdict::Ask { house.grants_beside(&call, &explanation.reasons).await? } else { Vec::new() };

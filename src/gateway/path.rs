@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt as _;
+use futures_util::future::join;
 use serde_json::Value;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
@@ -13,7 +14,7 @@ use tracing::Instrument as _;
 
 use crate::call::{CheckedOutput, Origin, ParsedCall, PreparedCall, RawCall, RawOutput, Reply, WallTime};
 use crate::domain::{CallId, Digest, ErrorCode, Fault, GrantId, Labels, Measured, Role, RunId, SPANS, StepId};
-use crate::policy::{Decision, Grant, Verdict};
+use crate::policy::{Decision, Grant, PolicySet, Verdict};
 use crate::run::{EventDraft, EventKind};
 use crate::store::{Append, Change};
 use crate::tools::{Brought, CallContext};
@@ -39,7 +40,18 @@ enum Admitted {
     /// With all that it needs to run.
     New(Box<(PreparedCall, Decision, Leave, CallContext, Surroundings)>),
     /// It ran before, under the same key: what came of it.
-    Done(Result<CheckedOutput, Fault>),
+    Done(Outcome),
+}
+
+/// What came of a call.
+type Outcome = Result<CheckedOutput, Fault>;
+
+/// A call that is to be decided.
+struct Readied {
+    prepared: PreparedCall,
+    context: CallContext,
+    /// One set for the digest and the decision: rules may be replaced at any time.
+    policy: Arc<PolicySet>,
 }
 
 /// An intent that is recorded or will share its outcome's commit. Only `finish` ends it.
@@ -83,6 +95,7 @@ impl Gateway {
             step: journal::step_of(&raw.origin),
             tool: raw.tool,
             origin: raw.origin,
+            through: false,
             decided: None,
         };
         let fault = self.inner.refuse(&who, "token", fault, raw.arguments).await;
@@ -145,36 +158,14 @@ impl Inner {
             Err(fault) => return Err(self.refuse(who, "parse", fault, raw.arguments).await),
         };
         let written = raw.arguments.clone();
-        let parsed = match self.registry.parse(raw, who.call) {
-            Ok(parsed) => parsed,
-            Err(fault) => return Err(self.refuse(who, "parse", fault, written).await),
+        let here = raw.run;
+        // Read meanwhile: a passage to the database's thread and back takes as long as the stages before the decision.
+        let (row, readied) = join(self.store.run(&here), self.readied(who, raw, &written)).await;
+        let Readied { prepared, context, policy } = match readied? {
+            Ok(readied) => *readied,
+            Err(outcome) => return Ok(Admitted::Done(outcome)),
         };
-        if let Err(fault) = self.owns_run(&parsed, who.run).await {
-            return Err(self.refuse(who, "run", fault, written).await);
-        }
-        let here = std::mem::replace(&mut who.run, parsed.run);
-        if let Err(fault) = self.declared(&parsed).await {
-            return Err(self.refuse(who, "scope", fault, written).await);
-        }
-        if let Some(key) = CallKey::of(&parsed) {
-            match self.recorded_outcome(&parsed, &key, here).await {
-                Ok(Some(outcome)) => return Ok(Admitted::Done(outcome)),
-                Ok(None) => {}
-                Err(fault) => return Err(self.refuse(who, "idempotency", fault, written).await),
-            }
-        }
-        let context = self.context(&parsed)?;
-        let preparation = match self.registry.prepare(&parsed, &context).await {
-            Ok(preparation) => preparation,
-            Err(fault) => return Err(self.refuse(who, "prepare", fault, written).await),
-        };
-        // One set for the digest and the decision: rules may be replaced at any time.
-        let policy = self.policy.get();
-        let prepared = PreparedCall::new(parsed, preparation, policy.digest())?;
-        if let Err(fault) = self.affordable(&prepared).await {
-            return Err(self.refuse(who, "budget", fault, written).await);
-        }
-        let around = self.surroundings(&prepared, here).await?;
+        let around = self.surroundings(&prepared, here, Some(row?)).await?;
         let decision = policy.decide(&prepared, &around.facts);
         self.tell(Measured::Decision { verdict: decision.verdict.as_str() });
         who.decided = Some(seen(EventDraft::new(EventKind::ToolError, who.actor.clone()), &decision, &prepared, &around.facts).payload);
@@ -192,6 +183,40 @@ impl Inner {
         };
         let context = CallContext { digest: *prepared.digest(), labels: around.facts.labels, ..context };
         Ok(Admitted::New(Box::new((prepared, decision, leave, context, around))))
+    }
+
+    /// The stages before the decision; or what came of the call before, under the same key.
+    async fn readied(&self, who: &mut Identity, raw: RawCall, written: &Value) -> Result<Result<Box<Readied>, Outcome>, Fault> {
+        let parsed = match self.registry.parse(raw, who.call) {
+            Ok(parsed) => parsed,
+            Err(fault) => return Err(self.refuse(who, "parse", fault, written.clone()).await),
+        };
+        if let Err(fault) = self.owns_run(&parsed, who.run).await {
+            return Err(self.refuse(who, "run", fault, written.clone()).await);
+        }
+        let here = std::mem::replace(&mut who.run, parsed.run);
+        if let Err(fault) = self.declared(&parsed).await {
+            return Err(self.refuse(who, "scope", fault, written.clone()).await);
+        }
+        if let Some(key) = CallKey::of(&parsed) {
+            match self.recorded_outcome(&parsed, &key, here).await {
+                Ok(Some(outcome)) => return Ok(Err(outcome)),
+                Ok(None) => {}
+                Err(fault) => return Err(self.refuse(who, "idempotency", fault, written.clone()).await),
+            }
+        }
+        let context = self.context(&parsed)?;
+        let preparation = match self.registry.prepare(&parsed, &context).await {
+            Ok(preparation) => preparation,
+            Err(fault) => return Err(self.refuse(who, "prepare", fault, written.clone()).await),
+        };
+        // One set for the digest and the decision: rules may be replaced at any time.
+        let policy = self.policy.get();
+        let prepared = PreparedCall::new(parsed, preparation, policy.digest())?;
+        if let Err(fault) = self.affordable(&prepared).await {
+            return Err(self.refuse(who, "budget", fault, written.clone()).await);
+        }
+        Ok(Ok(Box::new(Readied { prepared, context, policy })))
     }
 
     /// From the leave to a recorded outcome.

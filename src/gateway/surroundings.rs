@@ -12,7 +12,7 @@ use crate::call::{ArtifactRef, PreparedCall};
 use crate::domain::{Actor, ArtifactId, Fault, Labels, Role, RunId};
 use crate::policy::{Decision, Facts};
 use crate::run::{EventDraft, EventKind};
-use crate::store::{Append, Change};
+use crate::store::{Append, Change, RunRow};
 use crate::tools::CallContext;
 
 use super::Inner;
@@ -43,15 +43,26 @@ pub(super) struct Surroundings {
 }
 
 impl Inner {
-    /// Looks at the runs and artifacts that a call made in `here` touches.
-    pub(super) async fn surroundings(&self, call: &PreparedCall, here: RunId) -> Result<Surroundings, Fault> {
+    /// Looks at the runs and artifacts that a call made in `here` touches; the row of that run may have been read already, since the call
+    /// came.
+    pub(super) async fn surroundings(
+        &self,
+        call: &PreparedCall,
+        here: RunId,
+        mut row_here: Option<Option<RunRow>>,
+    ) -> Result<Surroundings, Fault> {
         let parsed = call.parsed();
         let named = parsed.args.value().get("run_id").and_then(Value::as_str).and_then(|text| text.parse().ok());
         let mut facts = Facts::default();
         let mut touched = Vec::new();
         for run in BTreeSet::from_iter([Some(here), Some(parsed.run), named].into_iter().flatten()) {
             // A run that is not there, or another's, tells nothing and is told nothing.
-            let Some(row) = self.store.run(&run).await? else { continue };
+            let known = if run == here { row_here.take() } else { None };
+            let row = match known {
+                Some(row) => row,
+                None => self.store.run(&run).await?,
+            };
+            let Some(row) = row else { continue };
             if row.principal != parsed.actor.principal && parsed.actor.role != Role::Operator {
                 continue;
             }

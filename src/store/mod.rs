@@ -14,6 +14,7 @@ mod flush;
 mod handle;
 mod home;
 mod keep;
+mod known;
 mod leases;
 mod open;
 mod owners;
