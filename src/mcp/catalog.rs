@@ -57,6 +57,9 @@ const STANDARD: &[&str] = &[
     "tool.call",
 ];
 
+/// Words that a client which loads tools as they are needed searches by.
+const HINT: &str = "anthropic/searchHint";
+
 /// The tools that a client which loads tools as they are needed is to load at once: from them all others are found.
 const CORE: &[&str] = &["tool.search", "tool.call", "run.start"];
 
@@ -138,7 +141,7 @@ pub struct Entry {
 }
 
 impl Catalog {
-    /// Describes `tools`, listing those of `toolset`.
+    /// Describes `tools`, listing those of `toolset`; the usual ones within [`BUDGET`].
     #[must_use]
     pub fn new(tools: &[PublishedTool], naming: Naming, toolset: &Toolset) -> Self {
         let mut listed = Vec::new();
@@ -154,6 +157,9 @@ impl Catalog {
             let entry = Entry { tool, may_mark, needs: Scope::to_call(&published.effects), task: published.task };
             known.insert(published.name.exposed(), entry.clone());
             known.insert(published.name.as_str().to_owned(), entry);
+        }
+        if *toolset == Toolset::Standard {
+            fit(&mut listed);
         }
         let ids = tools.iter().map(|tool| tool.name.to_string()).collect::<BTreeSet<_>>().into_iter().collect();
         Self { listed, all: in_order.into_iter().cloned().collect(), known, ids }
@@ -195,6 +201,37 @@ impl Catalog {
     }
 }
 
+/// What the list of the usual tools may take on the wire, in bytes: every model reads it in every chat.
+const BUDGET: usize = 20 * 1024;
+/// What stands around the tools in the answer.
+const ENVELOPE: usize = 512;
+
+/// Brings the list within its budget by leaving out what `tool.search` tells as well: schemas of answers, the largest first, then search
+/// hints. Arguments and descriptions stay whatever they take.
+fn fit(listed: &mut [Tool]) {
+    let bytes = |tool: &Tool| serde_json::to_vec(tool).map_or(0, |bytes| bytes.len() + 1);
+    let mut total: usize = listed.iter().map(bytes).sum();
+    let mut leave_out = |spare: &dyn Fn(&Tool) -> Option<usize>, without: &dyn Fn(&mut Tool)| {
+        while total + ENVELOPE > BUDGET {
+            let largest = listed.iter_mut().filter_map(|tool| spare(tool).map(|size| (size, tool))).max_by_key(|(size, _)| *size);
+            let Some((_, tool)) = largest else { return };
+            total -= bytes(tool);
+            without(tool);
+            total += bytes(tool);
+        }
+    };
+    let schema = |tool: &Tool| tool.output_schema.as_ref().and_then(|schema| serde_json::to_vec(&**schema).ok()).map(|bytes| bytes.len());
+    leave_out(&schema, &|tool| tool.output_schema = None);
+    let hint = |tool: &Tool| tool.meta.as_ref()?.get(HINT)?.as_str().map(str::len);
+    leave_out(&hint, &|tool| {
+        let rest = tool.meta.take().map(|mut meta| {
+            meta.shift_remove(HINT);
+            meta
+        });
+        tool.meta = rest.filter(|meta| !meta.is_empty());
+    });
+}
+
 fn describe(published: &PublishedTool, naming: Naming) -> Tool {
     let canonical = published.name.as_str();
     let name = match naming {
@@ -212,7 +249,7 @@ fn describe(published: &PublishedTool, naming: Naming) -> Tool {
         meta.insert("toolgate/id".to_owned(), Value::String(canonical.to_owned()));
     }
     if let Some(hint) = &published.search_hint {
-        meta.insert("anthropic/searchHint".to_owned(), Value::String(hint.clone()));
+        meta.insert(HINT.to_owned(), Value::String(hint.clone()));
     }
     if CORE.contains(&canonical) {
         meta.insert("anthropic/alwaysLoad".to_owned(), Value::Bool(true));

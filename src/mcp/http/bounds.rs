@@ -9,7 +9,7 @@ use axum::http::Extensions;
 use axum::response::Response;
 use serde_json::Value;
 
-use crate::call::{Asking, NoProgress, Origin, RawCall};
+use crate::call::{Along, Asking, NoProgress, Origin, RawCall, meant};
 use crate::domain::{Actor, ErrorCode, Fault, Scope};
 use crate::mcp::auth::{Admitted, Doorkeeper};
 use crate::mcp::{Catalog, Gate};
@@ -38,7 +38,8 @@ pub(in crate::mcp) fn beyond(what: &str, needed: Scope, admitted: &Admitted) -> 
 fn needed(message: &Value, catalog: &Catalog) -> Option<Scope> {
     match message.get("method")?.as_str()? {
         "tools/call" => {
-            let name = message.get("params")?.get("name")?.as_str()?;
+            let params = message.get("params")?;
+            let (name, _) = meant(params.get("name")?.as_str()?, params.get("arguments").unwrap_or(&Value::Null));
             // What does not exist is refused on the path.
             catalog.find(name).map(|entry| entry.needs)
         }
@@ -75,6 +76,7 @@ impl Bounds {
                     run,
                     asking: Asking::default(),
                     tokens: 0,
+                    along: Along::default(),
                     cancel: tokio_util::sync::CancellationToken::new(),
                     progress: Arc::new(NoProgress),
                 };

@@ -276,26 +276,24 @@ impl ServerHandler for Server {
         self.skill_folder(&request.uri, &cx).await
     }
 
-    async fn on_custom_request(&self, request: CustomRequest, _cx: RequestContext<RoleServer>) -> Result<CustomResult, ErrorData> {
+    async fn on_custom_request(&self, request: CustomRequest, cx: RequestContext<RoleServer>) -> Result<CustomResult, ErrorData> {
         // A known method arrives here when its parameters do not fit it.
-        const KNOWN: [&str; 14] = [
-            "initialize",
+        const KNOWN: [&str; 10] = [
             "tools/call",
             "prompts/get",
             "resources/read",
-            "resources/subscribe",
-            "resources/unsubscribe",
             "resources/directory/read",
             "subscriptions/listen",
             "skills/get",
             "tasks/get",
             "tasks/update",
             "tasks/cancel",
-            SetLevelRequestMethod::VALUE,
             "completion/complete",
         ];
-        if KNOWN.contains(&request.method.as_str()) {
-            return Err(ErrorData::invalid_params(format!("the parameters do not fit `{}`", request.method), None));
+        const OLDER: [&str; 4] = ["initialize", "resources/subscribe", "resources/unsubscribe", SetLevelRequestMethod::VALUE];
+        let method = request.method.as_str();
+        if KNOWN.contains(&method) || (OLDER.contains(&method) && !is_modern(&cx)) {
+            return Err(ErrorData::invalid_params(format!("the parameters do not fit `{method}`"), None));
         }
         Err(ErrorData::new(RpcCode::METHOD_NOT_FOUND, request.method, None))
     }
