@@ -3,6 +3,8 @@
 //! INVARIANT: each stage is made from the one before it, so a stage cannot be left out without a compile error.
 //! Does not decide, execute or record: those are `policy`, `tools` and `store`, put in order by `gateway`.
 
+mod asks;
+mod block;
 mod digest;
 mod output;
 mod ports;
@@ -11,9 +13,11 @@ mod redact;
 mod stages;
 mod wall;
 
+pub use asks::{Answers, Inquiry, Question};
+pub use block::{BLOCKS, Block, Embedded};
 pub use digest::call_digest;
 pub use output::{CheckedOutput, RawOutput, Reply};
-pub use ports::{ArtifactRef, Artifacts, NoProgress, OutStream, Progress, Spawner};
+pub use ports::{ArtifactRef, Artifacts, LogLevel, NoProgress, OutStream, Progress, Spawner};
 pub use recorded::{reference, whole};
 pub use redact::{NoRedaction, Redact, RedactStream};
 pub use stages::{Asking, Origin, ParsedArgs, ParsedCall, Preparation, PreparedCall, RawCall, ToolRef};

@@ -46,6 +46,9 @@ pub struct Options {
     pub tool_names: Option<String>,
     /// `--toolsets`.
     pub toolsets: Option<Vec<String>>,
+    /// `--fixtures`, which no release has.
+    #[cfg(debug_assertions)]
+    pub fixtures: bool,
 }
 
 /// Every setting, checked, with the place it comes from.
@@ -135,6 +138,9 @@ pub struct Config {
     pub vault_key: Sourced<VaultKeyPlace>,
     /// The file of the vault's master key, where the operator names one.
     pub vault_key_file: Sourced<Option<PathBuf>>,
+    /// Whether the tools that a conformance suite asks for are served besides. Only an option can say so, and no release has it.
+    #[cfg(debug_assertions)]
+    pub fixtures: bool,
     /// What is odd but not wrong, such as a variable that nothing reads.
     pub notes: Vec<String>,
 }

@@ -103,6 +103,8 @@ pub fn resolve(options: &Options, ambient: &Ambient, file: Option<&SettingsFile>
         toolsets: resolver.toolsets(),
         vault_key: resolver.vault_key(),
         vault_key_file: resolver.perhaps_path("vault.key_file"),
+        #[cfg(debug_assertions)]
+        fixtures: options.fixtures,
         notes: stray_variables(ambient),
         home,
     };

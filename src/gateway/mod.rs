@@ -28,7 +28,7 @@ pub use code::CodeGate;
 pub use explain::{Explained, GrantBeside};
 pub use form::{Filled, Form};
 pub use question::{Amount, describe};
-pub use ticket::Retry;
+pub use ticket::{Retry, Ticket};
 
 use std::path::PathBuf;
 use std::sync::Arc;

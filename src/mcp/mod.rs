@@ -9,7 +9,10 @@ mod asking;
 mod catalog;
 mod convert;
 mod cut;
+#[cfg(debug_assertions)]
+mod fixtures;
 mod http;
+mod inquiry;
 mod lean;
 mod notices;
 mod options;

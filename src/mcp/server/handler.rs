@@ -3,8 +3,6 @@
 //! INVARIANT: no answer depends on which generation a client speaks, but for what the protocol itself says differently; nothing is
 //! remembered of a connection but where an older client's notices go.
 
-use std::sync::Arc;
-
 use rmcp::model::{
     CacheScope, CallToolRequestParams, CallToolResponse, CompleteRequestParams, CompleteResult, ConstString, CustomRequest, CustomResult,
     DiscoverResult, ErrorCode as RpcCode, GetPromptRequestParams, GetPromptResponse, InitializeRequestParams, InitializeResult, JsonObject,
@@ -17,11 +15,13 @@ use rmcp::{ErrorData, RoleServer, ServerHandler};
 
 use crate::call::Reply;
 use crate::domain::{ErrorCode, Fault};
-use crate::gateway::Retry;
+#[cfg(debug_assertions)]
+use crate::mcp::fixtures;
 use crate::mcp::prompts::{self, Sought};
 use crate::mcp::resources::{self, Refused, Target};
-use crate::mcp::{asking, convert, progress, tokens};
+use crate::mcp::{convert, tokens};
 
+use super::call::{Asked, Passed};
 use super::{Server, is_modern};
 
 /// How long clients may keep the list of tools: it changes only with a new start.
@@ -88,21 +88,26 @@ impl ServerHandler for Server {
     async fn call_tool(&self, request: CallToolRequestParams, cx: RequestContext<RoleServer>) -> Result<CallToolResponse, ErrorData> {
         let (arguments, tokens) = tokens::settle(&request.name, request.arguments.clone().unwrap_or_default(), &cx.meta);
         let actor = Self::actor(&cx)?;
-        let retry = Retry { actor: &actor, method: "tools/call", tool: &request.name, arguments: &arguments };
-        asking::take_back(&*self.gate, &actor, &retry, &request).await?;
-        let (teller, listener) = progress::channel(cx.meta.get_progress_token().is_some(), &*self.redact);
-        let call = self.pass_asking(&request, (&actor, &arguments, tokens), &cx, Arc::new(teller));
-        let passed = progress::follow(call, listener, &cx.peer, cx.meta.get_progress_token(), self.pace).await;
-        if let (Ok(reply), true, None) = (&passed, self.may_ask(&actor, &cx) && is_modern(&cx), &request.request_state)
-            && let Some(question) = asking::question(reply)
-        {
-            let wanted = asking::input_required(&*self.gate, &actor, &retry, question).await;
-            if let Some(wanted) = wanted.map_err(|fault| convert::protocol_error(&fault, &reply.call.to_string()))? {
-                return Ok(wanted.into());
-            }
+        let known = self.catalog.find(&request.name);
+        let asked = Asked {
+            method: "tools/call",
+            name: &request.name,
+            said: &arguments,
+            tool: known.map_or(&*request.name, |entry| entry.canonical.as_str()),
+            arguments: &arguments,
+            tokens,
+            state: request.request_state.as_deref(),
+            responses: request.input_responses.as_ref(),
+        };
+        let passed = match self.pass_request(&asked, &actor, &cx).await? {
+            Passed::Wants(wanted) => return Ok(wanted.into()),
+            Passed::Done(passed) => passed,
+        };
+        if let Some(lacking) = convert::lacking(&passed, is_modern(&cx)) {
+            return Err(lacking);
         }
         let reference = format!("request {}", cx.id);
-        let mut result = match (passed, self.catalog.find(&request.name)) {
+        let mut result = match (passed, known) {
             (Ok(reply), Some(entry)) => convert::call_result(reply, entry),
             (Err(fault), Some(_)) => convert::failure(&fault, &reference),
             // The refusal is on record like any other; the protocol wants an error of its own for it.
@@ -125,6 +130,8 @@ impl ServerHandler for Server {
         } else {
             Vec::new()
         };
+        #[cfg(debug_assertions)]
+        let resources = fixtures::resources(&self.catalog, &self.calls(&cx)?, resources).await.map_err(|refused| refusal(&refused, &cx))?;
         let mut result = ListResourcesResult::with_all_items(resources).with_ttl_ms(0).with_cache_scope(CacheScope::Private);
         Self::stamp(&mut result.meta, &cx);
         Ok(result)
@@ -136,9 +143,11 @@ impl ServerHandler for Server {
         cx: RequestContext<RoleServer>,
     ) -> Result<ListResourceTemplatesResult, ErrorData> {
         one_page(request.as_ref())?;
-        let mut result = ListResourceTemplatesResult::with_all_items(resources::templates())
-            .with_ttl_ms(LIST_TTL_MS)
-            .with_cache_scope(CacheScope::Private);
+        let templates = resources::templates();
+        #[cfg(debug_assertions)]
+        let templates = fixtures::templates(&self.catalog, &self.calls(&cx)?, templates).await.map_err(|refused| refusal(&refused, &cx))?;
+        let mut result =
+            ListResourceTemplatesResult::with_all_items(templates).with_ttl_ms(LIST_TTL_MS).with_cache_scope(CacheScope::Private);
         Self::stamp(&mut result.meta, &cx);
         Ok(result)
     }
@@ -154,12 +163,18 @@ impl ServerHandler for Server {
         } else {
             Vec::new()
         };
+        #[cfg(debug_assertions)]
+        let prompts = fixtures::prompts(&self.catalog, &self.calls(&cx)?, prompts).await.map_err(|refused| refusal(&refused, &cx))?;
         let mut result = ListPromptsResult::with_all_items(prompts).with_ttl_ms(LIST_TTL_MS).with_cache_scope(CacheScope::Private);
         Self::stamp(&mut result.meta, &cx);
         Ok(result)
     }
 
     async fn get_prompt(&self, request: GetPromptRequestParams, cx: RequestContext<RoleServer>) -> Result<GetPromptResponse, ErrorData> {
+        #[cfg(debug_assertions)]
+        if fixtures::is_prompt(&self.catalog, &request.name) {
+            return self.fixture_prompt(request, &cx).await;
+        }
         let arguments = request.arguments.unwrap_or_default();
         let named = |tool: &str| self.catalog.find(tool).map_or_else(|| tool.to_owned(), |entry| entry.tool.name.to_string());
         let made = prompts::get(&self.calls(&cx)?, &request.name, &arguments, named).await;
@@ -171,6 +186,8 @@ impl ServerHandler for Server {
     async fn complete(&self, request: CompleteRequestParams, cx: RequestContext<RoleServer>) -> Result<CompleteResult, ErrorData> {
         let name = &*request.argument.name;
         let sought = match &request.r#ref {
+            #[cfg(debug_assertions)]
+            Reference::Prompt(prompt) if fixtures::is_prompt(&self.catalog, &prompt.name) => return Ok(CompleteResult::default()),
             Reference::Prompt(prompt) => Sought::Argument { prompt: &prompt.name, name },
             Reference::Resource(resource) if resource.uri.starts_with("run://{id}") && name == "id" => Sought::Run,
             Reference::Resource(_) | _ => return Ok(CompleteResult::default()),
@@ -186,14 +203,22 @@ impl ServerHandler for Server {
         request: ReadResourceRequestParams,
         cx: RequestContext<RoleServer>,
     ) -> Result<ReadResourceResponse, ErrorData> {
+        #[cfg(debug_assertions)]
+        if fixtures::is_resource(&self.catalog, &request.uri) {
+            let read = fixtures::read(&self.calls(&cx)?, &request.uri).await;
+            let contents = read.map_err(|refused| convert::about(refusal(&refused, &cx), &request.uri))?;
+            let mut result = ReadResourceResult::new(contents).with_ttl_ms(0).with_cache_scope(CacheScope::Private);
+            Self::stamp(&mut result.meta, &cx);
+            return Ok(result.into());
+        }
         let Some(target) = Target::parse(&request.uri) else {
             let uri: String = request.uri.chars().take(120).collect();
             let fault = Fault::new(ErrorCode::NotFound, format!("`{uri}` is not a resource of this server"))
                 .hint("resources are `run://{id}`, `run://{id}/events` and `artifact://{sha256}`");
-            return Err(convert::protocol_error(&fault, ""));
+            return Err(convert::about(convert::protocol_error(&fault, ""), &request.uri));
         };
         let read = resources::read(&self.calls(&cx)?, &request.uri, &target).await;
-        let contents = read.map_err(|refused| refusal(&refused, &cx))?;
+        let contents = read.map_err(|refused| convert::about(refusal(&refused, &cx), &request.uri))?;
         // An artifact never changes; a run does.
         let ttl = if matches!(target, Target::Artifact(_)) { LIST_TTL_MS } else { 0 };
         let mut result = ReadResourceResult::new(vec![contents]).with_ttl_ms(ttl).with_cache_scope(CacheScope::Private);

@@ -11,7 +11,7 @@ use tokio::sync::broadcast;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::call::{ArtifactRef, CheckedOutput, RawCall, Reply};
+use crate::call::{ArtifactRef, BLOCKS, Block, CheckedOutput, LogLevel, RawCall, Reply};
 use crate::domain::{Actor, ArtifactId, CallId, Effect, Effects, ErrorCode, Fault, RunId, Timestamp};
 use crate::mcp::{Gate, Notice, Notices, Pace, PublishedTool, ServeOptions, serve_over};
 
@@ -53,6 +53,13 @@ impl Gate for FakeGate {
         let text = raw.arguments.get("text").and_then(Value::as_str).unwrap_or_default().to_owned();
         let outcome = match raw.tool.replace('_', ".").as_str() {
             "test.echo" => Ok(json!({"text": text})),
+            "test.blocks" => {
+                raw.progress.log(LogLevel::Debug, "quiet");
+                raw.progress.log(LogLevel::Warning, "loud");
+                let picture = Block::image(&[7; 30_000], "image/png");
+                Ok(json!({"text": text, "shown": [Block::text("seen"), picture, Block::text_file("test://a", "text/plain", "whole")]}))
+            }
+            "test.broken_blocks" => Ok(json!({"text": text, "shown": [{"type": "smell"}]})),
             "test.big" => Ok(json!({"text": format!("HEAD{}TAIL", "x".repeat(100_000))})),
             "test.fail" => Err(fault(&text)),
             "test.slow" => {
@@ -95,9 +102,15 @@ impl Gate for FakeGate {
 
     fn tools(&self) -> Vec<PublishedTool> {
         let text = || json!({"type": "object", "properties": {"text": {"type": "string"}}, "required": ["text"]});
+        let blocks = || {
+            let properties = json!({"text": {"type": "string"}, "shown": {"type": "array"}});
+            json!({"type": "object", "properties": properties, "required": ["text", "shown"], BLOCKS: "shown"})
+        };
         vec![
             tool("test.slow", &[Effect::Write], text()),
             tool("test.echo", &[Effect::Pure], text()),
+            tool("test.blocks", &[Effect::Pure], blocks()),
+            tool("test.broken_blocks", &[Effect::Pure], blocks()),
             tool("test.big", &[Effect::Read], text()),
             tool("test.fail", &[Effect::ExternalWrite], text()),
             tool("test.deaf", &[Effect::Egress], json!({"type": "string"})),
