@@ -34,7 +34,7 @@ async fn blocks_stand_in_their_place_and_are_not_cut() {
         assert_eq!(kinds[..4], ["text", "text", "image", "resource"], "the mirrored text, then the blocks");
         assert_eq!((content[2]["data"].as_str().map(str::len), &content[2]["mimeType"]), (Some(40_000), &json!("image/png")));
         assert_eq!(content[3]["resource"], json!({"uri": "test://a", "mimeType": "text/plain", "text": "whole"}));
-        let broken = client.call("test_broken_blocks", "a").await["result"].clone();
+        let broken = client.call("test_broken", "a").await["result"].clone();
         assert_eq!((&broken["isError"], &broken["structuredContent"]["error"]["code"]), (&json!(true), &json!("INTERNAL")), "{broken}");
 
         let listed = client.request("tools/list", json!({})).await["result"]["tools"].clone();

@@ -59,7 +59,7 @@ impl Gate for FakeGate {
                 let picture = Block::image(&[7; 30_000], "image/png");
                 Ok(json!({"text": text, "shown": [Block::text("seen"), picture, Block::text_file("test://a", "text/plain", "whole")]}))
             }
-            "test.broken_blocks" => Ok(json!({"text": text, "shown": [{"type": "smell"}]})),
+            "test.broken" => Ok(json!({"text": text, "shown": [{"type": "smell"}]})),
             "test.big" => Ok(json!({"text": format!("HEAD{}TAIL", "x".repeat(100_000))})),
             "test.fail" => Err(fault(&text)),
             "test.slow" => {
@@ -110,7 +110,7 @@ impl Gate for FakeGate {
             tool("test.slow", &[Effect::Write], text()),
             tool("test.echo", &[Effect::Pure], text()),
             tool("test.blocks", &[Effect::Pure], blocks()),
-            tool("test.broken_blocks", &[Effect::Pure], blocks()),
+            tool("test.broken", &[Effect::Pure], blocks()),
             tool("test.big", &[Effect::Read], text()),
             tool("test.fail", &[Effect::ExternalWrite], text()),
             tool("test.deaf", &[Effect::Egress], json!({"type": "string"})),
