@@ -139,7 +139,7 @@ impl Door for FrontDoor {
         let plan = Library::read_file(file).map_err(invalid)?;
         // Manifests that are wrong are told where they are needed; what a workflow names can then not be judged.
         if let Ok(tools) = super::manifest_files(&config.home.value).and_then(|files| manifest::load(&files)) {
-            let known = tools.iter().map(|tool| tool.name.clone()).collect();
+            let known = super::callable(&tools);
             plan.unknown_tools(&file.display().to_string(), &known).map_err(invalid)?;
         }
         Ok(views::workflow(&plan, &file.display().to_string()))

@@ -1,12 +1,12 @@
 //! The gateway as the MCP face and the engine see it, and notices on their way to MCP clients.
 
 use async_trait::async_trait;
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, watch};
 
 use crate::call::{RawCall, Reply};
-use crate::domain::{Actor, ApprovalId, Fault, RunId};
+use crate::domain::{Actor, ApprovalId, CallId, Fault, RunId, TaskId};
 use crate::engine::CallPath;
-use crate::gateway::{Filled, Form, Gateway, Retry, Ticket};
+use crate::gateway::{Filled, Form, Gateway, Glance, KeptTask, Retry, TaskOpening, Ticket};
 use crate::manifest::ToolDef;
 use crate::mcp::{Gate, Notice, NoticeLevel, Notices, PublishedTool};
 use crate::tools::notify::{self, Sink};
@@ -44,6 +44,38 @@ impl Gate for Gateway {
         Self::redeem(self, retry, sealed)
     }
 
+    fn new_call(&self) -> Option<CallId> {
+        Some(Self::new_call(self))
+    }
+
+    async fn open_task(&self, actor: &Actor, opening: &TaskOpening) -> Result<TaskId, Fault> {
+        Self::open_task(self, actor, opening).await
+    }
+
+    async fn go_on_with(&self, actor: &Actor, task: &TaskId, opening: &TaskOpening) -> Result<(), Fault> {
+        Self::go_on_with(self, actor, task, opening).await
+    }
+
+    async fn end_task(&self, actor: &Actor, task: &TaskId, call: CallId, run: RunId) -> Result<(), Fault> {
+        Self::end_task(self, actor, task, call, run).await
+    }
+
+    async fn task(&self, actor: &Actor, task: &TaskId) -> Result<Option<KeptTask>, Fault> {
+        Self::task(self, actor, task).await
+    }
+
+    async fn glance(&self, actor: &Actor, run: &RunId) -> Result<Option<Glance>, Fault> {
+        Self::glance(self, actor, run).await
+    }
+
+    async fn newest_runs(&self, actor: &Actor, limit: u32) -> Result<Vec<RunId>, Fault> {
+        Self::newest_runs(self, actor, limit).await
+    }
+
+    fn changes(&self) -> Option<watch::Receiver<u64>> {
+        Some(Self::changes(self))
+    }
+
     fn tools(&self) -> Vec<PublishedTool> {
         self.registry()
             .iter()
@@ -56,6 +88,8 @@ impl Gate for Gateway {
                 effects: entry.def.effects.clone(),
                 scopes: entry.def.scopes.clone(),
                 idempotent: entry.def.idempotent,
+                task: entry.def.task,
+                search_hint: entry.def.search_hint.clone(),
             })
             .collect()
     }

@@ -22,6 +22,7 @@ use crate::tools::repo_git::{Author, GitAddAll, GitCommit, GitInit, GitLog, GitS
 use crate::tools::sandbox_status::SandboxStatus;
 use crate::tools::script::Script;
 use crate::tools::secret_list::SecretList;
+use crate::tools::tool_search::{Indexed, ToolCall, ToolSearch};
 use crate::tools::transform::TransformJq;
 use crate::tools::workers::{WorkerCodegen, WorkerPlan, WorkerResearch};
 use crate::tools::workspace::{WorkspaceList, WorkspaceRead, WorkspaceRemove, WorkspaceWrite};
@@ -46,6 +47,7 @@ pub(super) struct Ports<'a> {
     pub(super) journal: Arc<dyn JournalCheck>,
     pub(super) control: Arc<dyn RunControl>,
     pub(super) explain: Arc<dyn Explain>,
+    pub(super) index: Arc<[Indexed]>,
     pub(super) config: &'a Config,
 }
 
@@ -81,6 +83,8 @@ pub(super) fn builtin(ports: &Ports<'_>) -> Result<BTreeMap<ToolName, Arc<dyn Ha
         ("drive.get", handler(DriveGet::new(drive, artifacts()))),
         ("audit.verify", handler(AuditVerify(ports.journal.clone()))),
         ("policy.explain", handler(PolicyExplain(ports.explain.clone()))),
+        ("tool.search", handler(ToolSearch(ports.index.clone()))),
+        ("tool.call", handler(ToolCall)),
         ("sandbox.status", handler(SandboxStatus { process: ports.process.clone(), has_uv })),
         ("worker.plan", handler(WorkerPlan)),
         ("worker.research", handler(WorkerResearch)),
@@ -115,6 +119,21 @@ fn python(ports: &Ports<'_>) -> Result<PythonRun, Fault> {
         redact: ports.redact.clone(),
         spawner: ports.spawner.clone(),
     })
+}
+
+/// The tools as they are searched for.
+pub(super) fn index(tools: &[ToolDef]) -> Arc<[Indexed]> {
+    let indexed = |def: &ToolDef| Indexed {
+        name: def.name.clone(),
+        title: def.title.clone(),
+        description: def.description.clone(),
+        hint: def.search_hint.clone().unwrap_or_default(),
+        scopes: def.scopes.clone(),
+        effects: def.effects.clone(),
+        input: def.input.json().clone(),
+        output: def.output.json().clone(),
+    };
+    tools.iter().map(indexed).collect()
 }
 
 /// The tools that are a Python script beside their manifest.

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::call::{Asking, Origin, RawCall, Reply};
+use crate::call::{Along, Asking, Origin, RawCall, Reply};
 use crate::cli::ports::{
     CallAsk, ExplainAsk, ExplainView, House, ReplayAsk, ReplayView, RunView, StepNotes, ToolView, WorkflowRef, WorkflowView,
 };
@@ -78,6 +78,7 @@ impl House for App {
             actor,
             run,
             tokens: 0,
+            along: Along::default(),
             cancel: ask.cancel,
             asking: Asking::default(),
             progress: ask.progress,

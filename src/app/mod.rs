@@ -38,7 +38,7 @@ pub use start::{front_door, launcher, on_runtime};
 pub use tasks::Tasks;
 pub use vault::StoreShelf;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -46,7 +46,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::call::Redact;
+use crate::call::{Redact, is_tool_call};
 use crate::config::Config;
 use crate::domain::{Bytes, Clock, ErrorCode, Fault, Problem, Problems, ToolName};
 use crate::engine::{Control, Driver, DriverParts, DriverSettings};
@@ -141,7 +141,7 @@ impl App {
             Arc::new(move || pinned.get().map_or(crate::domain::Digest::ZERO, |rules| *rules.get().digest())),
         );
         let budgets = config.budgets.budgets();
-        let names = files.tools.iter().map(|tool| tool.name.clone()).collect();
+        let names = callable(&files.tools);
         let control = Arc::new(control.within(budgets.clone()).knowing(names));
         let code = Arc::new(CodeGate::default());
         let explain = Arc::new(policy_door::PolicyDoor::default());
@@ -160,6 +160,7 @@ impl App {
             notifier: hub.clone(),
             control: control.clone() as Arc<dyn RunControl>,
             explain: explain.clone(),
+            index: handlers::index(&files.tools),
             config,
         };
         let registry = join(files.tools, &ports)?;
@@ -282,7 +283,7 @@ impl Files {
         let policies = policies::Policies::read(config).map_err(|found| keep(found, ErrorCode::PolicyInvalid));
         let workflows = Library::open(Some(&home.join("workflows"))).map_err(|found| keep(found, ErrorCode::WorkflowInvalid));
         let workflows = workflows.and_then(|workflows| {
-            let named = workflows.check_tools(&tools.iter().map(|tool| tool.name.clone()).collect());
+            let named = workflows.check_tools(&callable(&tools));
             named.map_err(|found| keep(found, ErrorCode::WorkflowInvalid)).map(|()| workflows)
         });
         match (Problems::check(problems), workflows, policies) {
@@ -291,6 +292,11 @@ impl Files {
             (Ok(()), ..) => Err(Fault::internal("files failed without a problem")),
         }
     }
+}
+
+/// The tools that a step may name: every one but `tool.call`, as a step names its tool itself.
+fn callable(tools: &[ToolDef]) -> BTreeSet<ToolName> {
+    tools.iter().map(|tool| tool.name.clone()).filter(|name| !is_tool_call(name.as_str())).collect()
 }
 
 fn manifest_files(home: &Path) -> Result<Vec<manifest::ManifestFile>, Problems> {

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use crate::call::{Asking, NoProgress, Origin, RawCall};
+use crate::call::{Along, Asking, NoProgress, Origin, RawCall};
 use crate::domain::{Actor, Fault, Labels, RunId};
 use crate::gateway::{Gateway, GrantBeside};
 use crate::policy::{Condition, Current, Difference, Explanation, Verdict};
@@ -33,6 +33,7 @@ impl Explain for PolicyDoor {
             actor: who.clone(),
             run,
             tokens: 0,
+            along: Along::default(),
             asking: Asking::default(),
             cancel: CancellationToken::new(),
             progress: Arc::new(NoProgress),

@@ -283,8 +283,8 @@ impl RunControl for Control {
         }
     }
 
-    fn workflows(&self) -> WorkflowList {
-        let line = |plan: &Plan| WorkflowLine {
+    fn workflows(&self, detail: bool) -> WorkflowList {
+        let line = |plan: &Plan, text: &str| WorkflowLine {
             name: plan.name().to_owned(),
             version: plan.version().to_string(),
             description: plan.description().to_owned(),
@@ -294,8 +294,10 @@ impl RunControl for Control {
                 .iter()
                 .map(|input| format!("{}{}", input.name, if input.required { "" } else { "?" }))
                 .collect(),
+            schema: detail.then(|| plan.inputs().schema().clone()),
+            definition: detail.then(|| text.to_owned()),
         };
-        WorkflowList { workflows: self.workflows.iter().map(|entry| line(&entry.plan)).collect() }
+        WorkflowList { workflows: self.workflows.iter().map(|entry| line(&entry.plan, &entry.text)).collect() }
     }
 
     fn workflow(&self, name: &str) -> Result<WorkflowView, Fault> {

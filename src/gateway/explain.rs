@@ -56,6 +56,7 @@ impl Gateway {
     /// As the path's first stages: `UNKNOWN_TOOL`, `INVALID_INPUT`, `UNKNOWN_RUN`, what the tool finds while preparing.
     pub async fn explain(&self, raw: RawCall, more: Labels) -> Result<Explained, Fault> {
         let house = &*self.inner;
+        let raw = house.registry.put_through(&raw)?.unwrap_or(raw);
         let given = raw.run;
         let parsed = house.registry.parse(raw, CallId::mint(house.clock.now()))?;
         house.owns_run(&parsed, given).await?;

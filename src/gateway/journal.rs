@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::call::{ArtifactRef, Origin, ParsedCall, PreparedCall, reference};
+use crate::call::{ArtifactRef, Origin, ParsedCall, PreparedCall, TOOL_CALL, reference};
 use crate::domain::{Actor, CallId, Fault, RunId, StepId};
 use crate::policy::Decision;
 use crate::run::{EventDraft, EventKind};
@@ -101,7 +101,12 @@ pub(super) fn intent(call: &PreparedCall, decision: &Decision, arguments: Value)
         .sealed("arguments", arguments);
     let draft = budget::counted(draft, call);
     let draft = if call.makes_calls() { draft.field("makes_calls", true) } else { draft };
-    with_seen(draft, &parsed.origin)
+    with_seen(with_way(draft, parsed.along.through), &parsed.origin)
+}
+
+/// With the tool by which the call came, where it was named as that one's argument.
+fn with_way(draft: EventDraft, through: bool) -> EventDraft {
+    if through { draft.field("through", TOOL_CALL) } else { draft }
 }
 
 /// With what a program had seen before it made the call.
@@ -134,6 +139,8 @@ pub(super) struct Identity {
     pub(super) step: Option<StepId>,
     pub(super) tool: String,
     pub(super) origin: Origin,
+    /// Whether it came by `tool.call`.
+    pub(super) through: bool,
     /// What policy saw, once it was asked.
     pub(super) decided: Option<Map<String, Value>>,
 }
@@ -151,5 +158,5 @@ pub(super) fn refusal(who: &Identity, stage: &'static str, fault: &Fault, argume
         .sealed("arguments", arguments);
     let decided = who.decided.iter().flatten();
     let draft = decided.fold(draft, |draft, (name, value)| draft.field(name, value.clone()));
-    with_seen(draft, &who.origin)
+    with_seen(with_way(draft, who.through), &who.origin)
 }

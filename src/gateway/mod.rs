@@ -19,6 +19,7 @@ mod replay;
 mod room;
 mod scope;
 mod surroundings;
+mod tasks;
 mod ticket;
 mod workspaces;
 
@@ -28,6 +29,7 @@ pub use code::CodeGate;
 pub use explain::{Explained, GrantBeside};
 pub use form::{Filled, Form};
 pub use question::{Amount, describe};
+pub use tasks::{Glance, KeptTask, Standing, TASK_TTL, TaskOpening};
 pub use ticket::{Retry, Ticket};
 
 use std::path::PathBuf;

@@ -50,7 +50,7 @@ struct OpenCall {
 impl Gateway {
     /// Walks the path. Whoever awaits this may go away: the call is then cancelled and its outcome still recorded.
     pub async fn call(&self, raw: RawCall) -> Reply {
-        let call = CallId::mint(self.inner.clock.now());
+        let call = raw.along.call.unwrap_or_else(|| CallId::mint(self.inner.clock.now()));
         let run = raw.run;
         let cancel = raw.cancel.child_token();
         let raw = RawCall { cancel: cancel.clone(), ..raw };
@@ -81,6 +81,7 @@ impl Gateway {
             step: journal::step_of(&raw.origin),
             tool: raw.tool.clone(),
             origin: raw.origin.clone(),
+            through: false,
             decided: None,
         };
         let outcome = match house.admit(&mut who, raw).await {
@@ -109,6 +110,15 @@ impl Inner {
         if let Err(none) = self.store.room(&raw.run).await {
             return Err(self.refuse_for_room(who, none).await);
         }
+        let raw = match self.registry.put_through(&raw) {
+            Ok(None) => raw,
+            Ok(Some(meant)) => {
+                who.tool.clone_from(&meant.tool);
+                who.through = true;
+                meant
+            }
+            Err(fault) => return Err(self.refuse(who, "parse", fault, raw.arguments).await),
+        };
         let written = raw.arguments.clone();
         let parsed = match self.registry.parse(raw, who.call) {
             Ok(parsed) => parsed,

@@ -117,6 +117,21 @@ pub(super) struct Brought {
     pub(super) unbidden: Answers,
 }
 
+/// The form of a question and the request that shows it; `None` where there is none to be shown.
+pub(super) async fn form_request(gate: &dyn Gate, actor: &Actor, question: &ApprovalId) -> Result<Option<(Form, InputRequest)>, Fault> {
+    let Some(form) = gate.form(actor, question).await? else { return Ok(None) };
+    let request = InputRequest::Elicitation(request(&form)?);
+    Ok(Some((form, request)))
+}
+
+/// Takes what a client answered to such a request; what is no answer leaves the question as it is.
+pub(super) async fn hear(gate: &dyn Gate, form: Form, answer: Value) -> Result<(), Fault> {
+    match serde_json::from_value::<ElicitResult>(answer) {
+        Ok(result) => heard(gate, form, filled(result)).await,
+        Err(_) => Ok(()),
+    }
+}
+
 /// Takes what a newer client brought back. A state that is not ours for this request is refused before anything else happens.
 pub(super) async fn take_back(
     gate: &dyn Gate,

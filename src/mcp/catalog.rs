@@ -10,7 +10,7 @@ use rmcp::model::{ListToolsResult, MetaObject, Tool, ToolAnnotations};
 use serde_json::{Map, Value};
 
 use crate::call::BLOCKS;
-use crate::domain::{Effect, Effects, ErrorCode, Fault, ToolName};
+use crate::domain::{Effect, Effects, ErrorCode, Fault, TaskUse, ToolName};
 
 use super::{PublishedTool, lean};
 
@@ -57,6 +57,9 @@ const STANDARD: &[&str] = &[
     "tool.search",
     "tool.call",
 ];
+
+/// The tools that a client which loads tools as they are needed is to load at once: from them all others are found.
+const CORE: &[&str] = &["tool.search", "tool.call", "run.start"];
 
 impl Toolset {
     /// Reads the value of `--toolsets`: `default`, `all`, or words separated by commas.
@@ -117,6 +120,7 @@ fn matches_word(tool: &PublishedTool, word: &str) -> bool {
 pub struct Catalog {
     listed: Vec<Tool>,
     known: BTreeMap<String, Entry>,
+    ids: Vec<String>,
 }
 
 /// One known tool.
@@ -130,6 +134,8 @@ pub struct Entry {
     pub blocks: Option<String>,
     /// Whether a cut answer may carry the member `truncated`: its schema does not use the word for something else.
     pub may_mark: bool,
+    /// When a long call of it is answered with a task.
+    pub task: TaskUse,
 }
 
 impl Catalog {
@@ -150,12 +156,13 @@ impl Catalog {
                 canonical: published.name.clone(),
                 blocks: blocks(&published.output).map(str::to_owned),
                 may_mark: !declares(&published.output, &published.output, "truncated", 0),
+                task: published.task,
             };
             known.extend(alias(published).map(|alias| (alias.to_owned(), entry.clone())));
             known.insert(published.name.exposed(), entry.clone());
             known.insert(published.name.as_str().to_owned(), entry);
         }
-        Self { listed, known }
+        Self { listed, known, ids: tools.iter().map(|tool| tool.name.to_string()).collect::<BTreeSet<_>>().into_iter().collect() }
     }
 
     /// What `tools/list` answers, in name order.
@@ -168,6 +175,11 @@ impl Catalog {
     #[must_use]
     pub fn find(&self, name: &str) -> Option<&Entry> {
         self.known.get(name)
+    }
+
+    /// The canonical names of all tools, in their order.
+    pub fn ids(&self) -> impl Iterator<Item = &str> {
+        self.ids.iter().map(String::as_str)
     }
 
     /// How many bytes the answer to `tools/list` takes on the wire, without the JSON-RPC envelope.
@@ -190,9 +202,17 @@ fn describe(published: &PublishedTool, naming: Naming) -> Tool {
     if let Some(schema) = structured(&published.output) {
         tool = tool.with_raw_output_schema(Arc::new(schema));
     }
+    let mut meta = Map::new();
     if published.title != canonical {
-        let mut meta = Map::new();
         meta.insert("toolgate/id".to_owned(), Value::String(canonical.to_owned()));
+    }
+    if let Some(hint) = &published.search_hint {
+        meta.insert("anthropic/searchHint".to_owned(), Value::String(hint.clone()));
+    }
+    if CORE.contains(&canonical) {
+        meta.insert("anthropic/alwaysLoad".to_owned(), Value::Bool(true));
+    }
+    if !meta.is_empty() {
         tool = tool.with_meta(MetaObject::from(meta));
     }
     tool

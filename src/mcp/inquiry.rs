@@ -127,7 +127,7 @@ impl Desk {
 }
 
 /// A question as a type of the protocol library. Whatever the type cannot hold would be lost without a word, so that is a fault.
-fn request<T: serde::de::DeserializeOwned + serde::Serialize>(question: &Question) -> Result<T, Fault> {
+pub(super) fn request<T: serde::de::DeserializeOwned + serde::Serialize>(question: &Question) -> Result<T, Fault> {
     let (method, params) = (question.method(), question.params());
     let broken = |why: String| Fault::internal(format!("a question has no form in the protocol: {why}"));
     let typed: T = serde_json::from_value(json!({ "method": method, "params": params })).map_err(|error| broken(error.to_string()))?;

@@ -7,6 +7,7 @@
 
 mod asking;
 mod catalog;
+mod complete;
 mod convert;
 mod cut;
 #[cfg(debug_assertions)]
@@ -21,11 +22,15 @@ mod progress;
 mod prompts;
 mod resources;
 mod server;
+mod skills;
 mod status;
 mod stdio;
 mod strict;
+mod subscriptions;
+mod tasks;
 mod tokens;
 mod wire;
+mod workflows;
 
 #[cfg(test)]
 mod tests;

@@ -4,11 +4,11 @@
 
 use async_trait::async_trait;
 use serde_json::Value;
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, watch};
 
 use crate::call::{RawCall, Reply};
-use crate::domain::{Actor, ApprovalId, Effects, ErrorCode, Fault, RunId, ToolName};
-use crate::gateway::{Filled, Form, Retry, Ticket};
+use crate::domain::{Actor, ApprovalId, CallId, Effects, ErrorCode, Fault, RunId, TaskId, TaskUse, ToolName};
+use crate::gateway::{Filled, Form, Glance, KeptTask, Retry, TaskOpening, Ticket};
 
 /// The one path, seen from a face.
 #[async_trait]
@@ -59,12 +59,74 @@ pub trait Gate: Send + Sync {
         Err(no_forms())
     }
 
+    /// An id for a call that is about to be made; `None` where no tasks are kept.
+    fn new_call(&self) -> Option<CallId> {
+        None
+    }
+
+    /// Records that a call is a task.
+    ///
+    /// # Errors
+    /// As `Gateway::open_task`.
+    async fn open_task(&self, _actor: &Actor, _opening: &TaskOpening) -> Result<TaskId, Fault> {
+        Err(no_tasks())
+    }
+
+    /// Records that a task goes on with another call.
+    ///
+    /// # Errors
+    /// As `Gateway::go_on_with`.
+    async fn go_on_with(&self, _actor: &Actor, _task: &TaskId, _opening: &TaskOpening) -> Result<(), Fault> {
+        Err(no_tasks())
+    }
+
+    /// Records that a task was cancelled while it waited for an answer.
+    ///
+    /// # Errors
+    /// As `Gateway::end_task`.
+    async fn end_task(&self, _actor: &Actor, _task: &TaskId, _call: CallId, _run: RunId) -> Result<(), Fault> {
+        Err(no_tasks())
+    }
+
+    /// A task of this actor, as the log has it.
+    ///
+    /// # Errors
+    /// As `Gateway::task`.
+    async fn task(&self, _actor: &Actor, _task: &TaskId) -> Result<Option<KeptTask>, Fault> {
+        Ok(None)
+    }
+
+    /// How a run of this actor stands; `None` where it has none of that id. What is in a run is read by calling tools.
+    ///
+    /// # Errors
+    /// As `Gateway::glance`.
+    async fn glance(&self, _actor: &Actor, _run: &RunId) -> Result<Option<Glance>, Fault> {
+        Ok(None)
+    }
+
+    /// The ids of this actor's workflow runs, the newest first.
+    ///
+    /// # Errors
+    /// As `Gateway::newest_runs`.
+    async fn newest_runs(&self, _actor: &Actor, _limit: u32) -> Result<Vec<RunId>, Fault> {
+        Ok(Vec::new())
+    }
+
+    /// Fires whenever this process has recorded something; `None` where nothing is recorded.
+    fn changes(&self) -> Option<watch::Receiver<u64>> {
+        None
+    }
+
     /// Every registered tool, in name order. Read once, when serving begins.
     fn tools(&self) -> Vec<PublishedTool>;
 }
 
 fn no_forms() -> Fault {
     Fault::new(ErrorCode::InvalidInput, "this server gave no state and asked nothing")
+}
+
+fn no_tasks() -> Fault {
+    Fault::new(ErrorCode::InvalidInput, "this server keeps no tasks")
 }
 
 /// A tool as a client may know it.
@@ -86,6 +148,10 @@ pub struct PublishedTool {
     pub scopes: Vec<String>,
     /// Whether the same call twice does no more than once.
     pub idempotent: bool,
+    /// When a long call of it is answered with a task.
+    pub task: TaskUse,
+    /// Words by which it is searched for.
+    pub search_hint: Option<String>,
 }
 
 /// How much a notice matters.

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use crate::call::{CheckedOutput, RawCall, Reply};
-use crate::domain::{Actor, CallId, Clock, Effect, Effects, ErrorCode, Fault, Problems, RunId, ToolName};
+use crate::domain::{Actor, CallId, Clock, Effect, Effects, ErrorCode, Fault, Problems, RunId, TaskUse, ToolName};
 
 use super::stdio;
 use super::{Gate, PublishedTool, ServeOptions, Toolset};
@@ -97,6 +97,8 @@ impl Gate for Broken {
             effects: Effects::only(Effect::Read),
             scopes: vec!["toolgate".to_owned()],
             idempotent: true,
+            task: TaskUse::Never,
+            search_hint: None,
         }]
     }
 }

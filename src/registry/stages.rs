@@ -5,7 +5,7 @@ use std::io::Write;
 use serde_json::{Map, Value};
 
 use super::{Entry, Registry};
-use crate::call::{ParsedCall, Preparation, PreparedCall, RawCall, RawOutput, ToolRef};
+use crate::call::{ParsedCall, Preparation, PreparedCall, RawCall, RawOutput, TOOL_CALL, ToolRef};
 use crate::domain::{CallId, ErrorCode, Fault, RunId};
 use crate::policy::Grant;
 use crate::tools::CallContext;
@@ -40,11 +40,23 @@ impl Registry {
             origin: raw.origin,
             run,
             tokens: raw.tokens,
+            along: raw.along,
             limits: def.limits,
             cancel: raw.cancel,
             asking: raw.asking,
             progress: raw.progress,
         })
+    }
+
+    /// The call that one of `tool.call` stands for; `None` where this is no such call.
+    ///
+    /// # Errors
+    /// `INVALID_INPUT` where its arguments do not fit, or it may not be used here. That the tool it names exists is for [`Self::parse`].
+    pub fn put_through(&self, raw: &RawCall) -> Result<Option<RawCall>, Fault> {
+        let Some(entry) = self.find(&raw.tool).filter(|entry| entry.def.name.as_str() == TOOL_CALL) else { return Ok(None) };
+        let checked = entry.def.input.check(&raw.arguments);
+        checked.map_err(|fault| Fault { message: format!("`{TOOL_CALL}`: {}", fault.message), ..fault })?;
+        raw.put_through().map(Some)
     }
 
     /// The effects and target of this very call, found by reading only.

@@ -2,6 +2,7 @@
 //!
 //! INVARIANT: writes go through the one writer, reads through connections that cannot write. Holds no rule of its own.
 
+mod calls;
 mod keep;
 
 use std::collections::HashMap;

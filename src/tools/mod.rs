@@ -21,6 +21,7 @@ pub mod sandbox_status;
 pub mod script;
 pub mod secret_list;
 mod text;
+pub mod tool_search;
 pub mod transform;
 pub mod workers;
 pub mod workspace;

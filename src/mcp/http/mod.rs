@@ -63,7 +63,8 @@ pub async fn serve_http(
     let ending = Ending { ended: shutdown.clone(), hurry: shutdown.clone() };
     let notices = options.notices.as_ref().map(|notices| notices.subscribe());
     let redact = options.redaction();
-    let first = Server::new(gate, options, ending)?;
+    let first = Server::new(gate.clone(), options, ending)?;
+    let beside = first.beside();
     let listeners = Arc::new(Listeners::default());
     let known = listeners.clone();
     // One server for each session of the older generation, and for each request of the newer one: all of one catalog.
@@ -82,6 +83,7 @@ pub async fn serve_http(
     tokio::select! {
         served = accept::accept(listener, router, &shutdown, LAST_MOMENT) => served,
         () = listeners.forward(notices) => Ok(()),
+        () = beside.go_on(&*gate) => Ok(()),
     }
 }
 

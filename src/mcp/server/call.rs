@@ -4,9 +4,9 @@
 
 use std::sync::Arc;
 
-use rmcp::model::InputRequiredResult;
 #[cfg(debug_assertions)]
 use rmcp::model::{GetPromptRequestParams, GetPromptResponse, GetPromptResult};
+use rmcp::model::{InputRequiredResult, Task};
 use rmcp::service::RequestContext;
 use rmcp::{ErrorData, RoleServer};
 use serde_json::Value;
@@ -19,9 +19,14 @@ use crate::gateway::Retry;
 #[cfg(debug_assertions)]
 use crate::mcp::fixtures;
 use crate::mcp::inquiry::Desk;
+use crate::mcp::tasks::Grown;
 use crate::mcp::{asking, convert, progress};
 
-use super::{Caller, Server, is_modern};
+use super::tasks::Settled;
+use super::{Caller, Server, along_of, is_modern};
+
+/// The method of a tool's call.
+pub(super) const TOOLS_CALL: &str = "tools/call";
 
 /// A request that stands for a call.
 pub(super) struct Asked<'a> {
@@ -49,6 +54,8 @@ pub(super) enum Passed {
     Done(Result<Reply, Fault>),
     /// The client has to answer and to make the request again.
     Wants(InputRequiredResult),
+    /// The call goes on as a task.
+    Task(Task),
 }
 
 impl Server {
@@ -60,20 +67,32 @@ impl Server {
         cx: &RequestContext<RoleServer>,
     ) -> Result<Passed, ErrorData> {
         let retry = Retry { actor, method: asked.method, tool: asked.name, arguments: asked.said };
-        let brought = asking::take_back(&*self.gate, actor, &retry, asked.state, asked.responses).await?;
+        let brought = asking::take_back(self.gate(), actor, &retry, asked.state, asked.responses).await?;
+        let settled = Settled { tool: asked.tool, actor, arguments: asked.arguments, tokens: asked.tokens };
+        // Only a tool's call can be answered with a task.
+        let patience = if asked.method == TOOLS_CALL { self.patience(&settled, cx)? } else { None };
         let (is_modern, was_for_approval) = (is_modern(cx), brought.was_for_approval);
         let token = cx.meta.get_progress_token();
         let (teller, listener) = progress::channel(token.is_some(), &*self.redact);
         // A newer client must not be sent requests or log lines that it did not ask for.
         let desk = Arc::new(Desk::new(cx, (!is_modern).then(|| teller.errands()), brought));
-        let call = self.pass_asking(asked, actor, cx, Arc::new(teller.asking_at(desk.clone())));
+        let notes: Arc<dyn Progress> = Arc::new(teller.asking_at(desk.clone()));
+        let call = async {
+            match patience {
+                Some(patience) => self.grow(settled, patience, notes, cx).await,
+                None => Grown::Reply(self.pass_asking(asked, actor, cx, notes).await),
+            }
+        };
         let line = progress::Line { peer: &cx.peer, token, log: (!is_modern).then_some(&*self.listener) };
-        let passed = progress::follow(call, listener, line, self.pace).await;
+        let passed = match progress::follow(call, listener, line, self.pace).await {
+            Grown::Reply(passed) => passed,
+            Grown::Task(task) => return Ok(Passed::Task(task)),
+        };
         let Some(reply) = passed.as_ref().ok().filter(|_| is_modern) else { return Ok(Passed::Done(passed)) };
         let wanted = match (&reply.outcome, asking::question(reply)) {
-            (Err(fault), _) if fault.code == ErrorCode::InputRequired => desk.input_required(&*self.gate, &retry).await,
+            (Err(fault), _) if fault.code == ErrorCode::InputRequired => desk.input_required(self.gate(), &retry).await,
             (_, Some(question)) if !was_for_approval && self.may_ask(actor, cx) => {
-                asking::input_required(&*self.gate, actor, &retry, question, desk.answered()).await
+                asking::input_required(self.gate(), actor, &retry, question, desk.answered()).await
             }
             _ => Ok(None),
         };
@@ -93,8 +112,8 @@ impl Server {
     ) -> Result<Reply, Fault> {
         let asking = Asking { reason: super::reason_of(cx), elsewhere: self.may_ask(actor, cx) };
         let pass = || {
-            let caller = Caller { actor, asking: asking.clone(), tokens: asked.tokens };
-            self.pass(asked.tool, asked.arguments.clone(), caller, cx.ct.child_token(), notes.clone())
+            let caller = Caller { actor: actor.clone(), asking: asking.clone(), tokens: asked.tokens, along: along_of(cx) };
+            self.passing.pass(asked.tool, asked.arguments.clone(), caller, cx.ct.child_token(), notes.clone())
         };
         let reply = pass().await?;
         if !asking.elsewhere || is_modern(cx) {
@@ -102,8 +121,8 @@ impl Server {
         }
         let Some(question) = asking::question(&reply) else { return Ok(reply) };
         tokio::select! {
-            asked = asking::ask(&*self.gate, actor, &question, cx) => asked?,
-            () = self.ending.ended.cancelled() => return Ok(reply),
+            asked = asking::ask(self.gate(), actor, &question, cx) => asked?,
+            () = self.passing.ending.ended.cancelled() => return Ok(reply),
         }
         pass().await
     }
@@ -132,6 +151,7 @@ impl Server {
         let refuse = |fault: Fault| convert::protocol_error(&fault, &reference);
         let reply = match self.pass_request(&asked, &Self::actor(cx)?, cx).await? {
             Passed::Wants(wanted) => return Ok(wanted.into()),
+            Passed::Task(_) => return Err(refuse(Fault::internal("a prompt became a task"))),
             Passed::Done(passed) => passed.map_err(refuse)?,
         };
         let answer = reply.outcome.map_err(refuse)?.value;

@@ -196,3 +196,38 @@ async fn many_calls_at_once_are_each_answered_with_their_own() {
         assert_eq!(answers[&id], n.to_string());
     }
 }
+
+#[tokio::test]
+async fn the_client_s_trace_goes_with_the_call_where_it_is_well_formed() {
+    let parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    for mut client in Client::both().await {
+        let call = |meta: Value| json!({"name": "test_echo", "arguments": {"text": "x"}, "_meta": meta});
+        client.request("tools/call", call(json!({"traceparent": parent, "tracestate": "v=1", "baggage": "user=a"}))).await;
+        let trace = client.gate.trace.lock().unwrap().clone();
+        assert_eq!(trace.parent().unwrap().to_string(), parent);
+        assert_eq!((trace.state(), trace.baggage()), (Some("v=1"), Some("user=a")));
+        for bad in [
+            json!({"traceparent": parent.to_uppercase(), "tracestate": "v=1"}),
+            json!({"traceparent": 7}),
+            json!({"traceparent": {"a": parent}}),
+        ] {
+            let answer = client.request("tools/call", call(bad.clone())).await;
+            assert_eq!(answer["result"]["structuredContent"]["text"], "x", "{bad}: {answer}");
+            let trace = client.gate.trace.lock().unwrap().clone();
+            assert_eq!((trace.parent(), trace.state()), (None, None), "{bad}");
+        }
+        let read = json!({"uri": format!("run://{}", super::support::RUN), "_meta": {"traceparent": parent}});
+        client.request("resources/read", read).await;
+        assert!(client.gate.trace.lock().unwrap().parent().is_some(), "reading is a call as well");
+    }
+}
+
+#[tokio::test]
+async fn tokens_of_an_answer_that_goes_through_tool_call_belong_to_the_answer() {
+    for mut client in Client::both().await {
+        let arguments = json!({"tool": "run.submit", "arguments": {"step_id": "a"}});
+        client.request("tools/call", json!({"name": "tool_call", "arguments": arguments, "_meta": {"toolgate/tokens": 7}})).await;
+        let (tool, arguments) = client.gate.calls.lock().unwrap().last().unwrap().clone();
+        assert_eq!((tool.as_str(), &arguments["arguments"]), ("tool_call", &json!({"step_id": "a", "tokens": 7})));
+    }
+}

@@ -47,7 +47,7 @@ impl RunControl for Nobody {
     async fn artifacts(&self, _: &Actor, _: &RunId) -> Result<ArtifactList, Fault> {
         nothing()
     }
-    fn workflows(&self) -> WorkflowList {
+    fn workflows(&self, _detail: bool) -> WorkflowList {
         WorkflowList { workflows: Vec::new() }
     }
     fn workflow(&self, name: &str) -> Result<WorkflowView, Fault> {

@@ -284,11 +284,15 @@ pub struct CancelInput {
     pub reason: Option<String>,
 }
 
-/// No arguments.
+/// How much to tell of each workflow.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(inline)]
-pub struct Nothing {}
+pub struct ListWorkflows {
+    /// With each one's inputs as a schema, and its definition.
+    #[serde(default)]
+    pub detail: bool,
+}
 
 /// Workflows that can be started.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
@@ -310,6 +314,12 @@ pub struct WorkflowLine {
     pub description: String,
     /// Names of its inputs; those with `?` may be left out.
     pub inputs: Vec<String>,
+    /// JSON Schema of its inputs, in detail.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub schema: Option<Value>,
+    /// The file as it was written, in detail.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub definition: Option<String>,
 }
 
 /// Which workflow.

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 use toolgate::app::{SystemClock, Tasks};
-use toolgate::call::{Asking, Inquiry, NoProgress, Origin, Preparation, Question, RawCall, Reply};
+use toolgate::call::{Along, Asking, Inquiry, NoProgress, Origin, Preparation, Question, RawCall, Reply};
 use toolgate::domain::{Actor, ApprovalId, Budgets, Bytes, Clock, Effect, Effects, Fault, Millis, OwnerId, Principal, RunId, Timestamp};
 use toolgate::egress::{Egress, EgressOptions, NoCredentials, RequestLog, RequestRecord, SystemResolver};
 use toolgate::gateway::{Answer, ApprovalSettings, CodeGate, Gateway, Parts};
@@ -326,8 +326,10 @@ impl TestHouse {
             handlers.insert(format!("probe.{name}").parse().unwrap(), probe);
         }
         let code = Arc::new(CodeGate::default());
+        let shipped = manifest::shipped_files().unwrap_or_else(|p| panic!("{p}"));
+        files.extend(shipped.iter().filter(|file| file.path.ends_with("tool.call.yaml")).cloned());
+        handlers.insert("tool.call".parse().unwrap(), handler(toolgate::tools::tool_search::ToolCall));
         if let Some(sandbox) = sandbox {
-            let shipped = manifest::shipped_files().unwrap_or_else(|p| panic!("{p}"));
             files.extend(shipped.into_iter().filter(|file| file.path.ends_with("python.run.yaml")));
             handlers.insert("python.run".parse().unwrap(), handler(python(sandbox, code.clone(), &store)));
         }
@@ -358,6 +360,7 @@ impl TestHouse {
     pub fn raw(&self, tool: &str, arguments: Value) -> RawCall {
         RawCall {
             tokens: 0,
+            along: Along::default(),
             tool: tool.into(),
             arguments,
             origin: Origin::Client,

@@ -1,0 +1,33 @@
+//! `skills/list`, `skills/get`, `resources/directory/read`.
+
+use rmcp::model::{CacheScope, GetSkillResult, ListResourcesResult, ListSkillsResult};
+use rmcp::service::RequestContext;
+use rmcp::{ErrorData, RoleServer};
+
+use crate::mcp::skills;
+
+use super::Server;
+use super::handler::{LIST_TTL_MS, refusal};
+
+impl Server {
+    pub(super) async fn skills(&self, cx: &RequestContext<RoleServer>) -> Result<ListSkillsResult, ErrorData> {
+        let found = skills::list(&self.calls(cx)?, &self.catalog).await.map_err(|refused| refusal(&refused, cx))?;
+        let mut result = ListSkillsResult::with_all_items(found).with_ttl_ms(LIST_TTL_MS).with_cache_scope(CacheScope::Private);
+        Self::stamp(&mut result.meta, cx);
+        Ok(result)
+    }
+
+    pub(super) async fn skill(&self, uri: &str, cx: &RequestContext<RoleServer>) -> Result<GetSkillResult, ErrorData> {
+        let found = skills::get(&self.calls(cx)?, &self.catalog, uri).await.map_err(|refused| refusal(&refused, cx))?;
+        let mut result = GetSkillResult::new(found).with_ttl_ms(LIST_TTL_MS).with_cache_scope(CacheScope::Private);
+        Self::stamp(&mut result.meta, cx);
+        Ok(result)
+    }
+
+    pub(super) async fn skill_folder(&self, uri: &str, cx: &RequestContext<RoleServer>) -> Result<ListResourcesResult, ErrorData> {
+        let found = skills::directory(&self.calls(cx)?, &self.catalog, uri).await.map_err(|refused| refusal(&refused, cx))?;
+        let mut result = ListResourcesResult::with_all_items(found).with_ttl_ms(LIST_TTL_MS).with_cache_scope(CacheScope::Private);
+        Self::stamp(&mut result.meta, cx);
+        Ok(result)
+    }
+}
