@@ -182,13 +182,20 @@ impl App {
     }
 }
 
+fn toolsets(config: &Config) -> Vec<String> {
+    let mut words = config.toolsets.value.clone();
+    #[cfg(debug_assertions)]
+    words.extend(config.fixtures.then(|| "fixtures".to_owned()));
+    words
+}
+
 fn options(config: &Config) -> ServeOptions {
     ServeOptions {
         naming: match config.tool_names.value {
             ToolNames::Underscore => Naming::Underscore,
             ToolNames::Dotted => Naming::Dotted,
         },
-        toolset: Toolset::parse(&config.toolsets.value.join(",")),
+        toolset: Toolset::parse(&toolsets(config).join(",")),
         ..ServeOptions::default()
     }
 }

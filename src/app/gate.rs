@@ -6,7 +6,8 @@ use tokio::sync::{broadcast, watch};
 use crate::call::{RawCall, Reply};
 use crate::domain::{Actor, ApprovalId, CallId, Fault, RunId, TaskId};
 use crate::engine::CallPath;
-use crate::gateway::{Filled, Form, Gateway, Glance, KeptTask, Retry, TaskOpening};
+use crate::gateway::{Filled, Form, Gateway, Glance, KeptTask, Retry, TaskOpening, Ticket};
+use crate::manifest::ToolDef;
 use crate::mcp::{Gate, Notice, NoticeLevel, Notices, PublishedTool};
 use crate::tools::notify::{self, Sink};
 
@@ -35,12 +36,12 @@ impl Gate for Gateway {
         Self::answer_form(self, form, filled).await
     }
 
-    async fn ticket(&self, retry: &Retry<'_>, question: ApprovalId) -> Result<String, Fault> {
-        Self::ticket(self, retry, question).await
+    async fn ticket(&self, retry: &Retry<'_>, ticket: Ticket) -> Result<String, Fault> {
+        Self::ticket(self, retry, ticket).await
     }
 
-    fn redeem(&self, retry: &Retry<'_>, ticket: &str) -> Result<ApprovalId, Fault> {
-        Self::redeem(self, retry, ticket)
+    fn redeem(&self, retry: &Retry<'_>, sealed: &str) -> Result<Ticket, Fault> {
+        Self::redeem(self, retry, sealed)
     }
 
     fn new_call(&self) -> Option<CallId> {
@@ -84,7 +85,7 @@ impl Gate for Gateway {
             .iter()
             .map(|entry| PublishedTool {
                 name: entry.def.name.clone(),
-                title: entry.def.name.to_string(),
+                title: title(&entry.def),
                 description: entry.def.description.clone(),
                 input: entry.def.input.json().clone(),
                 output: entry.def.output.json().clone(),
@@ -96,6 +97,11 @@ impl Gate for Gateway {
             })
             .collect()
     }
+}
+
+/// A fixture's title is the name that its suite calls it by.
+fn title(def: &ToolDef) -> String {
+    if cfg!(debug_assertions) && def.scopes.iter().any(|scope| scope == "fixtures") { def.title.clone() } else { def.name.to_string() }
 }
 
 #[async_trait]

@@ -156,3 +156,13 @@ pub(super) fn scripts(tools: &[ToolDef], ports: &Ports<'_>) -> BTreeMap<ToolName
         })
         .collect()
 }
+
+/// Those of the tools that are fixtures of a conformance suite. No release has them.
+#[cfg(debug_assertions)]
+pub(super) fn fixtures(tools: &[ToolDef]) -> BTreeMap<ToolName, Arc<dyn Handler>> {
+    let handler = |def: &ToolDef| {
+        let made = crate::tools::fixtures::handler(def.name.as_str(), def.input.json().clone(), def.output.json().clone())?;
+        Some((def.name.clone(), made))
+    };
+    tools.iter().filter_map(handler).collect()
+}

@@ -294,7 +294,10 @@ impl Files {
             }
             problems.extend(found.list().iter().cloned());
         };
-        let tools = manifest_files(home).and_then(|files| manifest::load(&files));
+        let files = manifest_files(home);
+        #[cfg(debug_assertions)]
+        let files = files.and_then(|files| with_fixtures(config, files));
+        let tools = files.and_then(|files| manifest::load(&files));
         let tools = tools.map_err(|found| keep(found, ErrorCode::ManifestInvalid)).unwrap_or_default();
         let policies = policies::Policies::read(config).map_err(|found| keep(found, ErrorCode::PolicyInvalid));
         let workflows = Library::open(Some(&home.join("workflows"))).map_err(|found| keep(found, ErrorCode::WorkflowInvalid));
@@ -321,9 +324,20 @@ fn manifest_files(home: &Path) -> Result<Vec<manifest::ManifestFile>, Problems> 
     Ok(files)
 }
 
+/// These manifests and, where they are asked for, those of the fixtures.
+#[cfg(debug_assertions)]
+fn with_fixtures(config: &Config, mut files: Vec<manifest::ManifestFile>) -> Result<Vec<manifest::ManifestFile>, Problems> {
+    if config.fixtures {
+        files.extend(manifest::fixture_files()?);
+    }
+    Ok(files)
+}
+
 /// Every manifest with its handler.
 fn join(tools: Vec<ToolDef>, ports: &handlers::Ports<'_>) -> Result<Registry, Fault> {
     let mut handlers: BTreeMap<ToolName, Arc<dyn Handler>> = handlers::builtin(ports)?;
     handlers.extend(handlers::scripts(&tools, ports));
+    #[cfg(debug_assertions)]
+    handlers.extend(handlers::fixtures(&tools));
     Registry::build(tools, handlers).map_err(|problems| problems.into_fault(ErrorCode::ManifestInvalid))
 }

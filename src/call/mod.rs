@@ -4,6 +4,8 @@
 //! Does not decide, execute or record: those are `policy`, `tools` and `store`, put in order by `gateway`.
 
 mod along;
+mod asks;
+mod block;
 mod digest;
 mod output;
 mod ports;
@@ -14,9 +16,11 @@ mod through;
 mod wall;
 
 pub use along::{Along, Trace, TraceParent};
+pub use asks::{Answers, Inquiry, Question};
+pub use block::{BLOCKS, Block, Embedded};
 pub use digest::call_digest;
 pub use output::{CheckedOutput, RawOutput, Reply};
-pub use ports::{ArtifactRef, Artifacts, NoProgress, OutStream, Progress, Spawner};
+pub use ports::{ArtifactRef, Artifacts, LogLevel, NoProgress, OutStream, Progress, Spawner};
 pub use recorded::{reference, whole};
 pub use redact::{NoRedaction, Redact, RedactStream};
 pub use stages::{Asking, Origin, ParsedArgs, ParsedCall, Preparation, PreparedCall, RawCall, ToolRef};

@@ -138,6 +138,10 @@ pub struct Serve {
     /// Which toolsets are listed, separated by commas
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     pub toolsets: Option<Vec<String>>,
+    /// Serve the tools that this suite asks for besides. A release does not have them
+    #[cfg(debug_assertions)]
+    #[arg(long, hide = true, value_name = "SUITE", value_parser = ["conformance"])]
+    pub fixtures: Option<String>,
 }
 
 /// `run`

@@ -54,7 +54,7 @@ impl Exit {
     #[must_use]
     pub fn of(code: ErrorCode) -> Self {
         match code {
-            ErrorCode::ApprovalRequired => Self::Waiting,
+            ErrorCode::ApprovalRequired | ErrorCode::InputRequired => Self::Waiting,
             ErrorCode::PolicyDenied
             | ErrorCode::ApprovalDenied
             | ErrorCode::ApprovalsPaused
@@ -80,6 +80,7 @@ impl Exit {
             | ErrorCode::NotFound
             | ErrorCode::UnknownArtifact
             | ErrorCode::UnknownSecret
+            | ErrorCode::ClientCapability
             | ErrorCode::ConfigInvalid => Self::Usage,
             ErrorCode::InvalidOutput
             | ErrorCode::ExpressionInvalid

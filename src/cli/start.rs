@@ -174,7 +174,15 @@ fn options(invocation: &Invocation) -> Options {
     let serve = if let Verb::Serve(serve) = &invocation.verb { Some(serve) } else { None };
     let tool_names = serve.and_then(|serve| serve.tool_names.clone());
     let toolsets = serve.and_then(|serve| serve.toolsets.clone());
-    Options { home: invocation.home.clone(), config: invocation.config.clone(), log: invocation.log.clone(), tool_names, toolsets }
+    Options {
+        home: invocation.home.clone(),
+        config: invocation.config.clone(),
+        log: invocation.log.clone(),
+        tool_names,
+        toolsets,
+        #[cfg(debug_assertions)]
+        fixtures: serve.is_some_and(|serve| serve.fixtures.is_some()),
+    }
 }
 
 /// Starts logging to stderr. Settings that are wrong are told by the verb; until then the verb's own level holds.

@@ -48,6 +48,9 @@ pub struct Options {
     pub tool_names: Option<String>,
     /// `--toolsets`.
     pub toolsets: Option<Vec<String>>,
+    /// `--fixtures`, which no release has.
+    #[cfg(debug_assertions)]
+    pub fixtures: bool,
 }
 
 /// Every setting, checked, with the place it comes from.
@@ -139,6 +142,9 @@ pub struct Config {
     pub vault_key_file: Sourced<Option<PathBuf>>,
     /// How others than this machine reach the server.
     pub http: HttpSettings,
+    /// Whether the tools that a conformance suite asks for are served besides. Only an option can say so, and no release has it.
+    #[cfg(debug_assertions)]
+    pub fixtures: bool,
     /// What is odd but not wrong, such as a variable that nothing reads.
     pub notes: Vec<String>,
 }

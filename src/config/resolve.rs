@@ -104,6 +104,8 @@ pub fn resolve(options: &Options, ambient: &Ambient, file: Option<&SettingsFile>
         vault_key: resolver.vault_key(),
         vault_key_file: resolver.perhaps_path("vault.key_file"),
         http: super::http::read(&mut resolver),
+        #[cfg(debug_assertions)]
+        fixtures: options.fixtures,
         notes: stray_variables(ambient),
         home,
     };

@@ -91,6 +91,10 @@ codes! {
     BudgetExceeded = "BUDGET_EXCEEDED", Model;
     /// The run's workflow does not declare the tool.
     ToolNotDeclared = "TOOL_NOT_DECLARED", Policy;
+    /// The client has to answer the tool's questions and make the call again.
+    InputRequired = "INPUT_REQUIRED", Model;
+    /// The tool must ask the client something that it did not say it can answer.
+    ClientCapability = "CLIENT_CAPABILITY", Model;
     /// The call took longer than its wall time.
     Timeout = "TIMEOUT", Model;
     /// The call was cancelled.

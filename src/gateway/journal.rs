@@ -6,6 +6,7 @@ use crate::call::{ArtifactRef, Origin, ParsedCall, PreparedCall, TOOL_CALL, refe
 use crate::domain::{Actor, CallId, Fault, RunId, StepId};
 use crate::policy::Decision;
 use crate::run::{EventDraft, EventKind};
+use crate::tools::CallContext;
 
 use super::{Inner, budget};
 
@@ -35,6 +36,18 @@ impl Inner {
         let bytes = serde_json::to_vec(&value).map_err(|error| Fault::internal(format!("a value has no JSON form: {error}")))?;
         let artifact = self.artifacts.put(bytes, "application/json").await?;
         Ok(Recorded { value: reference(&artifact), artifact: Some(artifact) })
+    }
+
+    /// An outcome with what the client answered while the call ran. That it cannot be kept is no reason to lose the outcome.
+    pub(super) async fn with_answers(&self, draft: EventDraft, context: &CallContext) -> EventDraft {
+        let answers = context.brought.answers();
+        if answers.is_empty() {
+            return draft;
+        }
+        match self.record_value(&json!(answers)).await {
+            Ok(recorded) => draft.sealed("answers", recorded.value),
+            Err(fault) => draft.field("answers_lost", fault.code.as_str()),
+        }
     }
 }
 

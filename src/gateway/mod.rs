@@ -30,7 +30,7 @@ pub use explain::{Explained, GrantBeside};
 pub use form::{Filled, Form};
 pub use question::{Amount, describe};
 pub use tasks::{Glance, KeptTask, Standing, TASK_TTL, TaskOpening};
-pub use ticket::Retry;
+pub use ticket::{Retry, Ticket};
 
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;

@@ -325,6 +325,7 @@ impl Inner {
             },
             Err(fault) => (journal::outcome(call, Err(&fault), millis), Err(fault), None),
         };
+        let draft = self.with_answers(draft, context).await;
         let (draft, mut changes) = around.after(draft, context, reply.as_ref().ok().map(|output| &output.value));
         changes.extend(artifact.map(Change::LinkArtifact));
         let mut events = Vec::with_capacity(2);

@@ -13,6 +13,8 @@ pub(crate) mod yaml;
 
 pub use load::load;
 pub use marks::Marks;
+#[cfg(debug_assertions)]
+pub use source::fixture_files;
 pub use source::{ManifestFile, read_folder, shipped, shipped_files};
 pub use tool::{Example, Executor, ToolDef};
 

@@ -9,7 +9,8 @@ use std::sync::Arc;
 use rmcp::model::{ListToolsResult, MetaObject, Tool, ToolAnnotations};
 use serde_json::{Map, Value};
 
-use crate::domain::{Effect, Effects, ErrorCode, Fault, Scope, Scopes, TaskUse};
+use crate::call::BLOCKS;
+use crate::domain::{Effect, Effects, ErrorCode, Fault, Scope, Scopes, TaskUse, ToolName};
 
 use super::{PublishedTool, lean};
 
@@ -132,6 +133,10 @@ pub struct Catalog {
 pub struct Entry {
     /// As it is or would be listed.
     pub tool: Tool,
+    /// What the gateway calls it.
+    pub canonical: ToolName,
+    /// The member of its answers that holds blocks.
+    pub blocks: Option<String>,
     /// Whether a cut answer may carry the member `truncated`: its schema does not use the word for something else.
     pub may_mark: bool,
     /// When a long call of it is answered with a task.
@@ -153,8 +158,15 @@ impl Catalog {
             if toolset.includes(published) {
                 listed.push(tool.clone());
             }
-            let may_mark = !declares(&published.output, &published.output, "truncated", 0);
-            let entry = Entry { tool, may_mark, needs: Scope::to_call(&published.effects), task: published.task };
+            let entry = Entry {
+                tool,
+                canonical: published.name.clone(),
+                blocks: blocks(&published.output).map(str::to_owned),
+                may_mark: !declares(&published.output, &published.output, "truncated", 0),
+                needs: Scope::to_call(&published.effects),
+                task: published.task,
+            };
+            known.extend(alias(published).map(|alias| (alias.to_owned(), entry.clone())));
             known.insert(published.name.exposed(), entry.clone());
             known.insert(published.name.as_str().to_owned(), entry);
         }
@@ -234,14 +246,15 @@ fn fit(listed: &mut [Tool]) {
 
 fn describe(published: &PublishedTool, naming: Naming) -> Tool {
     let canonical = published.name.as_str();
-    let name = match naming {
-        Naming::Underscore => published.name.exposed(),
-        Naming::Dotted => canonical.to_owned(),
+    let name = match (alias(published), naming) {
+        (Some(alias), _) => alias.to_owned(),
+        (None, Naming::Underscore) => published.name.exposed(),
+        (None, Naming::Dotted) => canonical.to_owned(),
     };
     let mut tool = Tool::new(name, published.description.clone(), Arc::new(lean::input(&published.input)))
         .with_title(published.title.clone())
         .with_annotations(annotations(&published.effects, published.idempotent));
-    if let Some(schema) = lean::output(&published.output) {
+    if let Some(schema) = structured(&published.output) {
         tool = tool.with_raw_output_schema(Arc::new(schema));
     }
     let mut meta = Map::new();
@@ -258,6 +271,30 @@ fn describe(published: &PublishedTool, naming: Naming) -> Tool {
         tool = tool.with_meta(MetaObject::from(meta));
     }
     tool
+}
+
+/// The name of its own that a fixture has, as the suite that calls it wants it so: its title. In a release nothing has one.
+fn alias(published: &PublishedTool) -> Option<&str> {
+    (cfg!(debug_assertions) && published.scopes.iter().any(|scope| scope == "fixtures")).then_some(&*published.title)
+}
+
+/// The member of an answer of this schema that holds blocks.
+fn blocks(schema: &Value) -> Option<&str> {
+    schema.get(BLOCKS).and_then(Value::as_str)
+}
+
+/// The schema of what is left of an answer without its blocks; `None` where that is nothing.
+fn structured(schema: &Value) -> Option<Map<String, Value>> {
+    let Some(member) = blocks(schema) else { return lean::output(schema) };
+    let mut rest = schema.clone();
+    let members = rest.as_object_mut()?;
+    members.shift_remove(BLOCKS);
+    if let Some(Value::Array(required)) = members.get_mut("required") {
+        required.retain(|name| name != member);
+    }
+    let properties = members.get_mut("properties").and_then(Value::as_object_mut)?;
+    properties.shift_remove(member);
+    if properties.is_empty() { None } else { lean::output(&rest) }
 }
 
 /// Hints true to the effects. Those that mean nothing for a tool that only reads are left out.

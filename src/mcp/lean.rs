@@ -8,6 +8,9 @@ use serde_json::{Map, Value};
 /// The arguments' schema without what a model does not need: titles, machine widths of numbers, bounds on length and spelling, and `null` as a
 /// second way of leaving an optional member out.
 pub(super) fn input(schema: &Value) -> Map<String, Value> {
+    if has_places(schema) {
+        return object(schema);
+    }
     let mut root = object(&inline_once(&walk(schema, Side::Input)));
     // The tool's own description says what the arguments as a whole are.
     root.remove("description");
@@ -53,6 +56,16 @@ fn resolved<'a>(schema: &'a Value, root: &'a Value, depth: usize) -> &'a Value {
     match target.and_then(|pointer| root.pointer(pointer)).filter(|_| depth < 8) {
         Some(found) => resolved(found, root, depth + 1),
         None => schema,
+    }
+}
+
+/// Whether parts of the schema have names of their own. What refers to them may be anywhere, so nothing can be moved or left out: such a schema, which
+/// only somebody who knows it writes, is listed as it is.
+fn has_places(schema: &Value) -> bool {
+    match schema {
+        Value::Object(members) => members.keys().any(|word| word == "$anchor") || members.values().any(has_places),
+        Value::Array(items) => items.iter().any(has_places),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
     }
 }
 
@@ -305,6 +318,16 @@ mod tests {
         let expected =
             json!({"type": "object", "properties": {"files": {"type": "array"}, "file": {"type": "object"}, "any": {}, "loop": {}}});
         assert_eq!(lean, expected);
+    }
+
+    #[test]
+    fn a_schema_whose_parts_have_names_is_listed_as_it_is() {
+        let full = json!({
+            "$schema": "https://json-schema.org/draft/2020-12/schema", "type": "object",
+            "$defs": {"address": {"$anchor": "place", "type": "object", "properties": {"street": {"type": "string", "minLength": 1}}}},
+            "properties": {"home": {"$ref": "#place"}, "work": {"$ref": "#/$defs/address"}},
+        });
+        assert_eq!(Value::Object(input(&full)), full);
     }
 
     #[test]

@@ -11,7 +11,10 @@ mod catalog;
 mod complete;
 mod convert;
 mod cut;
+#[cfg(debug_assertions)]
+mod fixtures;
 mod http;
+mod inquiry;
 mod lean;
 mod notices;
 mod options;

@@ -14,6 +14,8 @@ use serde_json::{Map, Value};
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 
+use crate::call::LogLevel;
+
 use super::{Notice, NoticeLevel};
 
 /// One client's end.
@@ -57,6 +59,21 @@ impl NoticeListener {
     /// The client wants nothing that matters less than this.
     pub(super) fn set_least(&self, least: LoggingLevel) {
         self.least.store(rank(least), Ordering::Relaxed);
+    }
+
+    /// A line of a running call, to the client that made it.
+    pub(super) async fn log(&self, peer: &Peer<RoleServer>, level: LogLevel, text: String) {
+        let level = match level {
+            LogLevel::Debug => LoggingLevel::Debug,
+            LogLevel::Info => LoggingLevel::Info,
+            LogLevel::Warning => LoggingLevel::Warning,
+            LogLevel::Error => LoggingLevel::Error,
+        };
+        if rank(level) >= self.least.load(Ordering::Relaxed) {
+            let param = LoggingMessageNotificationParam::new(level, Value::String(text)).with_logger("toolgate");
+            // A client that is gone is noticed elsewhere.
+            let _ = peer.notify_logging_message(param).await;
+        }
     }
 
     async fn tell(&self, notice: &Notice) {

@@ -8,7 +8,7 @@ use tokio::sync::{broadcast, watch};
 
 use crate::call::{RawCall, Reply};
 use crate::domain::{Actor, ApprovalId, CallId, Effects, ErrorCode, Fault, Principal, RunId, TaskId, TaskUse, ToolName};
-use crate::gateway::{Filled, Form, Glance, KeptTask, Retry, TaskOpening};
+use crate::gateway::{Filled, Form, Glance, KeptTask, Retry, TaskOpening, Ticket};
 
 /// The one path, seen from a face.
 #[async_trait]
@@ -43,19 +43,19 @@ pub trait Gate: Send + Sync {
         Err(no_forms())
     }
 
-    /// What a client has to bring back with its answer to this question.
+    /// What a client has to bring back with its answers.
     ///
     /// # Errors
     /// As `Gateway::ticket`.
-    async fn ticket(&self, _retry: &Retry<'_>, _question: ApprovalId) -> Result<String, Fault> {
+    async fn ticket(&self, _retry: &Retry<'_>, _ticket: Ticket) -> Result<String, Fault> {
         Err(no_forms())
     }
 
-    /// The question that such a ticket is for.
+    /// What was given such a state for.
     ///
     /// # Errors
     /// As `Gateway::redeem`.
-    fn redeem(&self, _retry: &Retry<'_>, _ticket: &str) -> Result<ApprovalId, Fault> {
+    fn redeem(&self, _retry: &Retry<'_>, _sealed: &str) -> Result<Ticket, Fault> {
         Err(no_forms())
     }
 

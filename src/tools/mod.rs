@@ -8,6 +8,8 @@ mod brought;
 pub mod control;
 pub mod drive;
 pub mod eval;
+#[cfg(debug_assertions)]
+pub mod fixtures;
 pub(crate) mod guest_files;
 pub mod handler;
 pub mod native;

@@ -30,6 +30,7 @@ mod clients_scanner;
 mod clients_typescript;
 mod code_mode;
 mod config_flip;
+mod conformance;
 mod cpython;
 mod crash;
 #[cfg(target_os = "linux")]
@@ -67,6 +68,7 @@ mod process_layers;
 mod process_probes;
 mod python_http;
 mod python_packages;
+mod questions_in_clients;
 mod quotas;
 mod redaction;
 mod schemas;

@@ -3,28 +3,27 @@
 //! INVARIANT: no answer depends on which generation a client speaks, but for what the protocol itself says differently; nothing is
 //! remembered of a connection but where an older client's notices go.
 
-use std::sync::Arc;
-
 use rmcp::model::{
     CacheScope, CallToolRequestParams, CallToolResponse, CancelTaskParams, CompleteRequestParams, CompleteResult, ConstString,
     CreateTaskResult, CustomRequest, CustomResult, DiscoverResult, ErrorCode as RpcCode, GetPromptRequestParams, GetPromptResponse,
     GetSkillRequestParams, GetSkillResult, GetTaskParams, GetTaskResult, InitializeRequestParams, InitializeResult, JsonObject,
     ListPromptsResult, ListResourceTemplatesResult, ListResourcesResult, ListSkillsResult, ListToolsResult, PaginatedRequestParams,
     ReadResourceDirectoryRequestParams, ReadResourceRequestParams, ReadResourceResponse, ReadResourceResult, Reference, ServerCapabilities,
-    ServerConfig, SetLevelRequestMethod, SubscribeRequestParams, SubscriptionFilter, Tool, UnsubscribeRequestParams, UpdateTaskParams,
+    ServerConfig, SetLevelRequestMethod, SubscribeRequestMethod, SubscribeRequestParams, SubscriptionFilter, Tool,
+    UnsubscribeRequestMethod, UnsubscribeRequestParams, UpdateTaskParams,
 };
 use rmcp::service::{RequestContext, SubscriptionContext};
 use rmcp::{ErrorData, RoleServer, ServerHandler};
 
-use crate::call::{Progress, Reply, meant};
+use crate::call::{Reply, meant};
 use crate::domain::Fault;
-use crate::gateway::Retry;
 use crate::mcp::complete::{self, Sought};
+#[cfg(debug_assertions)]
+use crate::mcp::fixtures;
 use crate::mcp::resources::{self, Refused, Target};
-use crate::mcp::tasks::Grown;
-use crate::mcp::{asking, convert, progress, prompts, skills, tokens};
+use crate::mcp::{convert, prompts, skills, tokens};
 
-use super::tasks::Settled;
+use super::call::{Asked, Passed, TOOLS_CALL};
 use super::{Server, is_modern};
 
 /// How long clients may keep the list of tools: it changes only with a new start.
@@ -98,38 +97,33 @@ impl ServerHandler for Server {
     async fn call_tool(&self, request: CallToolRequestParams, cx: RequestContext<RoleServer>) -> Result<CallToolResponse, ErrorData> {
         let (arguments, tokens) = tokens::settle(&request.name, request.arguments.clone().unwrap_or_default(), &cx.meta);
         let actor = Self::actor(&cx)?;
-        let retry = Retry { actor: &actor, method: "tools/call", tool: &request.name, arguments: &arguments };
-        asking::take_back(self.gate(), &actor, &retry, &request).await?;
-        let settled = Settled { tool: &request.name, actor: &actor, admitted: Self::admitted(&cx)?, arguments: &arguments, tokens };
-        let patience = self.patience(&settled, &cx)?;
-        let (teller, listener) = progress::channel(cx.meta.get_progress_token().is_some(), &*self.redact);
-        let notes: Arc<dyn Progress> = Arc::new(teller);
-        let call = async {
-            match patience {
-                Some(patience) => self.grow(settled, patience, notes, &cx).await,
-                None => Grown::Reply(self.pass_asking(&request, (&actor, &arguments, tokens), &cx, notes).await),
-            }
+        let known = self.catalog.find(&request.name);
+        let asked = Asked {
+            method: TOOLS_CALL,
+            name: &request.name,
+            said: &arguments,
+            tool: known.map_or(&*request.name, |entry| entry.canonical.as_str()),
+            arguments: &arguments,
+            tokens,
+            state: request.request_state.as_deref(),
+            responses: request.input_responses.as_ref(),
         };
-        let passed = match progress::follow(call, listener, &cx.peer, cx.meta.get_progress_token(), self.pace).await {
-            Grown::Reply(passed) => passed,
-            Grown::Task(task) => {
+        let passed = match self.pass_request(&asked, &actor, &cx).await? {
+            Passed::Wants(wanted) => return Ok(wanted.into()),
+            Passed::Task(task) => {
                 let mut result = CreateTaskResult::new(task);
                 Self::stamp(&mut result.meta, &cx);
                 return Ok(result.into());
             }
+            Passed::Done(passed) => passed,
         };
-        if let (Ok(reply), true, None) = (&passed, self.may_ask(&actor, &cx) && is_modern(&cx), &request.request_state)
-            && let Some(question) = asking::question(reply)
-        {
-            let wanted = asking::input_required(self.gate(), &actor, &retry, question).await;
-            if let Some(wanted) = wanted.map_err(|fault| convert::protocol_error(&fault, &reply.call.to_string()))? {
-                return Ok(wanted.into());
-            }
+        if let Some(lacking) = convert::lacking(&passed, is_modern(&cx)) {
+            return Err(lacking);
         }
         let reference = format!("request {}", cx.id);
         // What may be cut of an answer is told by the tool that gave it.
-        let (meant, _) = meant(&request.name, &arguments);
-        let entry = self.catalog.find(&request.name).map(|entry| self.catalog.find(meant).unwrap_or(entry));
+        let (meant, _) = meant(asked.tool, &arguments);
+        let entry = known.map(|entry| self.catalog.find(meant).unwrap_or(entry));
         let mut result = match (passed, entry) {
             (Ok(reply), Some(entry)) => convert::call_result(reply, entry),
             (Err(fault), Some(_)) => convert::failure(&fault, &reference),
@@ -159,9 +153,11 @@ impl ServerHandler for Server {
         cx: RequestContext<RoleServer>,
     ) -> Result<ListResourceTemplatesResult, ErrorData> {
         one_page(request.as_ref())?;
-        let mut result = ListResourceTemplatesResult::with_all_items(resources::templates())
-            .with_ttl_ms(LIST_TTL_MS)
-            .with_cache_scope(CacheScope::Private);
+        let templates = resources::templates();
+        #[cfg(debug_assertions)]
+        let templates = fixtures::templates(&self.catalog, &self.calls(&cx)?, templates).await.map_err(|refused| refusal(&refused, &cx))?;
+        let mut result =
+            ListResourceTemplatesResult::with_all_items(templates).with_ttl_ms(LIST_TTL_MS).with_cache_scope(CacheScope::Private);
         Self::stamp(&mut result.meta, &cx);
         Ok(result)
     }
@@ -177,12 +173,18 @@ impl ServerHandler for Server {
         } else {
             Vec::new()
         };
+        #[cfg(debug_assertions)]
+        let prompts = fixtures::prompts(&self.catalog, &self.calls(&cx)?, prompts).await.map_err(|refused| refusal(&refused, &cx))?;
         let mut result = ListPromptsResult::with_all_items(prompts).with_ttl_ms(LIST_TTL_MS).with_cache_scope(CacheScope::Private);
         Self::stamp(&mut result.meta, &cx);
         Ok(result)
     }
 
     async fn get_prompt(&self, request: GetPromptRequestParams, cx: RequestContext<RoleServer>) -> Result<GetPromptResponse, ErrorData> {
+        #[cfg(debug_assertions)]
+        if fixtures::is_prompt(&self.catalog, &request.name) {
+            return self.fixture_prompt(request, &cx).await;
+        }
         let arguments = request.arguments.unwrap_or_default();
         let named = |tool: &str| self.catalog.find(tool).map_or_else(|| tool.to_owned(), |entry| entry.tool.name.to_string());
         let made = prompts::get(&self.calls(&cx)?, &request.name, &arguments, named).await;
@@ -194,6 +196,8 @@ impl ServerHandler for Server {
     async fn complete(&self, request: CompleteRequestParams, cx: RequestContext<RoleServer>) -> Result<CompleteResult, ErrorData> {
         let name = &*request.argument.name;
         let sought = match &request.r#ref {
+            #[cfg(debug_assertions)]
+            Reference::Prompt(prompt) if fixtures::is_prompt(&self.catalog, &prompt.name) => return Ok(CompleteResult::default()),
             Reference::Prompt(prompt) => Sought::Argument { prompt: &prompt.name, name },
             Reference::Resource(resource) => Sought::Variable { template: &resource.uri, name },
             _ => return Ok(CompleteResult::default()),
@@ -209,6 +213,14 @@ impl ServerHandler for Server {
         request: ReadResourceRequestParams,
         cx: RequestContext<RoleServer>,
     ) -> Result<ReadResourceResponse, ErrorData> {
+        #[cfg(debug_assertions)]
+        if fixtures::is_resource(&self.catalog, &request.uri) {
+            let read = fixtures::read(&self.calls(&cx)?, &request.uri).await;
+            let contents = read.map_err(|refused| convert::about(refusal(&refused, &cx), &request.uri))?;
+            let mut result = ReadResourceResult::new(contents).with_ttl_ms(0).with_cache_scope(CacheScope::Private);
+            Self::stamp(&mut result.meta, &cx);
+            return Ok(result.into());
+        }
         let (calls, uri) = (self.calls(&cx)?, &*request.uri);
         let read = async {
             if uri.starts_with(skills::SCHEME) {
@@ -220,17 +232,29 @@ impl ServerHandler for Server {
             let ttl = if target.run().is_none() { LIST_TTL_MS } else { 0 };
             Ok((resources::read(&calls, uri, &target).await?, ttl))
         };
-        let (contents, ttl) = read.await.map_err(|refused: Refused| refusal(&refused, &cx))?;
+        let (contents, ttl) = read.await.map_err(|refused: Refused| convert::about(refusal(&refused, &cx), &request.uri))?;
         let mut result = ReadResourceResult::new(vec![contents]).with_ttl_ms(ttl).with_cache_scope(CacheScope::Private);
         Self::stamp(&mut result.meta, &cx);
         Ok(result.into())
     }
 
     async fn subscribe(&self, request: SubscribeRequestParams, cx: RequestContext<RoleServer>) -> Result<(), ErrorData> {
+        if is_modern(&cx) {
+            return Err(ErrorData::method_not_found::<SubscribeRequestMethod>());
+        }
+        #[cfg(debug_assertions)]
+        if fixtures::is_resource(&self.catalog, &request.uri) {
+            // It never changes, so whoever can read it hears of nothing.
+            let read = fixtures::read(&self.calls(&cx)?, &request.uri).await;
+            return read.map(drop).map_err(|refused| convert::about(refusal(&refused, &cx), &request.uri));
+        }
         self.subscribe_to(&request.uri, &cx).await
     }
 
-    async fn unsubscribe(&self, request: UnsubscribeRequestParams, _cx: RequestContext<RoleServer>) -> Result<(), ErrorData> {
+    async fn unsubscribe(&self, request: UnsubscribeRequestParams, cx: RequestContext<RoleServer>) -> Result<(), ErrorData> {
+        if is_modern(&cx) {
+            return Err(ErrorData::method_not_found::<UnsubscribeRequestMethod>());
+        }
         self.unsubscribe_from(&request.uri);
         Ok(())
     }
@@ -277,7 +301,7 @@ impl ServerHandler for Server {
     }
 
     async fn on_custom_request(&self, request: CustomRequest, cx: RequestContext<RoleServer>) -> Result<CustomResult, ErrorData> {
-        // A known method arrives here when its parameters do not fit it.
+        // A known method arrives here when its parameters do not fit it. The newer generation has given some of them up.
         const KNOWN: [&str; 10] = [
             "tools/call",
             "prompts/get",
@@ -290,9 +314,9 @@ impl ServerHandler for Server {
             "tasks/cancel",
             "completion/complete",
         ];
-        const OLDER: [&str; 4] = ["initialize", "resources/subscribe", "resources/unsubscribe", SetLevelRequestMethod::VALUE];
+        const GIVEN_UP: [&str; 4] = ["initialize", SetLevelRequestMethod::VALUE, "resources/subscribe", "resources/unsubscribe"];
         let method = request.method.as_str();
-        if KNOWN.contains(&method) || (OLDER.contains(&method) && !is_modern(&cx)) {
+        if KNOWN.contains(&method) || (GIVEN_UP.contains(&method) && !is_modern(&cx)) {
             return Err(ErrorData::invalid_params(format!("the parameters do not fit `{method}`"), None));
         }
         Err(ErrorData::new(RpcCode::METHOD_NOT_FOUND, request.method, None))

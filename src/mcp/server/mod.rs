@@ -1,5 +1,6 @@
 //! One server for one client: how its requests go down the path, and how they end when it does. What it answers is in [`handler`].
 
+mod call;
 mod handler;
 mod skills;
 mod streams;
@@ -12,7 +13,7 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use futures_util::FutureExt;
-use rmcp::model::{CallToolRequestParams, Icon, Implementation, MetaObject, Tool};
+use rmcp::model::{Icon, Implementation, MetaObject, Tool};
 use rmcp::service::RequestContext;
 use rmcp::{ErrorData, RoleServer};
 use serde_json::Value;
@@ -264,32 +265,6 @@ impl Server {
     /// Whether a question of this request can be put to the human in front of the client.
     fn may_ask(&self, actor: &Actor, cx: &RequestContext<RoleServer>) -> bool {
         self.gate().may_ask(actor) && asking::shows_forms(cx)
-    }
-
-    /// Takes a call down the path; where it needs a human and an older client can ask hers, asks and takes it down once more.
-    async fn pass_asking(
-        &self,
-        request: &CallToolRequestParams,
-        (actor, arguments, tokens): (&Actor, &Value, u64),
-        cx: &RequestContext<RoleServer>,
-        notes: Arc<dyn Progress>,
-    ) -> Result<Reply, Fault> {
-        let asking = Asking { reason: reason_of(cx), elsewhere: self.may_ask(actor, cx) };
-        let admitted = http::admitted_of(&cx.extensions)?;
-        let pass = || {
-            let caller = Caller { actor: actor.clone(), admitted: admitted.cloned(), asking: asking.clone(), tokens, along: along_of(cx) };
-            self.passing.pass(&request.name, arguments.clone(), caller, cx.ct.child_token(), notes.clone())
-        };
-        let reply = pass().await?;
-        if !asking.elsewhere || is_modern(cx) {
-            return Ok(reply);
-        }
-        let Some(question) = asking::question(&reply) else { return Ok(reply) };
-        tokio::select! {
-            asked = asking::ask(self.gate(), actor, &question, cx) => asked?,
-            () = self.passing.ending.ended.cancelled() => return Ok(reply),
-        }
-        pass().await
     }
 }
 

@@ -33,6 +33,9 @@ impl Server {
         } else {
             Vec::new()
         };
+        #[cfg(debug_assertions)]
+        let resources =
+            crate::mcp::fixtures::resources(&self.catalog, &self.calls(cx)?, resources).await.map_err(|refused| refusal(&refused, cx))?;
         if !is_modern(cx) {
             let seen = resources.iter().filter_map(|resource| Target::parse(&resource.uri)?.run()).collect();
             self.holder.watch_list(&Self::actor(cx)?, seen, Ear::Older(cx.peer.clone()));

@@ -78,7 +78,7 @@ impl Seed {
         if let Some(reply) = early {
             return self.maybe_follow(reply, patience).await;
         }
-        if gone.is_cancelled() || !self.tasks.has_room() {
+        if gone.is_cancelled() || !self.tasks.has_room() || !live.take_questions() {
             return Grown::Reply(self.wait(making, &cancel, gone).await);
         }
         let place = match self.passing.gate.adhoc_run(&self.caller.actor).await {
@@ -94,6 +94,7 @@ impl Seed {
             }
             Err(fault) => {
                 tracing::warn!("a call could not be made a task, so it is waited for: {fault}");
+                live.give_questions_back();
                 Grown::Reply(self.wait(making, &cancel, gone).await)
             }
         }

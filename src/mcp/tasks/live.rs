@@ -5,15 +5,18 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use rmcp::model::{DetailedTask, InputRequest, TaskPayload, TaskStatus};
 use serde_json::Value;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::call::{OutStream, Progress, Reply};
-use crate::domain::{CallId, Fault, Millis, Principal, RunId, TaskId, Timestamp};
+use crate::call::{Answers, Inquiry, LogLevel, OutStream, Progress, Question, Reply};
+use crate::domain::{CallId, ErrorCode, Fault, Millis, Principal, RunId, TaskId, Timestamp};
 use crate::mcp::catalog::Entry;
+use crate::mcp::inquiry;
 
 use super::{ended, shown};
 
@@ -33,10 +36,45 @@ struct Inside {
     message: Option<String>,
     asked: usize,
     open: BTreeMap<String, (InputRequest, oneshot::Sender<Value>)>,
+    asks: Asks,
     outcome: Option<(Result<Reply, Fault>, (CallId, RunId))>,
 }
 
+/// Where the questions of the call's tool go.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Asks {
+    /// To whoever waits for the request.
+    #[default]
+    Request,
+    /// They went there, so the call ends with it.
+    AskedRequest,
+    /// To whoever asks for the task.
+    Task,
+}
+
 impl Live {
+    /// From now on the tool's questions are the task's; `false` where the request was asked already and so is about to be answered.
+    pub(super) fn take_questions(&self) -> bool {
+        let mut inside = self.inside();
+        if inside.asks == Asks::Request {
+            inside.asks = Asks::Task;
+        }
+        inside.asks == Asks::Task
+    }
+
+    /// There is no task after all.
+    pub(super) fn give_questions_back(&self) {
+        self.inside().asks = Asks::Request;
+    }
+
+    fn asks_task(&self) -> bool {
+        let mut inside = self.inside();
+        if inside.asks == Asks::Request {
+            inside.asks = Asks::AskedRequest;
+        }
+        inside.asks == Asks::Task
+    }
+
     /// One that nothing is known of yet; `cancel` ends its call.
     pub(super) fn new(principal: Principal, tool: String, cancel: CancellationToken) -> Self {
         Self { principal, tool, cancel, begun: Instant::now(), inside: Mutex::default() }
@@ -152,6 +190,37 @@ impl Progress for Noted {
 
     fn output(&self, stream: OutStream, text: &str) {
         self.first.output(stream, text);
+    }
+
+    fn log(&self, level: LogLevel, text: &str) {
+        self.first.log(level, text);
+    }
+
+    fn can_answer(&self, question: &Question) -> bool {
+        self.first.can_answer(question)
+    }
+
+    fn ask(&self, inquiry: Inquiry) -> BoxFuture<'_, Result<Answers, Fault>> {
+        if !self.live.asks_task() {
+            return self.first.ask(inquiry);
+        }
+        async move {
+            let unable = inquiry.questions.values().find(|question| !self.can_answer(question));
+            if let Some(question) = unable {
+                return Err(question.unanswerable());
+            }
+            let requests = inquiry.questions.iter().map(|(name, question)| Ok((name.clone(), inquiry::request(question)?)));
+            let requests = requests.collect::<Result<BTreeMap<_, _>, Fault>>()?;
+            let cancelled = || Fault::new(ErrorCode::Cancelled, "the task was cancelled while its client was asked");
+            let answers = self.live.ask(requests).await.ok_or_else(cancelled)?;
+            match inquiry.questions.iter().find(|(name, question)| !answers.get(*name).is_some_and(|answer| question.takes(answer))) {
+                Some((name, _)) => {
+                    Err(Fault::new(ErrorCode::InvalidInput, format!("the client's answer to the question `{name}` does not fit it")))
+                }
+                None => Ok(answers),
+            }
+        }
+        .boxed()
     }
 
     fn waits_for_human(&self, waiting: bool) {

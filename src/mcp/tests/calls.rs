@@ -25,6 +25,39 @@ async fn an_answer_is_structured_and_mirrored_as_text() {
 }
 
 #[tokio::test]
+async fn blocks_stand_in_their_place_and_are_not_cut() {
+    for mut client in Client::both().await {
+        let result = client.call("test_blocks", "a").await["result"].clone();
+        assert_eq!(result["structuredContent"], json!({"text": "a"}), "{result}");
+        let content = result["content"].as_array().unwrap();
+        let kinds: Vec<&str> = content.iter().map(|block| block["type"].as_str().unwrap()).collect();
+        assert_eq!(kinds[..4], ["text", "text", "image", "resource"], "the mirrored text, then the blocks");
+        assert_eq!((content[2]["data"].as_str().map(str::len), &content[2]["mimeType"]), (Some(40_000), &json!("image/png")));
+        assert_eq!(content[3]["resource"], json!({"uri": "test://a", "mimeType": "text/plain", "text": "whole"}));
+        let broken = client.call("test_broken", "a").await["result"].clone();
+        assert_eq!((&broken["isError"], &broken["structuredContent"]["error"]["code"]), (&json!(true), &json!("INTERNAL")), "{broken}");
+
+        let listed = client.request("tools/list", json!({})).await["result"]["tools"].clone();
+        let tool = listed.as_array().unwrap().iter().find(|tool| tool["name"] == "test_blocks").unwrap();
+        assert_eq!(tool["outputSchema"], json!({"type": "object", "properties": {"text": {"type": "string"}}}), "{tool}");
+    }
+}
+
+#[tokio::test]
+async fn a_call_logs_to_clients_of_the_older_generation_alone() {
+    for mut client in Client::both().await {
+        let modern = client.is_modern();
+        if !modern {
+            client.request("logging/setLevel", json!({"level": "info"})).await;
+        }
+        let id = client.ask("tools/call", json!({"name": "test_blocks", "arguments": {}})).await;
+        let (_, others) = client.answer(id).await;
+        let lines: Vec<&Value> = others.iter().map(|note| &note["params"]["data"]).collect();
+        assert_eq!(lines, if modern { vec![] } else { vec!["loud"] }, "before the answer, and no line that was not asked for");
+    }
+}
+
+#[tokio::test]
 async fn a_large_answer_is_cut_and_the_whole_is_linked() {
     for mut client in Client::both().await {
         let answer = client.call("test_big", "").await;

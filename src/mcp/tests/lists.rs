@@ -60,6 +60,17 @@ async fn both_generations_see_the_same_tools_in_name_order() {
 }
 
 #[tokio::test]
+async fn what_the_newer_generation_gave_up_is_unknown_to_it() {
+    for mut client in Client::both().await {
+        for method in ["initialize", "logging/setLevel"] {
+            let expected = if client.is_modern() { -32601 } else { -32602 };
+            let answer = client.request(method, json!({})).await;
+            assert_eq!(answer["error"]["code"], expected, "{method}: {answer}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_cursor_that_was_never_given_out_is_refused() {
     for mut client in Client::both().await {
         for method in ["tools/list", "resources/list", "resources/templates/list"] {

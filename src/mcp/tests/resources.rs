@@ -50,8 +50,10 @@ async fn an_artifact_is_read_page_by_page() {
         assert_eq!(client.gate.calls.lock().unwrap().len(), 3);
         let answer = read(&mut client, &format!("artifact://{}", "bb".repeat(32))).await;
         assert_eq!(answer["result"]["contents"][0]["blob"], "AP/+gAE=");
-        let answer = read(&mut client, &format!("artifact://{}", "cc".repeat(32))).await;
+        let uri = format!("artifact://{}", "cc".repeat(32));
+        let answer = read(&mut client, &uri).await;
         assert_eq!(answer["error"]["data"]["code"], "LIMIT_EXCEEDED", "{answer}");
+        assert_eq!(answer["error"]["data"]["uri"], uri, "the error names what it is about");
     }
 }
 

@@ -12,7 +12,7 @@ use tokio::sync::{broadcast, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::call::{ArtifactRef, CheckedOutput, RawCall, Reply, Trace};
+use crate::call::{ArtifactRef, BLOCKS, Block, CheckedOutput, LogLevel, RawCall, Reply, Trace};
 use crate::domain::{Actor, ArtifactId, CallId, Effect, Effects, ErrorCode, Fault, RunId, TaskId, TaskUse, Timestamp};
 use crate::gateway::{Glance, KeptTask, Standing, TaskOpening};
 use crate::mcp::{Gate, Notice, Notices, Pace, PublishedTool, ServeOptions, serve_over};
@@ -77,6 +77,13 @@ impl Gate for FakeGate {
         let text = raw.arguments.get("text").and_then(Value::as_str).unwrap_or_default().to_owned();
         let outcome = match raw.tool.replace('_', ".").as_str() {
             "test.echo" => Ok(json!({"text": text})),
+            "test.blocks" => {
+                raw.progress.log(LogLevel::Debug, "quiet");
+                raw.progress.log(LogLevel::Warning, "loud");
+                let picture = Block::image(&[7; 30_000], "image/png");
+                Ok(json!({"text": text, "shown": [Block::text("seen"), picture, Block::text_file("test://a", "text/plain", "whole")]}))
+            }
+            "test.broken" => Ok(json!({"text": text, "shown": [{"type": "smell"}]})),
             "test.big" => Ok(json!({"text": format!("HEAD{}TAIL", "x".repeat(100_000))})),
             "test.fail" | "test.must" => Err(fault(&text)),
             "test.slow" => {
@@ -177,10 +184,16 @@ impl Gate for FakeGate {
 
     fn tools(&self) -> Vec<PublishedTool> {
         let text = || json!({"type": "object", "properties": {"text": {"type": "string"}}, "required": ["text"]});
+        let blocks = || {
+            let properties = json!({"text": {"type": "string"}, "shown": {"type": "array"}});
+            json!({"type": "object", "properties": properties, "required": ["text", "shown"], BLOCKS: "shown"})
+        };
         vec![
             PublishedTool { task: TaskUse::Soon, ..tool("test.slow", &[Effect::Write], text()) },
             PublishedTool { task: TaskUse::Must, ..tool("test.must", &[Effect::Write], text()) },
             tool("test.echo", &[Effect::Pure], text()),
+            tool("test.blocks", &[Effect::Pure], blocks()),
+            tool("test.broken", &[Effect::Pure], blocks()),
             tool("test.big", &[Effect::Read], text()),
             tool("test.fail", &[Effect::ExternalWrite], text()),
             tool("test.deaf", &[Effect::Egress], json!({"type": "string"})),

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 use toolgate::app::{SystemClock, Tasks};
-use toolgate::call::{Along, Asking, NoProgress, Origin, Preparation, RawCall, Reply};
+use toolgate::call::{Along, Asking, Inquiry, NoProgress, Origin, Preparation, Question, RawCall, Reply};
 use toolgate::domain::{Actor, ApprovalId, Budgets, Bytes, Clock, Effect, Effects, Fault, Millis, OwnerId, Principal, RunId, Timestamp};
 use toolgate::egress::{Egress, EgressOptions, NoCredentials, RequestLog, RequestRecord, SystemResolver};
 use toolgate::gateway::{Answer, ApprovalSettings, CodeGate, Gateway, Parts};
@@ -38,6 +38,8 @@ pub enum Deed {
     Panic,
     WrongAnswer,
     LargeAnswer,
+    /// Asks its client twice, one after the other, and answers with what it heard.
+    Ask,
 }
 
 /// What a test does at some moment.
@@ -84,20 +86,32 @@ impl Tool for Probe {
     }
 
     async fn execute(&self, input: &ProbeInput, context: &CallContext) -> Result<ProbeOutput, Fault> {
+        let echo = if self.deed == Deed::Ask { heard(context).await? } else { input.word.clone() };
         self.ran.fetch_add(1, Ordering::SeqCst);
         if let Some(act) = self.outside.get() {
             act();
         }
         match self.deed {
-            Deed::Answer => {}
+            Deed::Answer | Deed::Ask => {}
             Deed::Hang => context.cancel.cancelled().await,
             Deed::HangForGood => std::future::pending().await,
             Deed::Panic => panic!("the tool fell over"),
             Deed::WrongAnswer => return Ok(ProbeOutput { echo: "x".repeat(100_001) }),
             Deed::LargeAnswer => return Ok(ProbeOutput { echo: "x".repeat(90_000) }),
         }
-        Ok(ProbeOutput { echo: input.word.clone() })
+        Ok(ProbeOutput { echo })
     }
+}
+
+/// What the client answers to two questions.
+async fn heard(context: &CallContext) -> Result<String, Fault> {
+    let mut heard = Vec::new();
+    for name in ["name", "colour"] {
+        let schema = serde_json::json!({ "type": "object", "properties": { "text": { "type": "string" } }, "required": ["text"] });
+        let answers = context.ask(Inquiry::of(name, Question::Form { message: format!("Your {name}?"), schema })).await?;
+        heard.push(answers[name]["content"]["text"].as_str().unwrap_or("nothing").to_owned());
+    }
+    Ok(heard.join(" "))
 }
 
 /// The whole thing.
@@ -203,6 +217,8 @@ const PROBES: &[(&str, Effect, Deed)] = &[
     ("page", Effect::Read, Deed::Answer),
     ("letter", Effect::Read, Deed::Answer),
     ("fetch", Effect::Egress, Deed::Hang),
+    ("asks", Effect::Write, Deed::Ask),
+    ("asks_outside", Effect::ExternalWrite, Deed::Ask),
 ];
 
 /// What the answers of probes bring into their run.

@@ -7,6 +7,7 @@ pub mod http_server;
 pub mod native;
 pub mod door;
 pub mod served;
+pub mod token_proxy;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
