@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::call::Redact;
@@ -14,7 +15,7 @@ use crate::domain::{Clock, ErrorCode, Fault, Problem, Problems};
 use crate::gateway::Gateway;
 use crate::keeping::{self, Keeper, Restored};
 use crate::manifest;
-use crate::mcp::{self, Naming, ServeOptions, Toolset};
+use crate::mcp::{self, Doorkeeper, HttpLimits, Naming, ServeOptions, Toolset};
 use crate::policy::{CaseOutcome, Finding, FindingKind};
 use crate::secrets::live::LiveSecrets;
 use crate::secrets::operator::OperatorProof;
@@ -23,7 +24,7 @@ use crate::store::{OpenOptions, Store};
 use crate::workflow::Library;
 
 use super::gate::ClientNotices;
-use super::{App, SystemClock, audit_room, doctor, http_door, policies, views};
+use super::{App, SystemClock, audit_room, doctor, http_door, orphan, policies, views};
 
 /// Opens homes of this machine.
 pub struct FrontDoor {
@@ -45,6 +46,22 @@ impl FrontDoor {
         Arc::new(self.redactor.clone())
     }
 
+    /// Serves a home over HTTP on this listener, to whom `doorkeeper` knows, until `shutdown` fires.
+    ///
+    /// # Errors
+    /// As [`App::open`] and [`mcp::serve_http`].
+    pub async fn serve_at(
+        &self,
+        config: &Config,
+        listener: TcpListener,
+        doorkeeper: Arc<dyn Doorkeeper>,
+        shutdown: CancellationToken,
+    ) -> Result<(), Fault> {
+        let app = App::open(config, &self.redactor).await?;
+        let options = ServeOptions { redact: Some(self.redact()), ..options(config) };
+        app.serve(options, |gate, options| mcp::serve_http(gate, listener, doorkeeper, options, shutdown)).await
+    }
+
     /// The same, with its live secrets.
     pub(super) fn redactor(&self) -> &Redactor {
         &self.redactor
@@ -60,13 +77,12 @@ impl Door for FrontDoor {
     async fn serve_http(&self, config: &Config, address: SocketAddr) -> Result<(), Fault> {
         let shutdown = on_signal();
         let (listener, doorkeeper) = http_door::open(address, &config.home.value, &self.redactor).await?;
-        let app = App::open(config, &self.redactor).await?;
-        let options = ServeOptions { redact: Some(self.redact()), ..options(config) };
-        app.serve(options, |gate, options| mcp::serve_http(gate, listener, doorkeeper, options, shutdown)).await
+        self.serve_at(config, listener, doorkeeper, shutdown).await
     }
 
     async fn serve(&self, config: Result<Config, Problems>) -> Result<(), Fault> {
         let shutdown = on_signal();
+        orphan::watch(shutdown.clone());
         let config = match config {
             Ok(config) => config,
             Err(problems) => {
@@ -176,6 +192,13 @@ fn options(config: &Config) -> ServeOptions {
             ToolNames::Dotted => Naming::Dotted,
         },
         toolset: Toolset::parse(&config.toolsets.value.join(",")),
+        answer: config.serving.answer.value.duration(),
+        limits: HttpLimits {
+            rate: config.serving.rate.value,
+            burst: config.serving.burst.value,
+            concurrent: config.serving.concurrent.value,
+            streams: config.serving.streams.value,
+        },
         ..ServeOptions::default()
     }
 }

@@ -14,7 +14,7 @@ mod wall;
 pub use digest::call_digest;
 pub use output::{CheckedOutput, RawOutput, Reply};
 pub use ports::{ArtifactRef, Artifacts, NoProgress, OutStream, Progress, Spawner};
-pub use recorded::{reference, whole};
+pub use recorded::{is_reference, reference, whole};
 pub use redact::{NoRedaction, Redact, RedactStream};
 pub use stages::{Asking, Origin, ParsedArgs, ParsedCall, Preparation, PreparedCall, RawCall, ToolRef};
 pub use wall::{Paused, WallTime};

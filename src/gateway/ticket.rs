@@ -60,7 +60,7 @@ impl Gateway {
     /// `UNKNOWN_APPROVAL`; `LIMIT_EXCEEDED` where too many are out.
     pub async fn ticket(&self, retry: &Retry<'_>, approval: ApprovalId) -> Result<String, Fault> {
         let none = || Fault::new(ErrorCode::UnknownApproval, format!("no approval `{approval}` is waiting"));
-        let row = self.inner.store.approval(&approval).await?.ok_or_else(none)?;
+        let row = self.inner.store.approval(&approval).await?.filter(|row| row.principal == retry.actor.principal).ok_or_else(none)?;
         let nonce = rand::random::<u128>();
         let content = serde_json::to_vec(&Content { approval, nonce, expires: row.expires });
         let content = content.map_err(|error| Fault::internal(format!("a ticket has no JSON form: {error}")))?;

@@ -28,7 +28,7 @@ mod wire;
 mod tests;
 
 pub use catalog::{Catalog, Naming, Toolset};
-pub use http::{Doorkeeper, serve_http};
+pub use http::{Doorkeeper, HttpLimits, serve_http};
 pub use options::ServeOptions;
 pub use ports::{Gate, Notice, NoticeLevel, Notices, PublishedTool};
 pub use progress::Pace;

@@ -2,12 +2,14 @@
 //!
 //! INVARIANT: nothing here lets a face decide, record or reach the store; a call goes in raw and comes out as a `Reply`.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use serde_json::Value;
 use tokio::sync::broadcast;
 
 use crate::call::{RawCall, Reply};
-use crate::domain::{Actor, ApprovalId, Effects, ErrorCode, Fault, RunId, ToolName};
+use crate::domain::{Actor, ApprovalId, Effects, ErrorCode, Fault, Principal, RunId, ToolName};
 use crate::gateway::{Filled, Form, Retry};
 
 /// The one path, seen from a face.
@@ -15,6 +17,11 @@ use crate::gateway::{Filled, Form, Retry};
 pub trait Gate: Send + Sync {
     /// Takes a call down the one path. Never panics and always ends soon after `RawCall::cancel` fires.
     async fn call(&self, raw: RawCall) -> Reply;
+
+    /// The same for a client that waits so long and no longer: a call that takes longer is answered with a handle and goes on.
+    async fn call_within(&self, raw: RawCall, _within: Duration) -> Reply {
+        self.call(raw).await
+    }
 
     /// The ad-hoc run that this process's direct calls of `actor` belong to.
     ///
@@ -104,6 +111,8 @@ pub enum NoticeLevel {
 /// A message for the person in front of the client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Notice {
+    /// Whose clients are told; `None` for all.
+    pub whose: Option<Principal>,
     /// How much it matters.
     pub level: NoticeLevel,
     /// A headline, where there is one.

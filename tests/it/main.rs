@@ -27,6 +27,8 @@ mod code_mode;
 mod config_flip;
 mod cpython;
 mod crash;
+#[cfg(target_os = "linux")]
+mod endings;
 mod escape;
 mod evidence;
 #[cfg(target_os = "linux")]
@@ -57,6 +59,8 @@ mod quotas;
 mod redaction;
 mod schemas;
 mod support;
+mod tenants_http;
+mod tenants_walk;
 mod threat_model;
 mod vault;
 mod vault_life;

@@ -457,7 +457,12 @@ async fn config() {
     redaction.pii [] default
     redaction.fields ["default"] default
     serve.tool_names underscore default
+    serve.answer_sec 45 default
     serve.toolsets ["default"] default
+    http.rate 1000 default
+    http.burst 2000 default
+    http.concurrent 256 default
+    http.streams 64 default
     vault.key auto default
     vault.key_file default
     --- stderr

@@ -17,20 +17,22 @@ use tokio_util::sync::CancellationToken;
 
 use crate::domain::Fault;
 
-/// Connections at once; more wait until one ends.
-const MOST_CONNECTIONS: usize = 512;
 /// How long the headers of a request may take to arrive.
 const HEADER_TIME: Duration = Duration::from_secs(10);
 /// Bytes that are held for a connection; headers that are not whole then are too long, so twice as much at most.
 const HEADER_BYTES: usize = 64 * 1024;
 const MOST_HEADERS: usize = 100;
 
-/// Serves connections until `shutdown`; then those at work get `grace` to end.
+/// Serves connections until `shutdown`, at most as many at once as there is room for; then those at work get `grace` to end.
 ///
 /// # Errors
 /// Where the listener is broken for good.
-pub(super) async fn accept(listener: TcpListener, router: Router, shutdown: &CancellationToken, grace: Duration) -> Result<(), Fault> {
-    let room = Arc::new(Semaphore::new(MOST_CONNECTIONS));
+pub(super) async fn accept(
+    listener: TcpListener,
+    (router, room): (Router, Arc<Semaphore>),
+    shutdown: &CancellationToken,
+    grace: Duration,
+) -> Result<(), Fault> {
     let mut connections = JoinSet::new();
     loop {
         let next = tokio::select! {

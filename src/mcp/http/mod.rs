@@ -7,6 +7,9 @@ mod accept;
 mod events;
 mod exchange;
 mod guard;
+mod limits;
+mod replay;
+mod sessions;
 #[cfg(test)]
 mod tests;
 
@@ -14,15 +17,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{Request, State};
-use axum::http::{Method, StatusCode};
-use axum::middleware::{Next, from_fn_with_state};
+use axum::extract::Request;
+use axum::http::StatusCode;
+use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use rmcp::model::Extensions;
-use rmcp::transport::streamable_http_server::session::local::LocalSessionManager;
 use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService};
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::{ErrorCode, Fault, Principal};
@@ -31,16 +34,16 @@ use super::notices::Listeners;
 use super::server::{Ending, Server};
 use super::{Gate, ServeOptions};
 
+pub use limits::HttpLimits;
+
 /// Who knows the tokens.
 pub trait Doorkeeper: Send + Sync {
     /// Whom this token was given to; `None` for a token that is not good.
     fn principal(&self, token: &str) -> Option<Principal>;
 }
 
-/// A session of the older generation without a message for so long is over. A call in flight sends none, so it must outlast those.
-const SESSION_IDLE: Duration = Duration::from_hours(1);
-/// Sessions at once; each holds a server of its own until it is over.
-const MOST_SESSIONS: usize = 256;
+/// Connections at once; more wait until one ends.
+const MOST_CONNECTIONS: usize = 512;
 /// After the order to stop everything is over within this.
 const LAST_MOMENT: Duration = Duration::from_millis(850);
 
@@ -63,12 +66,14 @@ pub async fn serve_http(
     let ending = Ending { ended: shutdown.clone(), hurry: shutdown.clone() };
     let notices = options.notices.as_ref().map(|notices| notices.subscribe());
     let redact = options.redaction();
+    let turnstile = Arc::new(limits::Turnstile::new(options.limits));
     let first = Server::new(gate, options, ending)?;
     let listeners = Arc::new(Listeners::default());
     let known = listeners.clone();
     // One server for each session of the older generation, and for each request of the newer one: all of one catalog.
     let make = move || Ok(Arc::new(first.again(known.enter())));
-    let sessions = Arc::new(sessions());
+    let sessions = Arc::new(sessions::Sessions::default());
+    let room = Arc::new(Semaphore::new(MOST_CONNECTIONS));
     let service = StreamableHttpService::new(make, sessions.clone(), protocol(&shutdown));
     let guard = Arc::new(guard::Guard::new(address.port(), doorkeeper));
     let router = Router::new()
@@ -76,38 +81,15 @@ pub async fn serve_http(
         .route("/readyz", get(async || "ready\n"))
         .route_service("/mcp", service)
         .fallback(nothing_here)
-        .layer(from_fn_with_state(sessions, leave_room))
+        .layer(from_fn_with_state(sessions, sessions::own_alone))
         .layer(from_fn_with_state(redact, exchange::exchange))
-        .layer(from_fn_with_state(guard, guard::admit));
+        .layer(from_fn_with_state(turnstile, limits::turnstile))
+        .layer(from_fn_with_state(guard, guard::admit))
+        .layer(from_fn_with_state(room.clone(), limits::keep_only_with_room));
     tokio::select! {
-        served = accept::accept(listener, router, &shutdown, LAST_MOMENT) => served,
+        served = accept::accept(listener, (router, room), &shutdown, LAST_MOMENT) => served,
         () = listeners.forward(notices) => Ok(()),
     }
-}
-
-fn sessions() -> LocalSessionManager {
-    let mut sessions = LocalSessionManager::default();
-    sessions.session_config.keep_alive = Some(SESSION_IDLE);
-    sessions
-}
-
-/// Refuses what would open one session too many.
-async fn leave_room(State(sessions): State<Arc<LocalSessionManager>>, request: Request, next: Next) -> Response {
-    let headers = request.headers();
-    let is_of_a_session = headers.contains_key("mcp-session-id");
-    // Requests of the newer generation say so, and need none.
-    let needs_none = headers.get("mcp-protocol-version").is_some_and(|version| version.as_bytes() >= b"2026".as_slice());
-    let opens = request.method() == Method::POST && !is_of_a_session && !needs_none;
-    if opens && sessions.sessions.read().await.len() >= MOST_SESSIONS {
-        let message = format!("{MOST_SESSIONS} sessions are open");
-        return refuse(
-            StatusCode::SERVICE_UNAVAILABLE,
-            ErrorCode::LimitExceeded,
-            &message,
-            "end one (DELETE), or wait until one is idle for an hour",
-        );
-    }
-    next.run(request).await
 }
 
 /// The protocol library's own checks stay on behind ours.

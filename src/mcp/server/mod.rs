@@ -53,6 +53,8 @@ pub(super) struct Server {
     gate: Arc<dyn Gate>,
     catalog: Arc<Catalog>,
     pace: Pace,
+    /// How long a client waits for an answer.
+    answer: Duration,
     instructions: Arc<str>,
     ending: Ending,
     listener: Arc<NoticeListener>,
@@ -78,6 +80,7 @@ impl Server {
             catalog: Arc::new(Catalog::new(&tools, options.naming, &options.toolset)),
             redact: options.redaction(),
             pace: options.pace,
+            answer: options.answer,
             instructions: options.instructions.map_or_else(|| INSTRUCTIONS.into(), Into::into),
             listener: Arc::default(),
             gate,
@@ -91,6 +94,7 @@ impl Server {
             gate: self.gate.clone(),
             catalog: self.catalog.clone(),
             pace: self.pace,
+            answer: self.answer,
             instructions: self.instructions.clone(),
             ending: self.ending.clone(),
             listener,
@@ -140,7 +144,7 @@ impl Server {
                 asking,
                 progress: notes,
             };
-            Ok(self.gate.call(raw).await)
+            Ok(self.gate.call_within(raw, self.answer).await)
         };
         tokio::select! {
             biased;

@@ -313,7 +313,7 @@ impl TestHouse {
         if let Some(sandbox) = sandbox {
             let shipped = manifest::shipped_files().unwrap_or_else(|p| panic!("{p}"));
             files.extend(shipped.into_iter().filter(|file| file.path.ends_with("python.run.yaml")));
-            handlers.insert("python.run".parse().unwrap(), handler(python(sandbox, code.clone(), &store)));
+            handlers.insert("python.run".parse().unwrap(), handler(python(sandbox, code.clone())));
         }
         let defs = manifest::load(&files).unwrap_or_else(|p| panic!("{p}"));
         let registry = Registry::build(defs.clone(), handlers).unwrap_or_else(|p| panic!("{p}"));
@@ -371,7 +371,7 @@ impl TestHouse {
 }
 
 /// `python.run` without packages and network.
-fn python(sandbox: Arc<dyn Sandbox>, code: Arc<CodeGate>, store: &Store) -> PythonRun {
+fn python(sandbox: Arc<dyn Sandbox>, code: Arc<CodeGate>) -> PythonRun {
     struct Nothing;
     impl HttpEvents for Nothing {
         fn of(&self, _: &CallContext) -> Arc<dyn RequestLog> {
@@ -434,7 +434,6 @@ fn python(sandbox: Arc<dyn Sandbox>, code: Arc<CodeGate>, store: &Store) -> Pyth
     PythonRun {
         native,
         sandbox,
-        artifacts: store.artifacts(),
         packages: Arc::new(Packages::new(packages)),
         egress,
         http_events: Arc::new(Nothing),
