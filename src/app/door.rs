@@ -14,7 +14,7 @@ use crate::domain::{Clock, ErrorCode, Fault, Problem, Problems};
 use crate::gateway::Gateway;
 use crate::keeping::{self, Keeper, Restored};
 use crate::manifest;
-use crate::mcp::{self, Naming, ServeOptions, Toolset};
+use crate::mcp::{self, Entrance, HttpLimits, Naming, ServeOptions, Toolset};
 use crate::policy::{CaseOutcome, Finding, FindingKind};
 use crate::secrets::live::LiveSecrets;
 use crate::secrets::operator::OperatorProof;
@@ -24,7 +24,7 @@ use crate::workflow::Library;
 
 use super::gate::ClientNotices;
 use super::watched::HouseMetrics;
-use super::{App, SystemClock, audit_room, doctor, http_door, meet, policies, views};
+use super::{App, SystemClock, audit_room, doctor, http_door, meet, orphan, policies, views};
 
 /// Opens homes of this machine.
 pub struct FrontDoor {
@@ -44,6 +44,20 @@ impl FrontDoor {
     #[must_use]
     pub fn redact(&self) -> Arc<dyn Redact> {
         Arc::new(self.redactor.clone())
+    }
+
+    /// Serves a home over HTTP by this way in until `shutdown` fires.
+    ///
+    /// # Errors
+    /// As [`App::open`] and [`mcp::serve_http`].
+    pub async fn serve_at(&self, config: &Config, entrance: Entrance, shutdown: CancellationToken) -> Result<(), Fault> {
+        let app = App::open(config, &self.redactor).await?;
+        self.serve_opened(app, config, entrance, shutdown).await
+    }
+
+    async fn serve_opened(&self, app: App, config: &Config, entrance: Entrance, shutdown: CancellationToken) -> Result<(), Fault> {
+        let options = ServeOptions { redact: Some(self.redact()), ..options(config) };
+        app.serve(options, |gate, options| mcp::serve_http(gate, entrance, options, shutdown)).await
     }
 
     /// The same, with its live secrets.
@@ -69,12 +83,12 @@ impl Door for FrontDoor {
                 return Err(fault);
             }
         };
-        let options = ServeOptions { redact: Some(self.redact()), ..options(config) };
-        app.serve(options, |gate, options| mcp::serve_http(gate, entrance, options, shutdown)).await
+        self.serve_opened(app, config, entrance, shutdown).await
     }
 
     async fn serve(&self, config: Result<Config, Problems>) -> Result<(), Fault> {
         let shutdown = on_signal();
+        orphan::watch(shutdown.clone());
         let config = match config {
             Ok(config) => config,
             Err(problems) => {
@@ -196,6 +210,13 @@ fn options(config: &Config) -> ServeOptions {
             ToolNames::Dotted => Naming::Dotted,
         },
         toolset: Toolset::parse(&toolsets(config).join(",")),
+        answer: config.serving.answer.value.duration(),
+        limits: HttpLimits {
+            rate: config.serving.rate.value,
+            burst: config.serving.burst.value,
+            concurrent: config.serving.concurrent.value,
+            streams: config.serving.streams.value,
+        },
         ..ServeOptions::default()
     }
 }

@@ -1,12 +1,14 @@
 //! The gateway as the MCP face and the engine see it, and notices on their way to MCP clients.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use tokio::sync::{broadcast, watch};
 
 use crate::call::{RawCall, Reply};
 use crate::domain::{Actor, ApprovalId, CallId, Fault, RunId, TaskId};
 use crate::engine::CallPath;
-use crate::gateway::{Filled, Form, Gateway, Glance, KeptTask, Retry, TaskOpening, Ticket};
+use crate::gateway::{Filled, Form, Gateway, Glance, KeptTask, Retry, TaskOpening, Ticket, can_be_long, with_handle};
 use crate::manifest::ToolDef;
 use crate::mcp::{Gate, Notice, NoticeLevel, Notices, PublishedTool};
 use crate::tools::notify::{self, Sink};
@@ -18,6 +20,10 @@ const BEHIND: usize = 64;
 impl Gate for Gateway {
     async fn call(&self, raw: RawCall) -> Reply {
         Self::call(self, raw).await
+    }
+
+    async fn call_within(&self, raw: RawCall, within: Duration) -> Reply {
+        Self::call_within(self, raw, within).await
     }
 
     async fn adhoc_run(&self, actor: &Actor) -> Result<RunId, Fault> {
@@ -88,7 +94,10 @@ impl Gate for Gateway {
                 title: title(&entry.def),
                 description: entry.def.description.clone(),
                 input: entry.def.input.json().clone(),
-                output: entry.def.output.json().clone(),
+                output: match can_be_long(entry) {
+                    true => with_handle(entry.def.output.json()),
+                    false => entry.def.output.json().clone(),
+                },
                 effects: entry.def.effects.clone(),
                 scopes: entry.def.scopes.clone(),
                 idempotent: entry.def.idempotent,
@@ -138,6 +147,7 @@ impl Sink for ClientNotices {
             notify::Level::Warning => NoticeLevel::Warning,
             notify::Level::Error => NoticeLevel::Error,
         };
-        self.0.send(Notice { level, title: notice.title.clone(), message: notice.message.clone() }).is_ok()
+        let whose = notice.whose.clone();
+        self.0.send(Notice { whose, level, title: notice.title.clone(), message: notice.message.clone() }).is_ok()
     }
 }

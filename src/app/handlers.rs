@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::call::{Artifacts, Redact, Spawner};
+use crate::call::{Redact, Spawner};
 use crate::config::Config;
 use crate::domain::{Clock, Fault, Meter, ToolName};
 use crate::egress::Egress;
@@ -33,7 +33,6 @@ use super::native;
 
 /// What tools are given.
 pub(super) struct Ports<'a> {
-    pub(super) artifacts: Arc<dyn Artifacts>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) sandbox: Arc<dyn Sandbox>,
     pub(super) process: Arc<ProcessSandbox>,
@@ -54,21 +53,15 @@ pub(super) struct Ports<'a> {
 
 /// The built-in tools by name.
 pub(super) fn builtin(ports: &Ports<'_>) -> Result<BTreeMap<ToolName, Arc<dyn Handler>>, Fault> {
-    let artifacts = || ports.artifacts.clone();
     let drive = LocalDrive::new(Some(&ports.config.drive_local_root.value), &ports.config.home.value);
     let author = Author { name: ports.config.git_author_name.value.clone(), email: ports.config.git_author_email.value.clone() };
     let python = python(ports)?;
     let has_uv = native::installer(ports.config).has_uv();
-    let eval = EvalRun {
-        sandbox: python.sandbox.clone(),
-        artifacts: artifacts(),
-        packages: python.packages.clone(),
-        native: python.native.clone(),
-    };
+    let eval = EvalRun { sandbox: python.sandbox.clone(), packages: python.packages.clone(), native: python.native.clone() };
     let mut handlers: BTreeMap<&'static str, Arc<dyn Handler>> = BTreeMap::from([
         ("python.run", handler(python)),
         ("eval.run", handler(eval)),
-        ("workspace.write", handler(WorkspaceWrite::new(artifacts()))),
+        ("workspace.write", handler(WorkspaceWrite)),
         ("workspace.read", handler(WorkspaceRead)),
         ("workspace.list", handler(WorkspaceList)),
         ("workspace.remove", handler(WorkspaceRemove)),
@@ -81,7 +74,7 @@ pub(super) fn builtin(ports: &Ports<'_>) -> Result<BTreeMap<ToolName, Arc<dyn Ha
         ("secret.list", handler(SecretList { secrets: ports.secrets.clone() })),
         ("transform.jq", handler(TransformJq)),
         ("drive.search", handler(DriveSearch::new(drive.clone()))),
-        ("drive.get", handler(DriveGet::new(drive, artifacts()))),
+        ("drive.get", handler(DriveGet::new(drive))),
         ("audit.verify", handler(AuditVerify(ports.journal.clone()))),
         ("policy.explain", handler(PolicyExplain(ports.explain.clone()))),
         ("tool.search", handler(ToolSearch(ports.index.clone()))),
@@ -91,7 +84,7 @@ pub(super) fn builtin(ports: &Ports<'_>) -> Result<BTreeMap<ToolName, Arc<dyn Ha
         ("worker.research", handler(WorkerResearch)),
         ("worker.codegen", handler(WorkerCodegen)),
     ]);
-    handlers.extend(control::handlers(&ports.control, &ports.artifacts));
+    handlers.extend(control::handlers(&ports.control));
     handlers
         .into_iter()
         .map(|(name, handler)| {
@@ -111,7 +104,6 @@ fn python(ports: &Ports<'_>) -> Result<PythonRun, Fault> {
     Ok(PythonRun {
         native: native::native(ports)?,
         sandbox: ports.sandbox.clone(),
-        artifacts: ports.artifacts.clone(),
         packages: Arc::new(packages),
         egress: ports.egress.clone(),
         http_events: ports.http_events.clone(),

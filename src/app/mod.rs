@@ -20,6 +20,7 @@ mod native;
 mod network;
 mod notes;
 mod oidc;
+mod orphan;
 mod panic;
 mod policies;
 mod policy_door;
@@ -167,7 +168,6 @@ impl App {
             calls: code.clone(),
             secrets: Arc::new(vault.clone()),
             redact: Arc::new(redaction::values_only(redactor)?),
-            artifacts: store.artifacts(),
             clock: clock.clone(),
             journal: Arc::new(audit_room::Room::new(store.clone())),
             sandbox: Arc::new(watched::CountedSandbox { sandbox: sandbox.clone(), kind: "wasm", meter: meter.clone() }),
@@ -198,6 +198,7 @@ impl App {
         });
         gateway.measured_by(meter.clone());
         code.lead_to(&gateway);
+        control.stopping(gateway.stop_calls());
         explain.lead_to(&gateway, &in_force);
         let notes = Arc::new(notes::StepNotesOf::default());
         let driver = Driver::new(DriverParts {
@@ -265,6 +266,7 @@ impl App {
     /// Gives everything back: calls in flight are cancelled and recorded, leases released, the database closed.
     pub async fn close(&self) {
         self.stop.cancel();
+        self.gateway.stop_going_on();
         let ended = self.tasks.finish(LAST_CALLS).await;
         if !ended {
             tracing::warn!("calls were still running at the end; the next start closes them as interrupted");

@@ -225,7 +225,7 @@ impl Tellers {
         let run = self.gateway.adhoc_run(&Actor::system()).await?;
         let append = Append { run: Some(run), events: vec![draft], ..Append::default() };
         let recorded = self.store.append(append).await;
-        let notice = Notice { level, title: Some("policy".to_owned()), message, run };
+        let notice = Notice { level, title: Some("policy".to_owned()), message, run, whose: None };
         self.hub.notify(&notice, None).await?;
         recorded.map(drop)
     }

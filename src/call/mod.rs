@@ -21,7 +21,7 @@ pub use block::{BLOCKS, Block, Embedded};
 pub use digest::call_digest;
 pub use output::{CheckedOutput, RawOutput, Reply};
 pub use ports::{ArtifactRef, Artifacts, LogLevel, NoProgress, OutStream, Progress, Spawner};
-pub use recorded::{reference, whole};
+pub use recorded::{is_reference, reference, whole};
 pub use redact::{NoRedaction, Redact, RedactStream};
 pub use stages::{Asking, Origin, ParsedArgs, ParsedCall, Preparation, PreparedCall, RawCall, ToolRef};
 pub use through::{TOOL_CALL, is_tool_call, meant};

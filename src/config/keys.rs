@@ -338,6 +338,13 @@ pub const KEYS: &[Key] = &[
         about: "underscore (repo_git_commit) or dotted (repo.git.commit)",
     },
     Key {
+        path: "serve.answer_sec",
+        env: "TOOLGATE_SERVE_ANSWER_SEC",
+        option: None,
+        default: "45",
+        about: "seconds after which a client's call of a tool that can take long is answered with a handle and goes on; 1 to 45",
+    },
+    Key {
         path: "serve.toolsets",
         env: "TOOLGATE_SERVE_TOOLSETS",
         option: Some("--toolsets"),
@@ -371,6 +378,34 @@ pub const KEYS: &[Key] = &[
         option: None,
         default: "\"\"",
         about: "PEM file of that certificate's private key; not for everybody to read",
+    },
+    Key {
+        path: "http.rate",
+        env: "TOOLGATE_HTTP_RATE",
+        option: None,
+        default: "1000",
+        about: "requests a second of one principal over HTTP, in the long run; 0: no limit",
+    },
+    Key {
+        path: "http.burst",
+        env: "TOOLGATE_HTTP_BURST",
+        option: None,
+        default: "2000",
+        about: "requests of one principal at one go, before the rate counts",
+    },
+    Key {
+        path: "http.concurrent",
+        env: "TOOLGATE_HTTP_CONCURRENT",
+        option: None,
+        default: "256",
+        about: "requests of one principal that are worked on at the same time; 0: no limit but its share of the server",
+    },
+    Key {
+        path: "http.streams",
+        env: "TOOLGATE_HTTP_STREAMS",
+        option: None,
+        default: "64",
+        about: "streams of one principal that are open at the same time (notices, subscriptions); 0: no limit but its share",
     },
     Key {
         path: "oidc.issuer",

@@ -13,6 +13,7 @@ mod installer;
 mod keys;
 mod principals;
 mod resolve;
+mod serving;
 mod value;
 
 #[cfg(test)]
@@ -28,6 +29,7 @@ pub use http::HttpSettings;
 pub use installer::Installer;
 pub use keys::{KEYS, Key, template};
 pub use principals::Principals;
+pub use serving::Serving;
 
 pub use resolve::{Location, SettingsFile, locate, resolve};
 pub use value::{LogLevel, PII, Patterns, Source, Sourced, ToolNames, VaultKeyPlace};
@@ -136,6 +138,8 @@ pub struct Config {
     pub tool_names: Sourced<ToolNames>,
     /// Which toolsets are listed.
     pub toolsets: Sourced<Vec<String>>,
+    /// How soon clients are answered, and how much one principal may ask over HTTP.
+    pub serving: Serving,
     /// Where the vault's master key lies.
     pub vault_key: Sourced<VaultKeyPlace>,
     /// The file of the vault's master key, where the operator names one.

@@ -101,6 +101,7 @@ pub fn resolve(options: &Options, ambient: &Ambient, file: Option<&SettingsFile>
         redaction_fields: resolver.fields(),
         tool_names: resolver.word("serve.tool_names", ToolNames::Underscore, ToolNames::from_word, &ToolNames::ALL.map(ToolNames::as_str)),
         toolsets: resolver.toolsets(),
+        serving: super::serving::read(&mut resolver),
         vault_key: resolver.vault_key(),
         vault_key_file: resolver.perhaps_path("vault.key_file"),
         http: super::http::read(&mut resolver),
@@ -132,7 +133,7 @@ fn off_or_trusted(word: &str) -> Option<bool> {
 
 impl<T> Sourced<T> {
     /// The same place with another value.
-    fn map<U>(self, change: impl FnOnce(T) -> U) -> Sourced<U> {
+    pub(super) fn map<U>(self, change: impl FnOnce(T) -> U) -> Sourced<U> {
         Sourced { value: change(self.value), source: self.source }
     }
 }

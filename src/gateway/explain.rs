@@ -62,7 +62,7 @@ impl Gateway {
         house.owns_run(&parsed, given).await?;
         let run = parsed.run;
         let is_new = !house.workspaces.path(run).exists();
-        let context = house.context(&parsed)?;
+        let context = house.context(&parsed, &house.shelf(&parsed.actor))?;
         let preparation = house.registry.prepare(&parsed, &context).await;
         drop(context);
         if is_new {

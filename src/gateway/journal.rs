@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::call::{ArtifactRef, Origin, ParsedCall, PreparedCall, TOOL_CALL, reference};
+use crate::call::{ArtifactRef, Origin, ParsedCall, PreparedCall, TOOL_CALL, is_reference, reference};
 use crate::domain::{Actor, CallId, Fault, RunId, StepId};
 use crate::policy::Decision;
 use crate::run::{EventDraft, EventKind};
@@ -25,9 +25,10 @@ impl Inner {
         })
     }
 
-    /// The value itself where it is small, else a reference to its stored JSON.
+    /// The value itself where it is small, else a reference to its stored JSON. What only looks like a reference is stored too, so that
+    /// nobody's words are read back as another one's bytes.
     pub(super) async fn record_value(&self, value: &Value) -> Result<Recorded, Fault> {
-        if !larger_than(value, self.inline.as_usize()) {
+        if !larger_than(value, self.inline.as_usize()) && !is_reference(value) {
             return Ok(Recorded { value: value.clone(), artifact: None });
         }
         // What stays inline is scrubbed when it is recorded; an artifact is not looked at again.

@@ -10,6 +10,7 @@ mod budget;
 mod code;
 mod explain;
 mod form;
+mod handover;
 mod idempotency;
 mod journal;
 mod path;
@@ -18,6 +19,7 @@ mod recovery;
 mod replay;
 mod room;
 mod scope;
+mod shelf;
 mod surroundings;
 mod tasks;
 mod ticket;
@@ -28,6 +30,7 @@ pub use approval::ApprovalSettings;
 pub use code::CodeGate;
 pub use explain::{Explained, GrantBeside};
 pub use form::{Filled, Form};
+pub use handover::{can_be_long, with_handle};
 pub use question::{Amount, describe};
 pub use tasks::{Glance, KeptTask, Standing, TASK_TTL, TaskOpening};
 pub use ticket::{Retry, Ticket};
@@ -87,6 +90,7 @@ struct Inner {
     tickets: ticket::Tickets,
     budgets: Budgets,
     scopes: scope::Scopes,
+    going_on: handover::GoingOn,
     /// Set when an outcome could not be recorded: from then on nothing new runs in this process.
     halted: AtomicBool,
     /// Set where calls are counted.
@@ -123,6 +127,7 @@ impl Gateway {
                 private_paths: parts.private_paths,
                 budgets: parts.budgets,
                 scopes: scope::Scopes::default(),
+                going_on: handover::GoingOn::default(),
             }),
         }
     }

@@ -75,8 +75,10 @@ impl Inner {
         let mut artifacts = Vec::new();
         gather(parsed.args.value(), DEPTH, &mut artifacts);
         if !artifacts.is_empty() {
+            // What others stored is not there for whoever asks, and tells nothing.
+            let whose = Some(&parsed.actor.principal).filter(|_| parsed.actor.role != Role::Operator);
             let ids: Vec<ArtifactId> = artifacts.into_iter().map(|artifact| artifact.artifact).collect();
-            facts.labels = facts.labels.union(self.store.labels_of_artifacts(&ids).await?);
+            facts.labels = facts.labels.union(self.store.labels_of_artifacts(whose, &ids).await?);
         }
         let stated = self.registry.find(parsed.tool.name.as_str()).map(|entry| entry.def.marks.of(call.effects())).unwrap_or_default();
         Ok(Surroundings { facts, touched, stated, writes: !call.effects().leave_nothing_behind() })
@@ -119,7 +121,7 @@ impl Surroundings {
         if let Some(output) = output.filter(|_| !self.facts.labels.union(brought).is_empty()) {
             let mut artifacts = Vec::new();
             gather(output, DEPTH, &mut artifacts);
-            changes.extend(artifacts.into_iter().map(Change::LinkArtifact));
+            changes.extend(artifacts.into_iter().map(Change::NameArtifact));
         }
         (outcome, changes)
     }

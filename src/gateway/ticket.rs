@@ -79,7 +79,8 @@ impl Gateway {
             None => now.plus(PATIENCE),
             Some(approval) => {
                 let none = || Fault::new(ErrorCode::UnknownApproval, format!("no approval `{approval}` is waiting"));
-                self.inner.store.approval(approval).await?.ok_or_else(none)?.expires
+                let row = self.inner.store.approval(approval).await?.filter(|row| row.principal == retry.actor.principal);
+                row.ok_or_else(none)?.expires
             }
         };
         if larger_than(&json!(ticket.answers), LARGEST) {

@@ -37,7 +37,7 @@ mod workflows;
 mod tests;
 
 pub use catalog::{Catalog, Naming, Toolset};
-pub use http::{Entrance, Tls, TlsFault, serve_http};
+pub use http::{Entrance, HttpLimits, Tls, TlsFault, serve_http};
 pub use options::ServeOptions;
 pub use ports::{Gate, Metrics, Notice, NoticeLevel, Notices, PublishedTool};
 pub use progress::Pace;

@@ -2,6 +2,8 @@
 //!
 //! INVARIANT: nothing here lets a face decide, record or reach the store; a call goes in raw and comes out as a `Reply`.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use serde_json::Value;
 use tokio::sync::{broadcast, watch};
@@ -15,6 +17,11 @@ use crate::gateway::{Filled, Form, Glance, KeptTask, Retry, TaskOpening, Ticket}
 pub trait Gate: Send + Sync {
     /// Takes a call down the one path. Never panics and always ends soon after `RawCall::cancel` fires.
     async fn call(&self, raw: RawCall) -> Reply;
+
+    /// The same for a client that waits so long and no longer: a call that takes longer is answered with a handle and goes on.
+    async fn call_within(&self, raw: RawCall, _within: Duration) -> Reply {
+        self.call(raw).await
+    }
 
     /// The ad-hoc run that this process's direct calls of `actor` belong to.
     ///
@@ -173,6 +180,8 @@ pub enum NoticeLevel {
 /// A message for the person in front of the client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Notice {
+    /// Whose clients are told; `None` for all.
+    pub whose: Option<Principal>,
     /// How much it matters.
     pub level: NoticeLevel,
     /// A headline, where there is one.

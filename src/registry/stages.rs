@@ -10,9 +10,6 @@ use crate::domain::{CallId, ErrorCode, Fault, RunId};
 use crate::policy::Grant;
 use crate::tools::CallContext;
 
-/// Scopes of tools for which a `run_id` is what they look at, not where they work.
-const ABOUT_RUNS: &[&str] = &["runs", "artifacts"];
-
 impl Registry {
     /// Finds the tool and reads the arguments, once: policy and handler see the same value. Arguments that are missing (`null`) are
     /// `{}`. A `run_id` among the arguments is the run whose workspace is meant, and so the run the call belongs to (not for tools that are
@@ -25,7 +22,7 @@ impl Registry {
         let def = &entry.def;
         let arguments = if raw.arguments.is_null() { Value::Object(Map::new()) } else { raw.arguments };
         def.input.check(&arguments).map_err(|fault| Fault { message: format!("`{}`: {}", def.name, fault.message), ..fault })?;
-        let is_about_runs = def.scopes.iter().any(|scope| ABOUT_RUNS.contains(&scope.as_str()));
+        let is_about_runs = entry.is_about_runs();
         let run = match arguments.get("run_id") {
             Some(Value::String(text)) if !is_about_runs => run_id(text)?,
             _ => raw.run,

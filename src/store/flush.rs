@@ -12,7 +12,7 @@ use sqlx::{Arguments as _, AssertSqlSafe, Either, Executor as _, SqlSafeStr as _
 
 use crate::domain::{Digest, OwnerId, RunId};
 
-use super::apply::{ApprovalWrite, Remembered, Row, Writes};
+use super::apply::{ApprovalWrite, ArtifactLink, Remembered, Row, Writes};
 use super::fault::int;
 use super::{Taken, questions, vault};
 
@@ -204,13 +204,17 @@ async fn rare(connection: &mut SqliteConnection, writes: &Writes) -> Result<(), 
     for write in &writes.vault {
         vault::write(connection, write).await?;
     }
-    for (run, artifact, at) in &writes.artifacts {
-        sqlx::query("INSERT OR IGNORE INTO run_artifacts (run_id, artifact, size, media_type, linked) VALUES (?1, ?2, ?3, ?4, ?5)")
+    for ArtifactLink { run, artifact, owner, at } in &writes.artifacts {
+        // What it stored stays its own, however often it is named.
+        let sql = "INSERT INTO run_artifacts (run_id, artifact, size, media_type, linked, owner) VALUES (?1, ?2, ?3, ?4, ?5, ?6) \
+                   ON CONFLICT (run_id, artifact) DO UPDATE SET owner = coalesce(owner, excluded.owner)";
+        sqlx::query(sql)
             .bind(run.to_string())
             .bind(artifact.artifact.to_string())
             .bind(int(artifact.size))
             .bind(&artifact.media_type)
             .bind(int(at.unix_millis()))
+            .bind(owner.as_ref().map(|owner| owner.as_str().to_owned()))
             .execute(&mut *connection)
             .await?;
     }

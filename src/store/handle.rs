@@ -16,7 +16,8 @@ use toolgate_evidence::tree::{Hash, Subtree};
 
 use crate::call::{ArtifactRef, Artifacts, Redact};
 use crate::domain::{
-    Amounts, ApprovalId, ArtifactId, CallId, Clock, Digest, ErrorCode, Fault, GrantId, Labels, Measured, Meter, Millis, OwnerId, Principal,
+    Actor, Amounts, ApprovalId, ArtifactId, CallId, Clock, Digest, ErrorCode, Fault, GrantId, Labels, Measured, Meter, Millis, OwnerId, Principal,
+    Role,
     RunId, ToolName,
 };
 use crate::run::{Budget, Event};
@@ -253,12 +254,23 @@ impl Store {
         runs::list(self.inner.readers.get().await?, &filter).await
     }
 
-    /// The labels of all runs that these artifacts are from.
+    /// The labels of all runs that these artifacts are from; of this principal's runs, where one is named.
     ///
     /// # Errors
     /// `STORE_FAILED`.
-    pub async fn labels_of_artifacts(&self, artifacts: &[ArtifactId]) -> Result<Labels, Fault> {
-        runs::labels_of_artifacts(self.inner.readers.get().await?, artifacts).await
+    pub async fn labels_of_artifacts(&self, principal: Option<&Principal>, artifacts: &[ArtifactId]) -> Result<Labels, Fault> {
+        runs::labels_of_artifacts(self.inner.readers.get().await?, principal, artifacts).await
+    }
+
+    /// Whether this one may read this artifact: a run of theirs stored it, or they are the operator. To know its name is not enough.
+    ///
+    /// # Errors
+    /// `STORE_FAILED`.
+    pub async fn may_read(&self, who: &Actor, artifact: &ArtifactId) -> Result<bool, Fault> {
+        if who.role == Role::Operator {
+            return Ok(true);
+        }
+        runs::may_read(self.inner.readers.get().await?, &who.principal, artifact).await
     }
 
     /// The artifacts linked to a run, in the order they came.
@@ -515,7 +527,7 @@ impl Store {
         &*self.inner.redact
     }
 
-    /// The artifact files.
+    /// The artifact files, whosever they are.
     #[must_use]
     pub fn artifacts(&self) -> Arc<dyn Artifacts> {
         Arc::clone(&self.inner.artifacts)

@@ -493,7 +493,8 @@ fn asked(jobs: &[Job]) -> Asked {
                             asked.principals.insert(principal.clone());
                         }
                         Change::SetStatus(_)
-                        | Change::LinkArtifact(_)
+                        | Change::OwnArtifact(_)
+                        | Change::NameArtifact(_)
                         | Change::TakeAway(_)
                         | Change::Vault(_)
                         | Change::ToldOf(_)

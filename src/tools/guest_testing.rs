@@ -1,15 +1,14 @@
 //! What the tests of the tools that run programs share.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use crate::call::{ArtifactRef, Artifacts, NoProgress};
+use crate::call::NoProgress;
 use crate::confine::Folder;
-use crate::domain::{Actor, ArtifactId, Bytes, CallId, ErrorCode, Fault, Limits, Millis, Principal, RunId, Timestamp};
+use crate::domain::{Actor, Bytes, CallId, ErrorCode, Fault, Limits, Millis, Principal, RunId, Timestamp};
 
 use crate::call::Spawner;
 use crate::egress::{Egress, EgressOptions, NoCredentials, SystemResolver};
@@ -19,28 +18,8 @@ use crate::packages::{
 use crate::sandbox::process::{Launcher, ProcessOptions, ProcessSandbox};
 
 use super::native::Native;
-use super::testing::StillClock;
+use super::testing::{MemoryArtifacts, StillClock};
 use super::{CallContext, Handler};
-
-/// Artifacts in memory.
-#[derive(Default)]
-pub(crate) struct MemArtifacts(pub(crate) Mutex<HashMap<ArtifactId, Vec<u8>>>);
-
-#[async_trait]
-impl Artifacts for MemArtifacts {
-    async fn put(&self, bytes: Vec<u8>, media_type: &str) -> Result<ArtifactRef, Fault> {
-        let artifact = ArtifactId::of(&bytes);
-        let size = bytes.len() as u64;
-        self.0.lock().unwrap().insert(artifact, bytes);
-        Ok(ArtifactRef { artifact, size, media_type: media_type.to_owned() })
-    }
-
-    async fn read(&self, id: &ArtifactId, offset: u64, limit: u64) -> Result<(Vec<u8>, u64), Fault> {
-        let all = self.0.lock().unwrap().get(id).cloned().ok_or_else(|| Fault::new(ErrorCode::UnknownArtifact, "none"))?;
-        let part = all.iter().skip(offset as usize).take(limit as usize).copied().collect();
-        Ok((part, all.len() as u64))
-    }
-}
 
 /// A context whose workspace is `folder`.
 pub(crate) fn context(folder: &std::path::Path) -> CallContext {
@@ -54,6 +33,7 @@ pub(crate) fn context(folder: &std::path::Path) -> CallContext {
         wall: Arc::default(),
         labels: Default::default(),
         brought: Default::default(),
+        artifacts: Arc::new(MemoryArtifacts::default()),
         workspace: Arc::new(Folder::create(folder).unwrap()),
         limits: Limits { wall: Millis(60_000), output: Bytes(8 << 20) },
         cancel: CancellationToken::new(),

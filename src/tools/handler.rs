@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use crate::call::{Answers, Inquiry, ParsedArgs, Preparation, Progress, RawOutput, WallTime};
+use crate::call::{Answers, Artifacts, Inquiry, ParsedArgs, Preparation, Progress, RawOutput, WallTime};
 use crate::confine::Folder;
 use crate::domain::{Actor, CallId, Digest, ErrorCode, Fault, Labels, Limits, RunId};
 
@@ -34,6 +34,8 @@ pub struct CallContext {
     pub labels: Labels,
     /// Where the call tells which labels it brings, beyond those of its manifest.
     pub brought: Arc<Brought>,
+    /// Stored bytes, as far as whoever asks may read them; what is put here belongs to the run.
+    pub artifacts: Arc<dyn Artifacts>,
     /// The run's workspace.
     pub workspace: Arc<Folder>,
     /// What the call may use up.

@@ -29,7 +29,7 @@ pub mod workspace;
 #[cfg(test)]
 mod guest_testing;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 
 /// What stands among the hosts of a call that fetches packages: the installer is told by its own settings where to go.
 pub(crate) const PACKAGE_INDEX: &str = "package-index";

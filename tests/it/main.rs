@@ -35,6 +35,8 @@ mod cpython;
 mod crash;
 #[cfg(target_os = "linux")]
 mod doctor_clients;
+#[cfg(target_os = "linux")]
+mod endings;
 mod escape;
 mod evidence;
 #[cfg(target_os = "linux")]
@@ -73,6 +75,8 @@ mod quotas;
 mod redaction;
 mod schemas;
 mod support;
+mod tenants_http;
+mod tenants_walk;
 mod threat_model;
 mod tool_call;
 mod vault;

@@ -20,25 +20,23 @@ use crate::domain::{Fault, Measured, Meter};
 
 use super::Tls;
 
-/// Connections at once; more wait until one ends.
-const MOST_CONNECTIONS: usize = 512;
 /// How long the headers of a request may take to arrive, and before them the handshake of TLS.
 const HEADER_TIME: Duration = Duration::from_secs(10);
 /// Bytes that are held for a connection; headers that are not whole then are too long, so twice as much at most.
 const HEADER_BYTES: usize = 64 * 1024;
 const MOST_HEADERS: usize = 100;
 
-/// Serves connections until `shutdown`; then those at work get `grace` to end. Each is told to `meter`.
+/// Serves connections until `shutdown`, at most as many at once as there is room for; then those at work get `grace` to end. Each is told
+/// to `meter`.
 ///
 /// # Errors
 /// Where the listener is broken for good.
 pub(super) async fn accept(
     (listener, tls): (TcpListener, Option<Tls>),
-    router: Router,
+    (router, room): (Router, Arc<Semaphore>),
     shutdown: &CancellationToken,
     (grace, meter): (Duration, Arc<dyn Meter>),
 ) -> Result<(), Fault> {
-    let room = Arc::new(Semaphore::new(MOST_CONNECTIONS));
     let mut connections = JoinSet::new();
     loop {
         let next = tokio::select! {

@@ -9,9 +9,12 @@ mod challenge;
 mod events;
 mod exchange;
 mod guard;
+mod limits;
 mod metrics;
 mod owned;
 mod place;
+mod replay;
+mod sessions;
 mod stay;
 #[cfg(test)]
 mod tests;
@@ -23,15 +26,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{Request, State};
-use axum::http::{Method, StatusCode};
-use axum::middleware::{Next, from_fn_with_state};
+use axum::extract::Request;
+use axum::http::StatusCode;
+use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use rmcp::model::Extensions;
-use rmcp::transport::streamable_http_server::session::local::LocalSessionManager;
 use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService};
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::{ErrorCode, Fault, PublicUrl};
@@ -47,6 +50,7 @@ use place::Place;
 use stay::Stays;
 
 pub(super) use bounds::beyond;
+pub use limits::HttpLimits;
 pub use tls::{Tls, TlsFault};
 
 /// The way in: where clients come to, and who lets them in.
@@ -69,10 +73,8 @@ impl Entrance {
     }
 }
 
-/// A session of the older generation without a message for so long is over. A call in flight sends none, so it must outlast those.
-const SESSION_IDLE: Duration = Duration::from_hours(1);
-/// Sessions at once; each holds a server of its own until it is over.
-const MOST_SESSIONS: usize = 256;
+/// Connections at once; more wait until one ends.
+const MOST_CONNECTIONS: usize = 512;
 /// After the order to stop everything is over within this.
 const LAST_MOMENT: Duration = Duration::from_millis(850);
 
@@ -93,6 +95,7 @@ pub async fn serve_http(gate: Arc<dyn Gate>, entrance: Entrance, options: ServeO
     let notices = options.notices.as_ref().map(|notices| notices.subscribe());
     let redact = options.redaction();
     let (meter, metrics) = (options.meter.clone(), options.metrics.clone());
+    let turnstile = Arc::new(limits::Turnstile::new(options.limits));
     let first = Server::new(gate.clone(), options, ending)?;
     let beside = first.beside();
     let bounds = Bounds { gate: gate.clone(), catalog: first.catalog(), doorkeeper: doorkeeper.clone() };
@@ -100,7 +103,8 @@ pub async fn serve_http(gate: Arc<dyn Gate>, entrance: Entrance, options: ServeO
     let known = listeners.clone();
     // One server for each session of the older generation, and for each request of the newer one: all of one catalog.
     let make = move || Ok(Arc::new(first.again(known.enter())));
-    let sessions = Arc::new(sessions());
+    let sessions = Arc::new(sessions::Sessions::default());
+    let room = Arc::new(Semaphore::new(MOST_CONNECTIONS));
     let service = StreamableHttpService::new(make, sessions.clone(), protocol(&place, &shutdown));
     let (owners, stays) = (Owners::new(sessions.clone()), Stays::new(doorkeeper.clone()));
     let guard = Arc::new(guard::Guard::new(place, doorkeeper.clone()));
@@ -111,14 +115,16 @@ pub async fn serve_http(gate: Arc<dyn Gate>, entrance: Entrance, options: ServeO
         .route("/metrics", get(metrics::hand_out).with_state(Arc::new(figures)))
         .route_service("/mcp", service)
         .fallback(nothing_here)
-        .layer(from_fn_with_state(sessions, leave_room))
+        .layer(from_fn_with_state(sessions, sessions::own_alone))
         .layer(from_fn_with_state(owners.clone(), owned::by_owner))
         .layer(from_fn_with_state(Arc::new(exchange::Exchange { redact, bounds }), exchange::exchange))
+        .layer(from_fn_with_state(turnstile, limits::turnstile))
         .layer(from_fn_with_state(stays.clone(), stay::while_good))
         .layer(from_fn_with_state(guard, guard::admit))
+        .layer(from_fn_with_state(room.clone(), limits::keep_only_with_room))
         .layer(from_fn_with_state(meter.clone(), metrics::count));
     tokio::select! {
-        served = accept::accept((listener, tls), router, &shutdown, (LAST_MOMENT, meter)) => served,
+        served = accept::accept((listener, tls), (router, room), &shutdown, (LAST_MOMENT, meter)) => served,
         () = listeners.forward(notices) => Ok(()),
         () = beside.go_on(&*gate) => Ok(()),
         () = look(&stays, &owners, &*doorkeeper) => Ok(()),
@@ -132,31 +138,6 @@ async fn look(stays: &Stays, owners: &Owners, doorkeeper: &dyn Doorkeeper) {
         stays.look().await;
         owners.look(doorkeeper).await;
     }
-}
-
-fn sessions() -> LocalSessionManager {
-    let mut sessions = LocalSessionManager::default();
-    sessions.session_config.keep_alive = Some(SESSION_IDLE);
-    sessions
-}
-
-/// Refuses what would open one session too many.
-async fn leave_room(State(sessions): State<Arc<LocalSessionManager>>, request: Request, next: Next) -> Response {
-    let headers = request.headers();
-    let is_of_a_session = headers.contains_key("mcp-session-id");
-    // Requests of the newer generation say so, and need none.
-    let needs_none = headers.get("mcp-protocol-version").is_some_and(|version| version.as_bytes() >= b"2026".as_slice());
-    let opens = request.method() == Method::POST && !is_of_a_session && !needs_none;
-    if opens && sessions.sessions.read().await.len() >= MOST_SESSIONS {
-        let message = format!("{MOST_SESSIONS} sessions are open");
-        return refuse(
-            StatusCode::SERVICE_UNAVAILABLE,
-            ErrorCode::LimitExceeded,
-            &message,
-            "end one (DELETE), or wait until one is idle for an hour",
-        );
-    }
-    next.run(request).await
 }
 
 /// The protocol library's own checks stay on behind ours.

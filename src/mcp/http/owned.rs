@@ -10,9 +10,10 @@ use axum::http::{HeaderMap, HeaderValue, Method};
 use axum::middleware::Next;
 use axum::response::Response;
 use rmcp::transport::streamable_http_server::SessionManager as _;
-use rmcp::transport::streamable_http_server::session::local::LocalSessionManager;
 
 use crate::mcp::auth::{Admitted, Doorkeeper};
+
+use super::sessions::Sessions;
 
 const SESSION: &str = "mcp-session-id";
 /// The id of no session: theirs are random and longer.
@@ -20,7 +21,7 @@ const NONE: HeaderValue = HeaderValue::from_static("none");
 
 /// Whose the open sessions are.
 pub(super) struct Owners {
-    sessions: Arc<LocalSessionManager>,
+    sessions: Arc<Sessions>,
     of: Mutex<HashMap<String, Admitted>>,
 }
 
@@ -41,7 +42,7 @@ fn named(headers: &HeaderMap) -> Named {
 }
 
 impl Owners {
-    pub(super) fn new(sessions: Arc<LocalSessionManager>) -> Arc<Self> {
+    pub(super) fn new(sessions: Arc<Sessions>) -> Arc<Self> {
         Arc::new(Self { sessions, of: Mutex::default() })
     }
 

@@ -300,7 +300,8 @@ async fn so_many_sessions_are_open_at_once_and_no_more() {
     let params = json!({"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}});
     let open = json!({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": params}).to_string();
     let mut last = String::new();
-    for _ in 0..MOST_SESSIONS {
+    // One principal has no more than could still be opened.
+    for _ in 0..sessions::MOST / 2 {
         let got = serving.send("POST", "/mcp", &[], &open).await;
         assert_eq!(got.status, 200, "{got:?}");
         last = got.head.lines().find_map(|line| line.strip_prefix("mcp-session-id: ")).unwrap().to_owned();

@@ -60,7 +60,7 @@ impl ServerHandler for Server {
         cx.peer.set_peer_info(request.clone());
         let mut result = self.negotiate_initialize(&request)?;
         result.capabilities.logging = Some(JsonObject::new());
-        self.listener.attach(cx.peer);
+        self.listener.attach(Self::actor(&cx)?.principal, cx.peer);
         Ok(result)
     }
 

@@ -103,6 +103,8 @@ pub(super) struct Caller {
 pub(super) struct Passing {
     pub(super) gate: Arc<dyn Gate>,
     catalog: Arc<Catalog>,
+    /// How long a client waits for an answer.
+    answer: Duration,
     ending: Ending,
 }
 
@@ -138,7 +140,9 @@ impl Passing {
                 progress: notes,
             };
             match self.beyond(tool, &raw.arguments, admitted.as_ref()) {
-                None => Ok(self.gate.call(raw).await),
+                // Who polls a task waits for as long as it takes.
+                None if raw.along.call.is_some() => Ok(self.gate.call(raw).await),
+                None => Ok(self.gate.call_within(raw, self.answer).await),
                 Some(fault) => Ok(self.gate.refuse(raw, fault).await),
             }
         };
@@ -169,7 +173,7 @@ impl Server {
             pace: options.pace,
             instructions: options.instructions.map_or_else(|| INSTRUCTIONS.into(), Into::into),
             listener: Arc::default(),
-            passing: Passing { gate, catalog, ending },
+            passing: Passing { gate, catalog, answer: options.answer, ending },
             holder: beside.subscriptions.holder(),
             beside,
         })

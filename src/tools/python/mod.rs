@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use crate::call::{Artifacts, Preparation, Redact, Spawner};
+use crate::call::{Preparation, Redact, Spawner};
 use crate::domain::{Bytes, Effect, Effects, ErrorCode, Fault, Labels, Millis};
 use crate::egress::{Egress, HostRules};
 use crate::packages::{Packages, Requirement};
@@ -41,8 +41,6 @@ const NAME: &str = "python.run";
 pub struct PythonRun {
     /// Where programs run.
     pub sandbox: Arc<dyn Sandbox>,
-    /// Where produced files go, and where files may come from.
-    pub artifacts: Arc<dyn Artifacts>,
     /// Packages by their pins.
     pub packages: Arc<Packages>,
     /// HTTP.
@@ -112,7 +110,7 @@ impl Tool for PythonRun {
     }
 
     async fn execute(&self, input: &Input, context: &CallContext) -> Result<Output, Fault> {
-        let files = guest_files::load(&input.files, &*self.artifacts, context).await?;
+        let files = guest_files::load(&input.files, context).await?;
         match input.runtime {
             Runtime::Wasm => self.in_wasm(input, files, context).await,
             Runtime::Process => self.natively(input, files, context).await,
@@ -169,7 +167,7 @@ impl PythonRun {
             // A program that was brought back tells here what it learned in the run it began in.
             context.brought.add(self.calls.labels_of(run).await?);
         }
-        output::answer(outcome?, input.runtime, lock, &*self.artifacts).await
+        output::answer(outcome?, input.runtime, lock, &*context.artifacts).await
     }
 
     /// The same contract on the machine's own CPython, confined.
@@ -191,7 +189,7 @@ impl PythonRun {
         };
         let outcome = self.native.sandbox.run(spec, context.cancel.clone(), context.progress.clone()).await?;
         let lock = environment.map(|environment| environment.lock.clone());
-        output::answer(outcome, input.runtime, lock, &*self.artifacts).await
+        output::answer(outcome, input.runtime, lock, &*context.artifacts).await
     }
 
     /// The packages the call asks for, and their lock.

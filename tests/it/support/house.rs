@@ -331,7 +331,7 @@ impl TestHouse {
         handlers.insert("tool.call".parse().unwrap(), handler(toolgate::tools::tool_search::ToolCall));
         if let Some(sandbox) = sandbox {
             files.extend(shipped.into_iter().filter(|file| file.path.ends_with("python.run.yaml")));
-            handlers.insert("python.run".parse().unwrap(), handler(python(sandbox, code.clone(), &store)));
+            handlers.insert("python.run".parse().unwrap(), handler(python(sandbox, code.clone())));
         }
         let defs = manifest::load(&files).unwrap_or_else(|p| panic!("{p}"));
         let registry = Registry::build(defs.clone(), handlers).unwrap_or_else(|p| panic!("{p}"));
@@ -390,7 +390,7 @@ impl TestHouse {
 }
 
 /// `python.run` without packages and network.
-fn python(sandbox: Arc<dyn Sandbox>, code: Arc<CodeGate>, store: &Store) -> PythonRun {
+fn python(sandbox: Arc<dyn Sandbox>, code: Arc<CodeGate>) -> PythonRun {
     struct Nothing;
     impl HttpEvents for Nothing {
         fn of(&self, _: &CallContext) -> Arc<dyn RequestLog> {
@@ -453,7 +453,6 @@ fn python(sandbox: Arc<dyn Sandbox>, code: Arc<CodeGate>, store: &Store) -> Pyth
     PythonRun {
         native,
         sandbox,
-        artifacts: store.artifacts(),
         packages: Arc::new(Packages::new(packages)),
         egress,
         http_events: Arc::new(Nothing),

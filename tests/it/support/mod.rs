@@ -8,6 +8,7 @@ pub mod native;
 pub mod door;
 pub mod served;
 pub mod token_proxy;
+pub mod tenants;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
