@@ -160,6 +160,7 @@ impl App {
             notifier: hub.clone(),
             control: control.clone() as Arc<dyn RunControl>,
             explain: explain.clone(),
+            state: explain.clone(),
             config,
         };
         let registry = join(files.tools, &ports)?;

@@ -54,6 +54,7 @@ pub async fn generated_schemas(config: &Config) -> Result<BTreeMap<String, Strin
         notifier: Arc::new(NotifyHub::new()),
         control: Arc::new(control) as Arc<dyn RunControl>,
         explain: Arc::new(PolicyDoor::default()),
+        state: Arc::new(PolicyDoor::default()),
         config,
     })?;
     Ok(registry::generated_schemas(&builtin))

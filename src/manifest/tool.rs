@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::marks::Marks;
+use super::reach::Reach;
 use crate::domain::{Digest, Effects, Fault, Limits, ToolName};
 use crate::schema::Schema;
 
@@ -47,6 +48,8 @@ pub struct ToolDef {
     pub executor: Executor,
     /// The widest effects a call of it can have.
     pub effects: Effects,
+    /// The hosts it may reach and the secrets it may use there, where it is a script.
+    pub reach: Reach,
     /// What it touches, in words that policy can speak of.
     pub scopes: Vec<String>,
     /// The labels that what it gives brings into the run.
@@ -85,11 +88,15 @@ impl ToolDef {
                 Example::Refuse { arguments, because } => json!({ "refuse": arguments, "because": because }),
             })
             .collect();
-        let covered = json!({
+        let mut covered = json!({
             "name": self.name, "version": self.version, "title": self.title, "description": self.description, "executor": executor,
             "effects": self.effects, "scopes": self.scopes, "marks": self.marks.words(), "limits": self.limits, "idempotent": self.idempotent,
             "input": self.input.json(), "output": self.output.json(), "examples": examples,
         });
+        // Only where there is any, so that other manifests keep the digests they had before there was.
+        if let Some(fields) = covered.as_object_mut().filter(|_| self.reach != Reach::default()) {
+            fields.insert("reach".to_owned(), json!({ "hosts": self.reach.host_words(), "secrets": self.reach.secret_words() }));
+        }
         let bytes = serde_json_canonicalizer::to_vec(&covered)
             .map_err(|error| Fault::internal(format!("manifest of `{}` has no canonical form: {error}", self.name)))?;
         Ok(Digest::of_parts("toolgate/manifest/v1", &[&bytes]))

@@ -43,6 +43,8 @@ mod native_eval;
 mod native_network;
 mod native_service;
 mod omissions;
+#[cfg(target_os = "linux")]
+mod packaging;
 mod path;
 mod policy_docs;
 mod policy_matrix;
@@ -56,7 +58,9 @@ mod python_packages;
 mod quotas;
 mod redaction;
 mod schemas;
+mod script_network;
 mod support;
 mod threat_model;
 mod vault;
 mod vault_life;
+mod wire_bytes;

@@ -10,6 +10,7 @@ use axum::Router;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
@@ -65,10 +66,22 @@ fn is_of_one_connection(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted)
 }
 
-async fn serve(stream: TcpStream, router: Router, shutdown: CancellationToken, _place: OwnedSemaphorePermit) {
-    let _ = stream.set_nodelay(true);
+/// How requests are read.
+fn reader() -> http1::Builder {
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(HEADER_TIME).max_buf_size(HEADER_BYTES).max_headers(MOST_HEADERS);
+    builder
+}
+
+/// Serves one connection that nobody accepted, until it ends: see [`super::probe`].
+pub(super) async fn one<S: AsyncRead + AsyncWrite + Unpin>(stream: S, router: Router) {
+    // Whoever sends bytes that may never make a request says at once that no more come, and still hears the answers.
+    let _broken = reader().half_close(true).serve_connection(TokioIo::new(stream), TowerToHyperService::new(router)).await;
+}
+
+async fn serve(stream: TcpStream, router: Router, shutdown: CancellationToken, _place: OwnedSemaphorePermit) {
+    let _ = stream.set_nodelay(true);
+    let builder = reader();
     let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router)));
     let served = tokio::select! {
         served = connection.as_mut() => served,

@@ -7,6 +7,7 @@ mod accept;
 mod events;
 mod exchange;
 mod guard;
+pub(super) mod probe;
 #[cfg(test)]
 mod tests;
 
