@@ -12,6 +12,7 @@ mod guard;
 mod metrics;
 mod owned;
 mod place;
+pub(super) mod probe;
 mod stay;
 #[cfg(test)]
 mod tests;
