@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::call::{Redact, Spawner};
 use crate::config::Config;
 use crate::domain::{Clock, Fault, Meter, ToolName};
-use crate::egress::Egress;
+use crate::egress::{Egress, HostRules};
 use crate::manifest::{Executor, ToolDef};
 use crate::packages::{Packages, PackagesOptions};
 use crate::sandbox::Sandbox;
@@ -15,13 +15,15 @@ use crate::secrets::source::SecretSource;
 use crate::tools::control::{self, AuditVerify, JournalCheck, RunControl};
 use crate::tools::drive::{DriveGet, DriveSearch, LocalDrive};
 use crate::tools::eval::EvalRun;
+use crate::tools::network::{HttpEvents, NetworkPorts};
 use crate::tools::notify::{Notifier, NotifySend};
 use crate::tools::policy_explain::{Explain, PolicyExplain};
-use crate::tools::python::{CodeCalls, HttpEvents, PythonRun};
+use crate::tools::python::{CodeCalls, PythonRun};
 use crate::tools::repo_git::{Author, GitAddAll, GitCommit, GitInit, GitLog, GitStatus};
 use crate::tools::sandbox_status::SandboxStatus;
-use crate::tools::script::Script;
+use crate::tools::script::{Script, ScriptNetwork};
 use crate::tools::secret_list::SecretList;
+use crate::tools::status::{State, ToolgateStatus};
 use crate::tools::tool_search::{Indexed, ToolCall, ToolSearch};
 use crate::tools::transform::TransformJq;
 use crate::tools::workers::{WorkerCodegen, WorkerPlan, WorkerResearch};
@@ -48,6 +50,7 @@ pub(super) struct Ports<'a> {
     pub(super) explain: Arc<dyn Explain>,
     pub(super) index: Arc<[Indexed]>,
     pub(super) meter: Arc<dyn Meter>,
+    pub(super) state: Arc<dyn State>,
     pub(super) config: &'a Config,
 }
 
@@ -79,6 +82,7 @@ pub(super) fn builtin(ports: &Ports<'_>) -> Result<BTreeMap<ToolName, Arc<dyn Ha
         ("policy.explain", handler(PolicyExplain(ports.explain.clone()))),
         ("tool.search", handler(ToolSearch(ports.index.clone()))),
         ("tool.call", handler(ToolCall)),
+        ("toolgate.status", handler(ToolgateStatus(ports.state.clone()))),
         ("sandbox.status", handler(SandboxStatus { process: ports.process.clone(), has_uv })),
         ("worker.plan", handler(WorkerPlan)),
         ("worker.research", handler(WorkerResearch)),
@@ -105,13 +109,19 @@ fn python(ports: &Ports<'_>) -> Result<PythonRun, Fault> {
         native: native::native(ports)?,
         sandbox: ports.sandbox.clone(),
         packages: Arc::new(packages),
+        network: network(ports),
+        calls: ports.calls.clone(),
+    })
+}
+
+fn network(ports: &Ports<'_>) -> NetworkPorts {
+    NetworkPorts {
         egress: ports.egress.clone(),
         http_events: ports.http_events.clone(),
-        calls: ports.calls.clone(),
         secrets: ports.secrets.clone(),
         redact: ports.redact.clone(),
         spawner: ports.spawner.clone(),
-    })
+    }
 }
 
 /// The tools as they are searched for.
@@ -142,6 +152,12 @@ pub(super) fn scripts(tools: &[ToolDef], ports: &Ports<'_>) -> BTreeMap<ToolName
                     input_schema: def.input.json().clone(),
                     output_schema: def.output.json().clone(),
                     sandbox: ports.sandbox.clone(),
+                    network: (!def.reach.hosts.is_empty()).then(|| ScriptNetwork {
+                        hosts: HostRules::of(def.reach.hosts.clone()),
+                        secrets: def.reach.secrets.clone(),
+                        effects: def.effects.clone(),
+                        ports: network(ports),
+                    }),
                 };
                 Some((def.name.clone(), Arc::new(script) as Arc<dyn Handler>))
             }

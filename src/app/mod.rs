@@ -177,6 +177,7 @@ impl App {
             control: control.clone() as Arc<dyn RunControl>,
             explain: explain.clone(),
             index: handlers::index(&files.tools),
+            state: explain.clone(),
             config,
         };
         let registry = join(files.tools, &ports)?;

@@ -210,7 +210,10 @@ impl Tellers {
                     .field("in_force", in_force.to_string())
                     .field("count", problems.list().len())
                     .sealed("problems", serde_json::json!(listed));
-                let told = format!("changed policy files do not load, so the old rules stay in force:\n{}", lines.join("\n"));
+                let told = format!(
+                    "changed policy files do not load, so the old rules stay in force (`toolgate.status` tells it for as long as it is so):\n{}",
+                    lines.join("\n")
+                );
                 (draft, Level::Error, told)
             }
             News::Restored => {

@@ -55,6 +55,7 @@ pub async fn generated_schemas(config: &Config) -> Result<BTreeMap<String, Strin
         explain: Arc::new(PolicyDoor::default()),
         index: Arc::new([]),
         meter: Arc::new(crate::domain::NoMeter),
+        state: Arc::new(PolicyDoor::default()),
         config,
     })?;
     Ok(registry::generated_schemas(&builtin))

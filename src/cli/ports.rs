@@ -272,6 +272,12 @@ pub struct ToolView {
     pub executor: String,
     /// The widest effects.
     pub effects: Effects,
+    /// The hosts that a script may reach.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub hosts: Vec<String>,
+    /// The secrets that it may use there.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub secrets: Vec<String>,
     /// What it touches.
     pub scopes: Vec<String>,
     /// What a call may use up.

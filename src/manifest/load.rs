@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::fields::Fields;
 use super::marks::Marks;
+use super::reach::{Reach, Said};
 use super::yaml::Node;
 use super::{Example, Executor, ManifestFile, ToolDef, limits};
 use crate::domain::{Digest, Effect, Effects, Limits, Problem, Problems, TaskUse, ToolName, nearest};
@@ -18,6 +19,8 @@ const KNOWN: &[&str] = &[
     "description",
     "executor",
     "effects",
+    "hosts",
+    "secrets",
     "scopes",
     "marks",
     "limits",
@@ -85,7 +88,9 @@ impl Reader<'_> {
         let executor = self.executor(&fields);
         let effects = self.effects(&fields);
         let scopes = self.scopes(&fields);
-        let marks = Marks::read(&self.file.path, &fields, effects.as_ref(), self.problems);
+        let said = Said { executor: executor.as_ref(), effects: effects.as_ref() };
+        let reach = Reach::read(&self.file.path, &fields, &said, self.problems);
+        let marks = Marks::read(&self.file.path, &fields, effects.as_ref(), self.problems).with(&reach);
         let limits = self.limits(&fields);
         let idempotent = fields.flag("idempotent", self.problems).unwrap_or(false);
         let input = self.schema(&fields, "input_schema");
@@ -100,6 +105,7 @@ impl Reader<'_> {
             task,
             executor: executor?,
             effects: effects?,
+            reach,
             scopes,
             marks,
             limits: limits?,

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::marks::Marks;
+use super::reach::Reach;
 use crate::domain::{Digest, Effects, Fault, Limits, TaskUse, ToolName};
 use crate::schema::Schema;
 
@@ -49,6 +50,8 @@ pub struct ToolDef {
     pub executor: Executor,
     /// The widest effects a call of it can have.
     pub effects: Effects,
+    /// The hosts it may reach and the secrets it may use there, where it is a script.
+    pub reach: Reach,
     /// What it touches, in words that policy can speak of.
     pub scopes: Vec<String>,
     /// The labels that what it gives brings into the run.
@@ -100,6 +103,9 @@ impl ToolDef {
         }
         if let (Some(hint), Some(covered)) = (&self.search_hint, covered.as_object_mut()) {
             covered.insert("search_hint".to_owned(), hint.as_str().into());
+        }
+        if let Some(fields) = covered.as_object_mut().filter(|_| self.reach != Reach::default()) {
+            fields.insert("reach".to_owned(), json!({ "hosts": self.reach.host_words(), "secrets": self.reach.secret_words() }));
         }
         let bytes = serde_json_canonicalizer::to_vec(&covered)
             .map_err(|error| Fault::internal(format!("manifest of `{}` has no canonical form: {error}", self.name)))?;

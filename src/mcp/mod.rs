@@ -19,6 +19,7 @@ mod lean;
 mod notices;
 mod options;
 mod ports;
+pub mod probe;
 mod progress;
 mod prompts;
 mod resources;

@@ -1,5 +1,7 @@
 //! What is served where toolgate's own files are wrong: one tool that says what is wrong.
 //!
+//! A server that runs has a tool of the same name (`tools/status`), which answers in the same words.
+//!
 //! INVARIANT: nothing else can be called, nothing is read or written; the person sees the problems in the client, not a dead server.
 
 use std::sync::Arc;

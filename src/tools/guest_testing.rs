@@ -11,13 +11,14 @@ use crate::confine::Folder;
 use crate::domain::{Actor, Bytes, CallId, ErrorCode, Fault, Limits, Millis, Principal, RunId, Timestamp};
 
 use crate::call::Spawner;
-use crate::egress::{Egress, EgressOptions, NoCredentials, SystemResolver};
+use crate::egress::{Egress, EgressOptions, NoCredentials, RequestLog, RequestRecord, SystemResolver};
 use crate::packages::{
     BuildBox, BuildJob, BuildOutcome, Compile, Environments, EnvironmentsOptions, InstallerOptions, Packages, PackagesOptions, PythonAt,
 };
 use crate::sandbox::process::{Launcher, ProcessOptions, ProcessSandbox};
 
 use super::native::Native;
+use super::network::{HttpEvents, NetworkPorts};
 use super::testing::{MemoryArtifacts, StillClock};
 use super::{CallContext, Handler};
 
@@ -85,6 +86,33 @@ pub(crate) fn egress() -> Egress {
         credentials: Arc::new(NoCredentials),
     };
     Egress::new(options).unwrap()
+}
+
+/// Requests are recorded nowhere.
+struct NoEvents;
+
+impl HttpEvents for NoEvents {
+    fn of(&self, _: &CallContext) -> Arc<dyn RequestLog> {
+        Arc::new(NoEvents)
+    }
+}
+
+#[async_trait]
+impl RequestLog for NoEvents {
+    async fn record(&self, _: RequestRecord) -> Result<(), Fault> {
+        Ok(())
+    }
+}
+
+/// A network that leads to nothing private, with no secrets.
+pub(crate) fn network(spawner: Arc<dyn Spawner>) -> NetworkPorts {
+    NetworkPorts {
+        egress: egress(),
+        http_events: Arc::new(NoEvents),
+        secrets: Arc::new(crate::secrets::source::NoSecrets),
+        redact: Arc::new(crate::call::NoRedaction),
+        spawner,
+    }
 }
 
 /// Packages on a machine without an installer.

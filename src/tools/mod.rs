@@ -4,6 +4,7 @@
 //! without a Grant. Does not decide whether a call may run.
 
 mod blocking;
+mod borrowed;
 mod brought;
 pub mod control;
 pub mod drive;
@@ -13,6 +14,7 @@ pub mod fixtures;
 pub(crate) mod guest_files;
 pub mod handler;
 pub mod native;
+pub mod network;
 pub mod notify;
 pub mod policy_explain;
 pub mod python;
@@ -20,6 +22,7 @@ pub mod repo_git;
 pub mod sandbox_status;
 pub mod script;
 pub mod secret_list;
+pub mod status;
 mod text;
 pub mod tool_search;
 pub mod transform;

@@ -582,6 +582,8 @@ fn tools() -> Vec<ToolView> {
         description: description.into(),
         executor: "builtin".into(),
         effects: Effects::of(effects.iter().copied()),
+        hosts: Vec::new(),
+        secrets: Vec::new(),
         scopes: vec!["workspace".into()],
         limits: Limits { wall: Millis(30_000), output: Bytes(1 << 20) },
         idempotent: true,

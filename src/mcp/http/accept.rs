@@ -88,6 +88,19 @@ fn is_of_one_connection(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted)
 }
 
+/// How requests are read.
+fn reader() -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    builder.timer(TokioTimer::new()).header_read_timeout(HEADER_TIME).max_buf_size(HEADER_BYTES).max_headers(MOST_HEADERS);
+    builder
+}
+
+/// Serves one connection that nobody accepted, until it ends: see [`super::probe`].
+pub(super) async fn one<S: AsyncRead + AsyncWrite + Unpin>(stream: S, router: Router) {
+    // Whoever sends bytes that may never make a request says at once that no more come, and still hears the answers.
+    let _broken = reader().half_close(true).serve_connection(TokioIo::new(stream), TowerToHyperService::new(router)).await;
+}
+
 async fn serve(stream: TcpStream, tls: Option<Tls>, router: Router, shutdown: CancellationToken, _held: (OwnedSemaphorePermit, Counted)) {
     let _ = stream.set_nodelay(true);
     let Some(tls) = tls else { return talk(stream, router, shutdown).await };
@@ -103,8 +116,7 @@ async fn serve(stream: TcpStream, tls: Option<Tls>, router: Router, shutdown: Ca
 }
 
 async fn talk(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, router: Router, shutdown: CancellationToken) {
-    let mut builder = http1::Builder::new();
-    builder.timer(TokioTimer::new()).header_read_timeout(HEADER_TIME).max_buf_size(HEADER_BYTES).max_headers(MOST_HEADERS);
+    let builder = reader();
     let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router)));
     let served = tokio::select! {
         served = connection.as_mut() => served,

@@ -13,6 +13,7 @@ mod limits;
 mod metrics;
 mod owned;
 mod place;
+pub(super) mod probe;
 mod replay;
 mod sessions;
 mod stay;

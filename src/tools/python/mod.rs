@@ -7,11 +7,10 @@ mod host;
 mod input;
 mod output;
 mod ports;
-mod secrets;
 
 pub use input::{Input, Runtime};
 pub use output::{Layers, Metrics, Output, ProducedFile};
-pub use ports::{CodeCall, CodeCalls, CodeTool, HttpEvents, Resumed};
+pub use ports::{CodeCall, CodeCalls, CodeTool, Resumed};
 
 pub use crate::sandbox::{Answer as ProgramAnswer, Recorded, Recording, Seen};
 
@@ -19,23 +18,22 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use crate::call::{Preparation, Redact, Spawner};
+use crate::call::Preparation;
 use crate::domain::{Bytes, Effect, Effects, ErrorCode, Fault, Labels, Millis};
-use crate::egress::{Egress, HostRules};
+use crate::egress::HostRules;
 use crate::packages::{Packages, Requirement};
 use crate::sandbox::{GuestFile, GuestHost, Sandbox, SandboxLimits, SandboxSpec};
-use crate::secrets::source::SecretSource;
 use crate::secrets::vault::unknown;
 
 use super::guest_files;
 use super::native::Native;
+use super::network::{NetworkPorts, User};
 use super::{CallContext, PACKAGE_INDEX, Tool};
 
-use host::{Network, ProgramHost};
-use secrets::Borrowed;
+use host::ProgramHost;
 
 /// What secrets know this tool by.
-const NAME: &str = "python.run";
+const USER: User<'static> = User { tool: "python.run", secrets_stand_in: "python.run" };
 
 /// The tool, with what it needs of the house.
 pub struct PythonRun {
@@ -43,18 +41,10 @@ pub struct PythonRun {
     pub sandbox: Arc<dyn Sandbox>,
     /// Packages by their pins.
     pub packages: Arc<Packages>,
-    /// HTTP.
-    pub egress: Egress,
-    /// Where HTTP requests are recorded.
-    pub http_events: Arc<dyn HttpEvents>,
-    /// Secrets by name.
-    pub secrets: Arc<dyn SecretSource>,
-    /// Takes their values out of answers.
-    pub redact: Arc<dyn Redact>,
+    /// HTTP, and the secrets that may go out by it.
+    pub network: NetworkPorts,
     /// Calls of tools.
     pub calls: Arc<dyn CodeCalls>,
-    /// Where what programs ask for is done.
-    pub spawner: Arc<dyn Spawner>,
     /// The runtime `process`.
     pub native: Native,
 }
@@ -125,7 +115,7 @@ impl PythonRun {
         if names.is_empty() {
             return Ok(());
         }
-        let usable = self.secrets.usable(Some(NAME)).await?;
+        let usable = self.network.secrets.usable(Some(USER.tool)).await?;
         match names.iter().find(|name| !usable.iter().any(|secret| secret.name == **name)) {
             Some(name) => Err(unknown(name)),
             None => Ok(()),
@@ -142,14 +132,13 @@ impl PythonRun {
                 // What a secret opens is not for everybody.
                 context.brought.add(Labels { private: true, ..Labels::default() });
             }
-            let borrowed = Borrowed { lent: self.secrets.lend(&input.secrets()?, NAME).await?, redact: self.redact.clone() };
-            Some(Network { egress: self.egress.clone(), rules: input.rules()?, log: self.http_events.of(context), borrowed })
+            Some(self.network.open(input.rules()?, &input.secrets()?, USER, context).await?)
         } else {
             None
         };
         // Its end cancels what the program left under way.
         let inside = CallContext { run, ..context.clone() };
-        let (host, _ended) = ProgramHost::new(inside, tools, self.calls.clone(), network, self.spawner.clone());
+        let (host, _ended) = ProgramHost::new(inside, tools, self.calls.clone(), network, self.network.spawner.clone());
         let spec = SandboxSpec {
             args: input.args.clone(),
             stdin: input.stdin.clone().unwrap_or_default().into_bytes(),
@@ -174,7 +163,7 @@ impl PythonRun {
     async fn natively(&self, input: &Input, files: Vec<GuestFile>, context: &CallContext) -> Result<Output, Fault> {
         let environment = self.native.environment(&input.pins()?, context).await?;
         let door = match input.has_network() {
-            true => Some(self.native.door(input.rules()?, context.limits.wall, self.http_events.of(context))),
+            true => Some(self.native.door(input.rules()?, context.limits.wall, self.network.http_events.of(context))),
             false => None,
         };
         let spec = SandboxSpec {

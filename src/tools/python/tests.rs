@@ -2,11 +2,10 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::{CodeCall, CodeCalls, CodeTool, HttpEvents, PythonRun, Resumed};
+use super::{CodeCall, CodeCalls, CodeTool, PythonRun, Resumed};
 use crate::domain::{ArtifactId, Effect, ErrorCode, Fault, Labels, RunId};
-use crate::egress::{RequestLog, RequestRecord};
 use crate::sandbox::wasm;
-use crate::tools::guest_testing::{call, context, egress, native, packages};
+use crate::tools::guest_testing::{call, context, native, network, packages};
 use crate::tools::{CallContext, Handler, handler};
 
 /// A call without tools never asks for them.
@@ -29,33 +28,13 @@ impl CodeCalls for NoCalls {
     }
 }
 
-/// Nothing is recorded, as nothing is reached.
-struct NoEvents;
-
-impl HttpEvents for NoEvents {
-    fn of(&self, _: &CallContext) -> Arc<dyn RequestLog> {
-        Arc::new(NoEvents)
-    }
-}
-
-#[async_trait::async_trait]
-impl RequestLog for NoEvents {
-    async fn record(&self, _: RequestRecord) -> Result<(), Fault> {
-        Ok(())
-    }
-}
-
 fn tool() -> Arc<dyn Handler> {
     let python = PythonRun {
         sandbox: wasm::tests::shared(),
         packages: packages(),
-        egress: egress(),
+        network: network(Arc::new(crate::app::Tasks::default())),
         native: native(),
-        http_events: Arc::new(NoEvents),
-        secrets: Arc::new(crate::secrets::source::NoSecrets),
-        redact: Arc::new(crate::call::NoRedaction),
         calls: Arc::new(NoCalls),
-        spawner: Arc::new(crate::app::Tasks::default()),
     };
     handler(python)
 }

@@ -26,7 +26,8 @@ use toolgate::secrets::operator::{Ask, Operator, OperatorProof, Passphrase, Sess
 use toolgate::store::ApprovalRow;
 use toolgate::store::{Durability, OpenOptions, Store};
 use toolgate::tools::native::Native;
-use toolgate::tools::python::{HttpEvents, PythonRun};
+use toolgate::tools::network::{HttpEvents, NetworkPorts};
+use toolgate::tools::python::PythonRun;
 use toolgate::tools::{CallContext, Handler, Tool, handler};
 
 /// What the test tools do besides answering.
@@ -454,12 +455,14 @@ fn python(sandbox: Arc<dyn Sandbox>, code: Arc<CodeGate>) -> PythonRun {
         native,
         sandbox,
         packages: Arc::new(Packages::new(packages)),
-        egress,
-        http_events: Arc::new(Nothing),
-        secrets: Arc::new(toolgate::secrets::source::NoSecrets),
-        redact: Arc::new(toolgate::call::NoRedaction),
+        network: NetworkPorts {
+            egress,
+            http_events: Arc::new(Nothing),
+            secrets: Arc::new(toolgate::secrets::source::NoSecrets),
+            redact: Arc::new(toolgate::call::NoRedaction),
+            spawner: Arc::new(Tasks::default()),
+        },
         calls: code,
-        spawner: Arc::new(Tasks::default()),
     }
 }
 

@@ -1,9 +1,11 @@
-//! Host names and addresses in their one canonical form.
+//! Host names and addresses in their one canonical form, and patterns of them.
 //!
 //! INVARIANT: what [`Host::parse`] gives is what rules compare, what is resolved and what is dialled, and its text parses to itself.
+//! A pattern that cannot be read is an error, never one that matches nothing or all.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
+use std::str::FromStr;
 
 /// Longest text looked at; the longest host name has 253 bytes, and its Unicode spelling is not much longer.
 const MAX_TEXT: usize = 1024;
@@ -106,5 +108,85 @@ fn refused_char(c: char) -> Option<&'static str> {
         '/' | '\\' | '?' | '#' => Some("it holds a path or query"),
         '*' => Some("a wildcard may only stand first, as `*.`"),
         _ => None,
+    }
+}
+
+/// How a pattern is written, for whoever wrote it otherwise.
+pub const PATTERN_HINT: &str = "write a host as `example.com`, `*.example.com`, `example.com:8443` or `[::1]:8080`";
+
+/// A host or all names below one, with the scheme's own port or one that is named.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct HostPattern {
+    hosts: Hosts,
+    /// `None` is the scheme's own port, 80 or 443.
+    port: Option<u16>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+enum Hosts {
+    Exact(Host),
+    /// Names below this suffix, at any depth, not the suffix itself.
+    Below(String),
+}
+
+impl HostPattern {
+    /// Whether it covers this host and port; `own` is the port of the scheme where none is named.
+    #[must_use]
+    pub fn matches(&self, host: &Host, port: u16, own: u16) -> bool {
+        let covered = match (&self.hosts, host) {
+            (Hosts::Exact(exact), asked) => exact == asked,
+            (Hosts::Below(suffix), Host::Name(name)) => {
+                name.strip_suffix(suffix.as_str()).and_then(|rest| rest.strip_suffix('.')).is_some_and(|below| !below.is_empty())
+            }
+            (Hosts::Below(_), Host::Address(_)) => false,
+        };
+        covered && port == self.port.unwrap_or(own)
+    }
+}
+
+impl FromStr for HostPattern {
+    type Err = &'static str;
+
+    fn from_str(entry: &str) -> Result<Self, &'static str> {
+        let (host, port) = host_and_port(entry)?;
+        let hosts = match host.strip_prefix("*.") {
+            None => Hosts::Exact(Host::parse(host)?),
+            Some(suffix) => match Host::parse(suffix)? {
+                Host::Name(suffix) => Hosts::Below(suffix),
+                Host::Address(_) => return Err("a wildcard cannot stand before an address"),
+            },
+        };
+        Ok(Self { hosts, port })
+    }
+}
+
+impl fmt::Display for HostPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.hosts {
+            Hosts::Exact(host) => write!(f, "{host}")?,
+            Hosts::Below(suffix) => write!(f, "*.{suffix}")?,
+        }
+        self.port.map_or(Ok(()), |port| write!(f, ":{port}"))
+    }
+}
+
+/// Host and port of `host`, `host:port`, `[v6]` and `[v6]:port`; the host is not looked at.
+pub fn host_and_port(entry: &str) -> Result<(&str, Option<u16>), &'static str> {
+    // `[::1]` ends with its bracket, so the last colon is inside it.
+    let (host, port) = match entry.rsplit_once(':') {
+        Some((host, port)) if !port.contains(']') => (host, port),
+        Some(_) | None => return Ok((entry, None)),
+    };
+    if port.starts_with("//") {
+        return Err("it holds a scheme; name only the host");
+    }
+    if host.contains(':') && !host.starts_with('[') {
+        return Err("an IPv6 address stands in brackets");
+    }
+    // `u16` would take a sign.
+    let digits = !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit());
+    match port.parse::<u16>() {
+        Ok(number) if digits && number > 0 => Ok((host, Some(number))),
+        Ok(_) | Err(_) => Err("its port is not a number from 1 to 65535"),
     }
 }

@@ -61,7 +61,7 @@ impl RequestLog for Log {
 fn borrowed(hosts: &[String]) -> Borrowed {
     let terms = crate::secrets::vault::Terms { hosts: hosts.iter().map(|host| host.parse().unwrap()).collect(), ..Default::default() };
     let lent = Lent { name: "TOKEN".parse().unwrap(), value: VALUE.to_owned().into(), terms };
-    Borrowed { lent: vec![lent], redact: Arc::new(OneValue) }
+    Borrowed { lent: vec![lent], redact: Arc::new(OneValue), stand_in: "python.run" }
 }
 
 /// A server of one answer for each request; keeps what it was sent.
@@ -166,7 +166,7 @@ async fn nothing_is_sent_to_a_host_port_or_scheme_that_the_secret_is_not_for() {
     assert_eq!(sent.answer.unwrap_err().code, ErrorCode::SecretRefused);
     let sent = send(&borrowed(&[format!("http://127.0.0.1:{port}")]), &[port], (&[("x-key", "{{secret:OTHER}}")], ""), 0).await;
     assert!(sent.answer.unwrap_err().message.contains("may not use secret `OTHER`"));
-    let nothing = Borrowed { lent: Vec::new(), redact: Arc::new(OneValue) };
+    let nothing = Borrowed { lent: Vec::new(), redact: Arc::new(OneValue), stand_in: "python.run" };
     assert!(send(&nothing, &[port], (asked, ""), 0).await.answer.is_err(), "a placeholder without a secret is not sent either");
 }
 

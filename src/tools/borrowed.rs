@@ -32,6 +32,8 @@ const NOT_SENT: &[&str] = &["accept-encoding", "range", "if-range"];
 pub(super) struct Borrowed {
     pub(super) lent: Vec<Lent>,
     pub(super) redact: Arc<dyn Redact>,
+    /// Where it is said which secrets a call may use.
+    pub(super) stand_in: &'static str,
 }
 
 /// How a value is written where its placeholder stands.
@@ -148,7 +150,7 @@ impl Borrowed {
     fn find(&self, name: &SecretName, origin: &Origin) -> Result<&Lent, Fault> {
         let lent = self.lent.iter().find(|lent| lent.name == *name).ok_or_else(|| {
             Fault::new(ErrorCode::SecretRefused, format!("this call may not use secret `{name}`"))
-                .hint("name it in the `secrets` of python.run; `secret.list` shows those there are")
+                .hint(format!("name it in the `secrets` of {}; `secret.list` shows those there are", self.stand_in))
         })?;
         if lent.terms.hosts.iter().any(|host| host.allows(origin)) {
             return Ok(lent);
