@@ -129,7 +129,7 @@ pub struct Init {
 /// `serve`
 #[derive(Debug, Args)]
 pub struct Serve {
-    /// Serve over HTTP at this address of this machine instead, at the path /mcp
+    /// Serve over HTTP at this address instead, at the path /mcp
     #[arg(long, value_name = "ADDR:PORT")]
     pub http: Option<SocketAddr>,
     /// How tools are named to the client: underscore or dotted

@@ -20,7 +20,7 @@ const FRESH: Millis = Millis(10 * 60 * 1000);
 /// For how long they are used while the service cannot be asked.
 const LONGEST: Millis = Millis(60 * 60 * 1000);
 /// Questions in a row, and how long until one more is free.
-const AT_ONCE: u64 = 5;
+pub(super) const AT_ONCE: u64 = 5;
 const EVERY: Millis = Millis(30_000);
 /// Keys that are looked at.
 const MOST: usize = 64;

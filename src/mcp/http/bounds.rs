@@ -50,11 +50,15 @@ fn needed(message: &Value, catalog: &Catalog) -> Option<Scope> {
 }
 
 impl Bounds {
-    /// Turns away what somebody who signed in may ask for with a wider token: their client can get one. To others the tool answers.
+    /// Turns away what is beyond its sender's scopes. But a call of a tool with a token that no signing in can widen goes on: the tool's
+    /// answer is the refusal, as a model reads that.
     pub(super) async fn refuse(&self, extensions: &Extensions, message: &Value) -> Option<Response> {
-        let admitted = extensions.get::<Admitted>().filter(|admitted| admitted.access.can_widen())?;
+        let admitted = extensions.get::<Admitted>()?;
         let needed = needed(message, &self.catalog).filter(|needed| !admitted.scopes.allow(*needed))?;
         let method = message.get("method").and_then(Value::as_str).unwrap_or_default();
+        if method == "tools/call" && !admitted.access.can_widen() {
+            return None;
+        }
         let params = message.get("params").unwrap_or(&Value::Null);
         let tool = params.get("name").and_then(Value::as_str).filter(|_| method == "tools/call");
         let fault = beyond(&format!("`{}`", tool.unwrap_or(method)), needed, admitted);
@@ -62,7 +66,8 @@ impl Bounds {
             let arguments = params.get("arguments").cloned().unwrap_or_else(|| Value::Object(serde_json::Map::new()));
             self.record(tool, arguments, Actor::agent(admitted.principal.clone()), fault.clone()).await;
         }
-        Some(challenge::insufficient(self.doorkeeper.sign_in(), needed, &fault))
+        let sign_in = self.doorkeeper.sign_in().filter(|_| admitted.access.can_widen());
+        Some(challenge::insufficient(sign_in, needed, &fault))
     }
 
     async fn record(&self, tool: &str, arguments: Value, actor: Actor, fault: Fault) {

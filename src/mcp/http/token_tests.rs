@@ -124,7 +124,8 @@ async fn a_token_reaches_as_far_as_its_scopes_and_the_refusal_is_recorded() {
         [("resources/read", Some(RUN), json!({ "uri": RUN })), ("resources/list", None, json!({})), ("prompts/list", None, json!({}))]
     {
         let got = asks(&serving, "none", method, name, params).await;
-        assert!(got.body.contains("INSUFFICIENT_SCOPE"), "{method}: {got:?}");
+        let told = got.head.contains("www-authenticate");
+        assert!(got.status == 403 && got.body.contains("INSUFFICIENT_SCOPE") && !told, "{method}: {got:?}");
     }
 }
 
@@ -332,4 +333,25 @@ async fn with_a_token_ends_all_that_was_opened_by_it() {
     let more =
         tokio::time::timeout(Duration::from_millis(300), async { while others.read(&mut part).await.is_ok_and(|count| count > 0) {} });
     assert!(more.await.is_err(), "another's stream ended too");
+}
+
+#[tokio::test]
+async fn sessions_of_a_token_that_ended_make_room_for_others() {
+    let many = Arc::new(Many::default().with("alice", "alice", &BOTH, None).with("bob", "bob", &BOTH, None));
+    let serving = serving_by(many.clone(), None).await;
+    for _ in 0..MOST_SESSIONS {
+        open(&serving, "alice").await;
+    }
+    let params = json!({"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}});
+    let body = json!({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": params}).to_string();
+    let bob = bearer("bob");
+    let headers = [("Authorization", Some(bob.as_str()))];
+    assert_eq!(serving.send("POST", "/mcp", &headers, &body).await.status, 503);
+    many.revoke("alice");
+    let comes_in = async {
+        while serving.send("POST", "/mcp", &headers, &body).await.status != 200 {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), comes_in).await.expect("her sessions stay");
 }
