@@ -73,7 +73,7 @@ use crate::tools::notify::{NotifyHub, WriterSink};
 use crate::workflow::Library;
 
 /// How long the end of the process waits for calls that are being stopped; a client expects it gone within a second.
-const LAST_CALLS: Duration = Duration::from_millis(700);
+const LAST_CALLS: Duration = Duration::from_millis(350);
 
 /// Guests of the sandbox that stand ready: enough for a client's few calls at once, few enough for an idle server.
 const KEPT_READY: usize = 2;

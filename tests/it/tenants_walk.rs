@@ -14,7 +14,7 @@ const NAMING: [&str; 10] = ["run", "runs", "artifact", "artifacts", "approval", 
 
 /// A workflow that waits for an agent, and one that reads whatever it is told to.
 const WORKFLOWS: [(&str, &str); 3] = [
-    ("asks", "name: asks\nversion: 1.0.0\nsteps:\n- {id: think, kind: plan}\n"),
+    ("asks", "name: asks\nversion: 1.0.0\ntools: [workspace.*, repo.git.*, python.run, eval.run]\nsteps:\n- {id: think, kind: plan}\n"),
     (
         "looks",
         "name: looks\nversion: 1.0.0\ninputs: {what: string}\ntools: [workspace.read]\nsteps:\n\
@@ -133,7 +133,7 @@ fn ways(things: &Things) -> Vec<(&'static str, Value)> {
             ("repo.git.status", json!({ "run_id": run })),
             ("repo.git.add_all", json!({ "run_id": run })),
             ("repo.git.log", json!({ "run_id": run })),
-            ("repo.git.commit", json!({ "run_id": run, "message": "m", "author_name": "a", "author_email": "a@example.org" })),
+            ("repo.git.commit", json!({ "run_id": run, "message": "m" })),
             ("policy.explain", json!({ "tool": "workspace.list", "arguments": { "run_id": run } })),
             ("policy.explain", json!({ "tool": "run.show", "arguments": { "run_id": run } })),
         ]);

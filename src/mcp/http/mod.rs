@@ -76,8 +76,8 @@ impl Entrance {
 
 /// Connections at once; more wait until one ends.
 const MOST_CONNECTIONS: usize = 512;
-/// After the order to stop everything is over within this.
-const LAST_MOMENT: Duration = Duration::from_millis(850);
+/// After the order to stop every connection is over within this; then the house has its last moment, and both together are less than a second.
+const LAST_MOMENT: Duration = Duration::from_millis(500);
 
 /// Serves at this entrance until `shutdown` fires.
 ///
