@@ -55,7 +55,7 @@ impl FrontDoor {
         self.serve_opened(app, config, entrance, shutdown).await
     }
 
-    async fn serve_opened(&self, app: App, config: &Config, entrance: Entrance, shutdown: CancellationToken) -> Result<(), Fault> {
+    async fn serve_opened(&self, app: Arc<App>, config: &Config, entrance: Entrance, shutdown: CancellationToken) -> Result<(), Fault> {
         let options = ServeOptions { redact: Some(self.redact()), ..options(config) };
         app.serve(options, |gate, options| mcp::serve_http(gate, entrance, options, shutdown)).await
     }
