@@ -36,6 +36,11 @@ impl Scene {
     /// The example in a home, with a server of ours in the place of its service.
     fn new() -> Self {
         let (toolgate, server) = (Toolgate::new(), HttpServer::start());
+        // The runtime is compiled once for all tests, which takes as long as it takes.
+        static READY: std::sync::Once = std::sync::Once::new();
+        READY.call_once(|| {
+            toolgate.run(&["tools", "call", "python.run", r#"{"code": "pass", "timeout_sec": 300}"#]).exits(0);
+        });
         let said = vec![as_operator(&toolgate, &["init"], "").exits(0).stderr];
         let scene = Self { toolgate, server, said };
         for (name, text) in example() {

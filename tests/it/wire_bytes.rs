@@ -54,7 +54,12 @@ fn check_lines(bytes: &[u8]) -> Heard {
         .iter()
         .filter_map(|line| serde_json::from_slice::<Value>(line.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(line).trim_ascii()).ok());
     for message in &heard.messages {
-        let of = |value: &Value, name: &str| value.get(name).filter(|found| !found.is_null()).cloned();
+        // A number is itself however it is written: `-0.0` is 0.
+        let of = |value: &Value, name: &str| match value.get(name) {
+            None | Some(Value::Null) => None,
+            Some(Value::Number(number)) => number.as_f64().map(|number| (number + 0.0).to_string()),
+            Some(other) => Some(other.to_string()),
+        };
         let same = |value: &Value| ["method", "id"].iter().all(|name| of(value, name) == of(message, name));
         assert!(plain.any(|value| same(&value)), "nobody said {message}");
     }
