@@ -46,7 +46,10 @@ impl Reach {
     /// Reads both fields; nothing where they are not there.
     pub(super) fn read(file: &str, fields: &Fields<'_>, said: &Said<'_>, problems: &mut Vec<Problem>) -> Self {
         let mut reach = Self::default();
+        let before = problems.len();
         let hosts = fields.texts("hosts", problems).unwrap_or_default();
+        // One mistake is told once.
+        let are_hosts_broken = problems.len() > before;
         let secrets = fields.texts("secrets", problems).unwrap_or_default();
         let line = |name: &str| fields.get(name).and_then(|node| node.line);
         let mut problem = |problem: Problem| problems.push(problem);
@@ -69,7 +72,7 @@ impl Reach {
                 Problem::new(file, "`hosts` are named, but `effects` lacks `egress`").at(line("hosts")).hint("add `egress` to `effects`"),
             );
         }
-        if !secrets.is_empty() && hosts.is_empty() {
+        if !secrets.is_empty() && hosts.is_empty() && !are_hosts_broken {
             let hint = "a secret goes into requests to the hosts that `hosts` names";
             problem(Problem::new(file, "`secrets` without `hosts`").at(line("secrets")).hint(hint));
         }

@@ -142,7 +142,7 @@ mod tests {
         assert_eq!(scrubbed.events[0].payload["redacted"], 4);
         assert_eq!(scrubbed.events[0].payload["workflow"], "[REDACTED:canary]");
         assert_eq!(scrubbed.events[0].sealed["definition"], format!("[REDACTED:canary] and {token}"));
-        let both = "[REDACTED:canary] and [REDACTED:aws-access-key-id]";
+        let both = "[REDACTED:canary] and [REDACTED:toolgate-token]";
         assert_eq!(scrubbed.events[0].sealed["inputs"]["note"], both);
         assert_eq!(scrubbed.events[1], clean);
         assert!(matches!(&scrubbed.changes[0], Change::DecideApproval { reason: Some(reason), .. } if reason == both));

@@ -228,6 +228,6 @@ async fn tokens_of_an_answer_that_goes_through_tool_call_belong_to_the_answer() 
         let arguments = json!({"tool": "run.submit", "arguments": {"step_id": "a"}});
         client.request("tools/call", json!({"name": "tool_call", "arguments": arguments, "_meta": {"toolgate/tokens": 7}})).await;
         let (tool, arguments) = client.gate.calls.lock().unwrap().last().unwrap().clone();
-        assert_eq!((tool.as_str(), &arguments["arguments"]), ("tool_call", &json!({"step_id": "a", "tokens": 7})));
+        assert_eq!((tool.as_str(), &arguments["arguments"]), ("tool.call", &json!({"step_id": "a", "tokens": 7})));
     }
 }
