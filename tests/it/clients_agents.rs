@@ -27,7 +27,10 @@ fn is_in_the_log(toolgate: &Toolgate, tool: &str, text: &str) -> usize {
     let events = events(toolgate);
     let calls: Vec<&Value> = events.iter().filter(|event| event["kind"] == "tool_call" && event.to_string().contains(tool)).collect();
     let ids: Vec<&Value> = calls.iter().map(|call| &call["call_id"]).collect();
-    events.iter().filter(|event| event["kind"] == "tool_result" && ids.contains(&&event["call_id"]) && event.to_string().contains(text)).count()
+    events
+        .iter()
+        .filter(|event| event["kind"] == "tool_result" && ids.contains(&&event["call_id"]) && event.to_string().contains(text))
+        .count()
 }
 
 fn is_listed_as_connected(kind: Kind) {
@@ -81,7 +84,8 @@ fn asks_the_operator(kind: Kind) {
     let rows = agent.toolgate.json(0, &["approvals", "list", "--all", "--json"]);
     assert!(rows.as_array().unwrap().len() == 1 && rows[0]["status"] == "used", "{rows}");
     assert_eq!(is_in_the_log(&agent.toolgate, "python.run", "ALLOWED"), 1);
-    let by: Vec<Value> = events(&agent.toolgate).into_iter().map(|event| event["payload"]["channel"].clone()).filter(|by| by.is_string()).collect();
+    let by: Vec<Value> =
+        events(&agent.toolgate).into_iter().map(|event| event["payload"]["channel"].clone()).filter(|by| by.is_string()).collect();
     assert_eq!(by, ["cli"], "the operator alone has answered");
 }
 

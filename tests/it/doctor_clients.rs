@@ -57,8 +57,11 @@ fn what_install_wrote_connects_in_every_client() {
     let entry = claude["mcpServers"]["toolgate"].clone();
     claude["projects"] = json!({ "/some/project": { "mcpServers": { "build": entry } } });
     std::fs::write(&file, claude.to_string()).unwrap();
-    std::fs::write(toolgate.home().join(".mcp.json"), json!({ "mcpServers": { "toolgate": entry, "other": { "command": "x" } } }).to_string())
-        .unwrap();
+    std::fs::write(
+        toolgate.home().join(".mcp.json"),
+        json!({ "mcpServers": { "toolgate": entry, "other": { "command": "x" } } }).to_string(),
+    )
+    .unwrap();
     let found = entries(&toolgate, &[]);
     let names: Vec<&str> = found.iter().map(|check| check["name"].as_str().unwrap()).collect();
     let due = [
@@ -90,7 +93,10 @@ fn an_entry_that_leads_nowhere_is_told_with_its_mend() {
         (json!({ "command": own, "args": ["--home", "/no/home", "serve"] }), "its home `/no/home` is not there"),
         (json!({ "command": own, "args": ["--home=home", "serve"] }), "its home `home` is no whole path"),
         (json!({ "command": own, "args": ["serve"], "env": { "TOOLGATE_HOME": "/no/home" } }), "its home `/no/home` is not there"),
-        (json!({ "command": program(&toolgate, "echo broken >&2; exit 3"), "args": ["serve"] }), "it ends instead of answering; it says: broken"),
+        (
+            json!({ "command": program(&toolgate, "echo broken >&2; exit 3"), "args": ["serve"] }),
+            "it ends instead of answering; it says: broken",
+        ),
         (json!({ "command": own, "args": ["--home", data, "srve"] }), "it ends instead of answering"),
     ] {
         settings(&toolgate, &entry);

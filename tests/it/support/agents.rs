@@ -62,7 +62,10 @@ impl Agent {
         if kind == Kind::Codex {
             let folder = toolgate.home().join(".codex");
             std::fs::create_dir_all(&folder).unwrap();
-            let provider = format!("name = \"fake\"\nbase_url = \"http://127.0.0.1:{}/v1\"\nwire_api = \"responses\"\nrequires_openai_auth = false\n", model.port);
+            let provider = format!(
+                "name = \"fake\"\nbase_url = \"http://127.0.0.1:{}/v1\"\nwire_api = \"responses\"\nrequires_openai_auth = false\n",
+                model.port
+            );
             let main = "model = \"fake\"\nmodel_provider = \"fake\"\napproval_policy = \"never\"\nsandbox_mode = \"danger-full-access\"\n";
             std::fs::write(folder.join("config.toml"), format!("{main}\n[model_providers.fake]\n{provider}")).unwrap();
         }
