@@ -25,6 +25,7 @@ use crate::keeping::{Keeper, Restored};
 use crate::policy::{CaseOutcome, Explanation, Finding, Replay, TrialCount};
 use crate::run::{Event, RunStatus};
 use crate::secrets::operator::OperatorProof;
+use crate::secrets::tokens::Tokens;
 use crate::secrets::vault::Vault;
 use crate::store::{ApprovalFilter, ApprovalRow, GrantRow, PausedRun, RunFilter, RunRow};
 
@@ -150,6 +151,12 @@ pub trait House: Send + Sync {
     /// The vault.
     fn vault(&self) -> Result<Vault, Fault>;
 
+    /// The tokens of clients.
+    fn tokens(&self) -> Result<Tokens, Fault>;
+
+    /// Whether each of these words is a toolset: `CONFIG_INVALID` with those that are.
+    fn check_toolsets(&self, words: &[String]) -> Result<(), Fault>;
+
     /// Gives everything back.
     async fn close(&self);
 }
@@ -265,6 +272,12 @@ pub struct ToolView {
     pub executor: String,
     /// The widest effects.
     pub effects: Effects,
+    /// The hosts that a script may reach.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub hosts: Vec<String>,
+    /// The secrets that it may use there.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub secrets: Vec<String>,
     /// What it touches.
     pub scopes: Vec<String>,
     /// What a call may use up.

@@ -101,8 +101,12 @@ pub fn resolve(options: &Options, ambient: &Ambient, file: Option<&SettingsFile>
         redaction_fields: resolver.fields(),
         tool_names: resolver.word("serve.tool_names", ToolNames::Underscore, ToolNames::from_word, &ToolNames::ALL.map(ToolNames::as_str)),
         toolsets: resolver.toolsets(),
+        serving: super::serving::read(&mut resolver),
         vault_key: resolver.vault_key(),
         vault_key_file: resolver.perhaps_path("vault.key_file"),
+        http: super::http::read(&mut resolver),
+        #[cfg(debug_assertions)]
+        fixtures: options.fixtures,
         notes: stray_variables(ambient),
         home,
     };
@@ -111,7 +115,7 @@ pub fn resolve(options: &Options, ambient: &Ambient, file: Option<&SettingsFile>
     Ok(config)
 }
 
-fn yes_or_no(word: &str) -> Option<bool> {
+pub(super) fn yes_or_no(word: &str) -> Option<bool> {
     match word {
         "yes" => Some(true),
         "no" => Some(false),
@@ -129,7 +133,7 @@ fn off_or_trusted(word: &str) -> Option<bool> {
 
 impl<T> Sourced<T> {
     /// The same place with another value.
-    fn map<U>(self, change: impl FnOnce(T) -> U) -> Sourced<U> {
+    pub(super) fn map<U>(self, change: impl FnOnce(T) -> U) -> Sourced<U> {
         Sourced { value: change(self.value), source: self.source }
     }
 }
@@ -231,7 +235,7 @@ impl<'a> Resolver<'a> {
         }
     }
 
-    fn word<T>(&mut self, path: &str, default: T, read: impl Fn(&str) -> Option<T>, words: &[&str]) -> Sourced<T> {
+    pub(super) fn word<T>(&mut self, path: &str, default: T, read: impl Fn(&str) -> Option<T>, words: &[&str]) -> Sourced<T> {
         let Some(said) = self.text(path) else { return Sourced::default(default) };
         match read(&said.value) {
             Some(value) => Sourced { value, source: said.source },
@@ -273,7 +277,7 @@ impl<'a> Resolver<'a> {
     }
 
     /// A text that may be left out; an empty one is none.
-    fn perhaps_text(&mut self, path: &str) -> Sourced<Option<String>> {
+    pub(super) fn perhaps_text(&mut self, path: &str) -> Sourced<Option<String>> {
         match self.text(path) {
             Some(said) => said.map(|text| Some(text).filter(|text| !text.is_empty())),
             None => Sourced::default(None),
@@ -281,7 +285,7 @@ impl<'a> Resolver<'a> {
     }
 
     /// A path that may be left out; an empty one is none.
-    fn perhaps_path(&mut self, path: &str) -> Sourced<Option<PathBuf>> {
+    pub(super) fn perhaps_path(&mut self, path: &str) -> Sourced<Option<PathBuf>> {
         if matches!(self.said(path), None | Some((Said::File(FileValue::Text(_)), _))) && self.perhaps_text(path).value.is_none() {
             return Sourced::default(None);
         }

@@ -8,7 +8,6 @@
 pub mod address;
 pub mod fill;
 pub mod headers;
-pub mod host;
 pub mod linked;
 pub mod proxy;
 pub mod record;
@@ -24,15 +23,16 @@ mod hop;
 mod mask;
 mod send;
 
+pub use crate::domain::host::{Host, host_and_port};
+
 pub use fill::{Fill, NoFill, Outgoing};
 pub use headers::{Credentials, Filled, HeaderList, NoCredentials};
-pub use host::Host;
 pub use linked::LinkedResolver;
 pub use proxy::{ProxyTerms, serve};
 pub use record::{RequestLog, RequestRecord};
 pub use request::{Answer, Caps, Request, Terms};
 pub use resolve::{PrivateException, Resolve, SystemResolver};
-pub use rules::{HostRules, host_and_port};
+pub use rules::HostRules;
 pub use send::{Egress, EgressOptions};
 pub use target::{Origin, Scheme};
 pub use tunnel::Tunnel;

@@ -132,8 +132,8 @@ fn what_shipped_tools_bring_is_stated() {
     for name in ["python.run", "eval.run"] {
         assert_eq!((of(name, &[Effect::Read]), of(name, &[Effect::Read, Effect::Egress])), (String::new(), "untrusted".to_owned()));
     }
-    // Whatever can use the network brings what it finds there.
-    for tool in tools.iter().filter(|tool| tool.effects.contains(Effect::Egress)) {
+    // Whatever can use the network brings what it finds there. A call of `tool.call` is one of the tool that it names.
+    for tool in tools.iter().filter(|tool| tool.effects.contains(Effect::Egress) && tool.name.as_str() != "tool.call") {
         assert!(tool.marks.of(&tool.effects).untrusted, "`{}` uses the network and marks nothing", tool.name);
     }
 }

@@ -71,7 +71,8 @@ fn scrub_change(change: &mut Change, redact: &dyn Redact) {
         | Change::CloseCall(_)
         | Change::Remember { .. }
         | Change::Forget(_)
-        | Change::LinkArtifact(_)
+        | Change::OwnArtifact(_)
+        | Change::NameArtifact(_)
         // Sealed, or checked to hold no value.
         | Change::Vault(_)
         // What is left of values that were recorded: already clean, and compared to the byte.
@@ -141,7 +142,7 @@ mod tests {
         assert_eq!(scrubbed.events[0].payload["redacted"], 4);
         assert_eq!(scrubbed.events[0].payload["workflow"], "[REDACTED:canary]");
         assert_eq!(scrubbed.events[0].sealed["definition"], format!("[REDACTED:canary] and {token}"));
-        let both = "[REDACTED:canary] and [REDACTED:aws-access-key-id]";
+        let both = "[REDACTED:canary] and [REDACTED:toolgate-token]";
         assert_eq!(scrubbed.events[0].sealed["inputs"]["note"], both);
         assert_eq!(scrubbed.events[1], clean);
         assert!(matches!(&scrubbed.changes[0], Change::DecideApproval { reason: Some(reason), .. } if reason == both));

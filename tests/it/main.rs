@@ -30,14 +30,21 @@ mod clients_scanner;
 mod clients_typescript;
 mod code_mode;
 mod config_flip;
+mod conformance;
 mod cpython;
 mod crash;
 #[cfg(target_os = "linux")]
 mod doctor_clients;
+#[cfg(target_os = "linux")]
+mod endings;
 mod escape;
 mod evidence;
 #[cfg(target_os = "linux")]
 mod full_disk;
+mod http_oidc;
+#[cfg(unix)]
+mod http_public;
+mod http_tokens;
 mod install;
 mod keeping;
 mod keeping_crash;
@@ -46,10 +53,15 @@ mod labels_reading;
 mod layering;
 mod main_job;
 mod mcp_stdio;
+mod mcp_subscriptions;
+mod mcp_tasks;
 mod native_eval;
 mod native_network;
 mod native_service;
+mod observe;
 mod omissions;
+#[cfg(target_os = "linux")]
+mod packaging;
 mod path;
 mod policy_docs;
 mod policy_matrix;
@@ -60,10 +72,16 @@ mod process_layers;
 mod process_probes;
 mod python_http;
 mod python_packages;
+mod questions_in_clients;
 mod quotas;
 mod redaction;
 mod schemas;
+mod script_network;
 mod support;
+mod tenants_http;
+mod tenants_walk;
 mod threat_model;
+mod tool_call;
 mod vault;
 mod vault_life;
+mod wire_bytes;

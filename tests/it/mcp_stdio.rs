@@ -91,6 +91,17 @@ impl Server {
         }
     }
 
+    /// The next message, where one comes within this.
+    pub fn next(&self, within: Duration) -> Option<Value> {
+        self.lines.recv_timeout(within).ok().map(|line| protocol_message(&line))
+    }
+
+    /// Ends the input; how the process ended, and after how long.
+    pub fn ended(mut self) -> (ExitStatus, Duration) {
+        self.input = None;
+        self.wait()
+    }
+
     fn python(&mut self, id: i64, code: &str) -> Value {
         let arguments = json!({"entrypoint": "inline", "code": code});
         self.request(id, "tools/call", json!({"name": "python_run", "arguments": arguments}))["result"].clone()
@@ -188,6 +199,10 @@ fn the_list_of_the_usual_tools_stays_small() {
     let mut sizes: Vec<(usize, &str)> = tools.iter().map(|tool| (tool.to_string().len(), tool["name"].as_str().unwrap())).collect();
     sizes.sort_unstable_by(|a, b| b.cmp(a));
     assert!(tools.len() >= 10, "{sizes:?}");
+    for (bytes, name) in &sizes {
+        println!("{bytes:>6} {name}");
+    }
+    println!("{:>6} in all, of {}", result.to_string().len(), 20 * 1024);
     assert!(result.to_string().len() <= 20 * 1024, "{} bytes: {sizes:?}", result.to_string().len());
     for tool in tools {
         assert!(tool.to_string().is_ascii(), "{} is described with more than ASCII", tool["name"]);

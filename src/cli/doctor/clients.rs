@@ -32,7 +32,7 @@ const HANDED_ON: &[&str] = if cfg!(windows) {
     &["HOME", "LOGNAME", "PATH", "SHELL", "TERM", "USER"]
 };
 
-/// The tool of a server whose settings are wrong.
+/// The only tool of a server whose settings are wrong; one that works may list it among others.
 const STATUS_TOOL: &str = "toolgate_status";
 
 /// A check for each entry of ours, and for each file that cannot be read.
@@ -80,7 +80,7 @@ async fn check(found: &Found, desk: &Desk, home: &Path, door: &dyn Door) -> Chec
         Led::Other { .. } | Led::Unknown { .. } => String::new(),
     };
     match door.meet(way).await {
-        Ok(Met { tools, .. }) if tools.iter().any(|tool| tool == STATUS_TOOL) => bad(
+        Ok(Met { tools, .. }) if matches!(tools.as_slice(), [only] if only == STATUS_TOOL) => bad(
             &format!("{shown} answers, but only to tell what is wrong with its settings"),
             "`toolgate doctor` with the home of that entry tells it too",
         ),

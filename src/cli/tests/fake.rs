@@ -557,6 +557,14 @@ impl House for FakeHouse {
     async fn release(&self, _run: &RunId, _proof: OperatorProof) -> Result<(), Fault> {
         Ok(())
     }
+    fn tokens(&self) -> Result<crate::secrets::tokens::Tokens, Fault> {
+        Err(Fault::internal("this house has no tokens"))
+    }
+
+    fn check_toolsets(&self, _words: &[String]) -> Result<(), Fault> {
+        Ok(())
+    }
+
     fn vault(&self) -> Result<crate::secrets::vault::Vault, Fault> {
         Err(Fault::internal("this house has no vault"))
     }
@@ -574,6 +582,8 @@ fn tools() -> Vec<ToolView> {
         description: description.into(),
         executor: "builtin".into(),
         effects: Effects::of(effects.iter().copied()),
+        hosts: Vec::new(),
+        secrets: Vec::new(),
         scopes: vec!["workspace".into()],
         limits: Limits { wall: Millis(30_000), output: Bytes(1 << 20) },
         idempotent: true,

@@ -457,7 +457,19 @@ async fn config() {
     redaction.pii [] default
     redaction.fields ["default"] default
     serve.tool_names underscore default
+    serve.answer_sec 45 default
     serve.toolsets ["default"] default
+    http.public_url default
+    http.behind_proxy no default
+    http.tls_cert default
+    http.tls_key default
+    http.rate 1000 default
+    http.burst 2000 default
+    http.concurrent 256 default
+    http.streams 64 default
+    oidc.issuer default
+    oidc.audience default
+    oidc.scopes [] default
     vault.key auto default
     vault.key_file default
     --- stderr

@@ -186,7 +186,7 @@ fn json_stays_json_and_numbers_stay_numbers() {
     });
     assert_eq!(redactor.value(&mut value), 3);
     let expected = json!({
-        "a": ["[REDACTED:canary]", 1234567890, null, true, { "b": "x [REDACTED:aws-access-key-id]" }],
+        "a": ["[REDACTED:canary]", 1234567890, null, true, { "b": "x [REDACTED:toolgate-token]" }],
         "[REDACTED:canary] 2": 1,
         "[REDACTED:canary]": 2,
         "token": "fine",

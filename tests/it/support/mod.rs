@@ -5,6 +5,10 @@ pub mod clients;
 pub mod house;
 pub mod http_server;
 pub mod native;
+pub mod door;
+pub mod served;
+pub mod token_proxy;
+pub mod tenants;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
