@@ -75,6 +75,18 @@ impl Agent {
         Ok(Self { kind, program, toolgate, model })
     }
 
+    /// Gives Codex another server beside toolgate: a script of `tests/clients`.
+    pub fn has_also(&self, script: &str) {
+        use std::io::Write as _;
+        let file = self.toolgate.home().join(".codex/config.toml");
+        let entry = format!(
+            "\n[mcp_servers.naive]\ncommand = {:?}\nargs = [\"-B\", {:?}]\n",
+            python("").unwrap(),
+            root().join("tests/clients").join(script)
+        );
+        std::fs::OpenOptions::new().append(true).open(file).unwrap().write_all(entry.as_bytes()).unwrap();
+    }
+
     /// The agent's program in a project of its user, offline.
     #[expect(clippy::disallowed_methods, reason = "a test starts programs")]
     pub fn command(&self, arguments: &[&str]) -> Command {
