@@ -58,6 +58,15 @@ fn attempts(home: &str) -> BTreeMap<&'static str, Vec<Value>> {
         ("run.start", vec![json!({"workflow": format!("{home}/workflows/evil.yaml")}), json!({"workflow": "../policies/evil"})]),
         ("run.submit", vec![json!({"run_id": "run_x", "step_id": "x", "output": {"policy": evil}})]),
         ("run.cancel", vec![json!({"run_id": "../policies"})]),
+        (
+            "tool.call",
+            vec![
+                json!({"tool": "workspace.write", "arguments": {"files": [{"path": up, "content": evil}]}}),
+                json!({"tool": "python.run", "arguments": {"code": writes}}),
+                json!({"tool": "policy.set", "arguments": {"rules": evil}}),
+                json!({"tool": "tool.call", "arguments": {"tool": "approvals.approve"}}),
+            ],
+        ),
     ])
 }
 
