@@ -62,7 +62,7 @@ fn by_lines(peer: &mut Peer, began: Instant) -> Result<Met, Fault> {
             None => break,
         }
     }
-    met(&opened["serverInfo"], tools, began)
+    met(opened.get("serverInfo").unwrap_or(&Value::Null), tools, began)
 }
 
 fn tell(peer: &mut Peer, message: &Value) -> Result<(), Fault> {
@@ -125,11 +125,14 @@ struct Place {
 impl Place {
     /// One request that stands for itself.
     async fn ask(&self, id: u64, method: &str, mut params: Value) -> Result<Value, Fault> {
-        params["_meta"] = json!({
+        let meta = json!({
             "io.modelcontextprotocol/protocolVersion": MODERN,
             "io.modelcontextprotocol/clientCapabilities": {},
             "io.modelcontextprotocol/clientInfo": { "name": "toolgate-doctor", "version": env!("CARGO_PKG_VERSION") },
         });
+        if let Some(params) = params.as_object_mut() {
+            params.insert("_meta".to_owned(), meta);
+        }
         let body = json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": params }).to_string();
         let header = |name: &str, value: &str| (name.to_owned(), value.to_owned());
         let mut headers = vec![

@@ -96,7 +96,10 @@ pub(super) fn read(resolver: &mut Resolver<'_>) -> HttpSettings {
 fn wrong_issuer(text: &str) -> Option<&'static str> {
     let Ok(url) = url::Url::parse(text) else { return Some("is not a URL like https://login.example.com") };
     let origin = format!("{}://{}", url.scheme(), url.host_str().unwrap_or_default());
-    let origin = url.port().map_or(origin.clone(), |port| format!("{origin}:{port}"));
+    let origin = match url.port() {
+        Some(port) => format!("{origin}:{port}"),
+        None => origin,
+    };
     if PublicUrl::parse(&origin).is_err() {
         return Some("must be https: whoever can change its keys on the way can make tokens");
     }

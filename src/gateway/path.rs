@@ -170,8 +170,9 @@ impl Gateway {
         };
         let tool = house.registry.find(&who.tool).map(|entry| &entry.def.name);
         house.tell(Measured::Call { tool, code: outcome.as_ref().err().map(|fault| fault.code), took: begun.elapsed() });
-        if let Err(fault) = &outcome {
-            tracing::info!(name: "call_failed", run_id = %who.run, tool = %who.tool, code = %fault.code, "{}", fault.message);
+        match &outcome {
+            Ok(_) => tracing::debug!(name: "call_ended", run_id = %who.run, tool = %who.tool, "`{}` is done", who.tool),
+            Err(fault) => tracing::info!(name: "call_failed", run_id = %who.run, tool = %who.tool, code = %fault.code, "{}", fault.message),
         }
         Reply { call: id, run: who.run, outcome }
     }

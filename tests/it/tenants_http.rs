@@ -143,7 +143,7 @@ async fn watched(tenants: &Tenants, who: &str, handle: &Value) -> Value {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_call_that_takes_long_is_answered_with_a_handle_and_goes_on() {
-    let tenants = Tenants::serve(&["alice", "bob"], "[serve]\nanswer_sec = 2\n", "").await;
+    let tenants = Tenants::serve(&["alice", "bob"], "[serve]\nanswer_sec = 2\ntoolsets = [\"python\"]\n", "").await;
     // What is quick is answered as ever, though the sandbox may have to be made first.
     let mut quick = tenants.call("alice", "python.run", takes(0.0)).await;
     if quick["status"] == "running" {

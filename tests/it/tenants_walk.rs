@@ -14,7 +14,10 @@ const NAMING: [&str; 10] = ["run", "runs", "artifact", "artifacts", "approval", 
 
 /// A workflow that waits for an agent, and one that reads whatever it is told to.
 const WORKFLOWS: [(&str, &str); 3] = [
-    ("asks", "name: asks\nversion: 1.0.0\ntools: [workspace.*, repo.git.*, python.run, eval.run]\nsteps:\n- {id: think, kind: plan}\n"),
+    (
+        "asks",
+        "name: asks\nversion: 1.0.0\ntools: [worker.*, workspace.*, repo.git.*, python.run, eval.run]\nsteps:\n- {id: think, kind: plan}\n",
+    ),
     (
         "looks",
         "name: looks\nversion: 1.0.0\ninputs: {what: string}\ntools: [workspace.read]\nsteps:\n\

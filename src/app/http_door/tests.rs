@@ -49,7 +49,8 @@ fn a_port_that_others_reach_needs_a_public_url_and_tls_on_the_way() {
         assert_eq!(fault.code, ErrorCode::ConfigInvalid);
         assert!(words.iter().all(|word| told.contains(word)), "{address} {vars:?}: {told}");
     }
-    let good: &[(&str, &[(&str, &str)], bool)] = &[
+    type Good<'t> = (&'t str, &'t [(&'t str, &'t str)], bool);
+    let good: &[Good<'_>] = &[
         ("127.0.0.1:0", &[], false),
         ("[::1]:0", &[CERT, KEY], true),
         ("0.0.0.0:0", &[URL, PROXY], false),

@@ -208,7 +208,9 @@ impl Door for FakeDoor {
             Way::Reach { url, headers } if headers.is_empty() => {
                 Err(Fault::new(ErrorCode::Unauthenticated, format!("`{url}` wants a token")).hint("give it one"))
             }
-            way => Ok(Met { server: "toolgate 1.0.0".into(), tools: vec![format!("{way:?}")], took: Millis(7) }),
+            way @ (Way::Start { .. } | Way::Reach { .. }) => {
+                Ok(Met { server: "toolgate 1.0.0".into(), tools: vec![format!("{way:?}")], took: Millis(7) })
+            }
         }
     }
     async fn check_manifest(&self, _config: &Config, file: &Path) -> Result<ToolView, Fault> {

@@ -151,7 +151,7 @@ impl Oidc {
 /// Seconds since 1970, as JWTs count; `None` for what is no time.
 fn millis(seconds: f64) -> Option<u64> {
     const MOST: f64 = 1e12;
-    (0.0..=MOST).contains(&seconds).then(|| (seconds * 1000.0) as u64)
+    (0.0..=MOST).contains(&seconds).then_some((seconds * 1000.0) as u64)
 }
 
 /// The name of a subject of this service: no two subjects of any two services have the same, and nobody else has one like it.

@@ -90,10 +90,14 @@ fn certified(chain: &[u8], key: &[u8], provider: &CryptoProvider) -> Result<Cert
     }
     let key =
         PrivateKeyDer::from_pem_slice(key).map_err(|_| TlsFault::Key("holds no `BEGIN PRIVATE KEY` block that can be read".to_owned()))?;
-    CertifiedKey::from_der(chain, key, provider).map_err(|error| match error {
-        Error::InconsistentKeys(_) => TlsFault::Mismatch,
-        Error::InvalidCertificate(error) => TlsFault::Chain(format!("does not begin with a certificate that can be read ({error})")),
-        error => TlsFault::Key(format!("is of a kind that cannot be used ({error})")),
+    CertifiedKey::from_der(chain, key, provider).map_err(|error| {
+        if let Error::InconsistentKeys(_) = error {
+            TlsFault::Mismatch
+        } else if let Error::InvalidCertificate(error) = error {
+            TlsFault::Chain(format!("does not begin with a certificate that can be read ({error})"))
+        } else {
+            TlsFault::Key(format!("is of a kind that cannot be used ({error})"))
+        }
     })
 }
 

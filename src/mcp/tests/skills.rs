@@ -11,7 +11,7 @@ async fn workflows_and_the_guide_are_skills_whose_bytes_are_what_was_promised() 
         let listed = client.request("skills/list", json!({})).await["result"].clone();
         let uris: Vec<&str> = listed["skills"].as_array().unwrap().iter().map(|skill| skill["uri"].as_str().unwrap()).collect();
         assert_eq!(uris, ["skill://code-mode/SKILL.md", "skill://w/SKILL.md"], "{listed}");
-        assert_eq!(listed.get("ttlMs").is_some(), true);
+        assert!(listed.get("ttlMs").is_some());
         let mut files = 0;
         for skill in listed["skills"].as_array().unwrap() {
             let got = client.request("skills/get", json!({"uri": skill["uri"]})).await;

@@ -177,9 +177,9 @@ async fn artifacts_from_before_their_owners_were_known_are_locals() {
     connection.close().await.unwrap();
     for bytes in [b"before".as_slice(), b"linked"] {
         let name = ArtifactId::of(bytes).to_string();
-        let folder = old.path().join("artifacts").join(&name[..2]);
+        let folder = old.path().join("artifacts").join(name.get(..2).unwrap());
         std::fs::create_dir_all(&folder).unwrap();
-        std::fs::write(folder.join(&name[2..]), bytes).unwrap();
+        std::fs::write(folder.join(name.get(2..).unwrap()), bytes).unwrap();
     }
     let store = open_home(old.path()).await;
     let may = async |name: &str, id: &ArtifactId| store.may_read(&Actor::agent(Principal::new(name)), id).await.unwrap();
