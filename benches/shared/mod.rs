@@ -42,7 +42,7 @@ pub fn median(mut spans: Vec<Duration>) -> Duration {
 
 /// The one that so many of a hundred are not above; `spans` is sorted.
 pub fn at(spans: &[Duration], percent: usize) -> Duration {
-    spans.get(spans.len() * percent / 100).or(spans.last()).copied().unwrap_or_default()
+    spans.get(spans.len() * percent / 100).or_else(|| spans.last()).copied().unwrap_or_default()
 }
 
 /// In milliseconds.
