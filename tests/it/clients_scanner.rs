@@ -10,6 +10,7 @@ use crate::support::Ran;
 use crate::support::clients::{ended, home, or_skip};
 
 /// The scanner, if `TOOLGATE_TEST_SCANNER` names it.
+#[expect(clippy::disallowed_methods, reason = "tests are told by variables where clients are")]
 fn scanner() -> Result<String, String> {
     let scanner = std::env::var("TOOLGATE_TEST_SCANNER").map_err(|_| "TOOLGATE_TEST_SCANNER is not set".to_owned())?;
     if Path::new(&scanner).is_file() { Ok(scanner) } else { Err(format!("no `{scanner}`")) }
@@ -38,7 +39,9 @@ fn unsafe_ones(scanner: &str, folder: &Path, files: &[(&str, Value)]) -> Vec<Str
     assert!(results.iter().all(|result| result["status"] == "completed"), "{told}");
     let found = results.iter().filter(|result| result["is_safe"] != true);
     found
-        .map(|result| format!("{}: {}", result["tool_name"].as_str().or(result["prompt_name"].as_str()).unwrap_or("?"), result["findings"]))
+        .map(|result| {
+            format!("{}: {}", result["tool_name"].as_str().or_else(|| result["prompt_name"].as_str()).unwrap_or("?"), result["findings"])
+        })
         .collect()
 }
 

@@ -157,6 +157,7 @@ fn recorded(toolgate: &Toolgate) -> (usize, usize, BTreeMap<String, usize>) {
 
 #[test]
 #[expect(clippy::print_stderr, reason = "says what the figure is, and why it was skipped")]
+#[expect(clippy::disallowed_methods, reason = "tests are told by variables where clients are")]
 fn the_conformance_suite_passes_for_both_generations() {
     let (node, suite) = match suite() {
         Ok(found) => found,

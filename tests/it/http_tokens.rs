@@ -103,7 +103,7 @@ fn a_running_server_takes_up_tokens_and_lets_go_of_them_at_once() {
 
     // A call is its principal's, and one beyond the scope is told and recorded.
     let called = message(&served, &runs, "tools/call", json!({"name": "run_list", "arguments": {}}));
-    assert_eq!(called.json()["result"]["isError"].as_bool().unwrap_or_default(), false, "{called:?}");
+    assert!(!called.json()["result"]["isError"].as_bool().unwrap_or_default(), "{called:?}");
     let refused = message(&served, &files, "tools/call", json!({"name": "workspace_write", "arguments": {"path": "x", "content": "y"}}));
     assert_eq!((refused.status, &refused.json()["result"]["structuredContent"]["error"]["code"]), (200, &json!("INSUFFICIENT_SCOPE")));
     let all = toolgate.json(0, &["runs", "list", "--json"]);

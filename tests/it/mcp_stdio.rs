@@ -191,6 +191,7 @@ fn the_order_to_stop_ends_the_process_within_a_second() {
 }
 
 #[test]
+#[expect(clippy::print_stdout, reason = "says what each tool takes")]
 fn the_list_of_the_usual_tools_stays_small() {
     let home = tempfile::tempdir().unwrap();
     let mut server = Server::opened(home.path());

@@ -267,7 +267,7 @@ fn a_handle_outlives_the_process_that_gave_it() {
 async fn the_same_ids_in_many_sessions_are_not_taken_for_each_other() {
     let tenants = Tenants::serve(&["alice", "bob"], "", "").await;
     let ask = async |number: usize| {
-        let who = if number % 2 == 0 { "alice" } else { "bob" };
+        let who = if number.is_multiple_of(2) { "alice" } else { "bob" };
         let session = tenants.session(who).await;
         let arguments = json!({ "filter": ".", "input": { "mine": number } });
         let params = json!({ "name": "transform_jq", "arguments": arguments, "_meta": { "progressToken": "t" } });

@@ -18,6 +18,7 @@ pub const LONGEST: Duration = Duration::from_secs(300);
 
 /// What was found, or `None` after saying why the test is skipped; where clients are demanded that is a failure.
 #[expect(clippy::print_stderr, reason = "a test that is skipped says so")]
+#[expect(clippy::disallowed_methods, reason = "tests are told by variables where clients are")]
 pub fn or_skip<T>(found: Result<T, String>) -> Option<T> {
     match found {
         Ok(found) => Some(found),
@@ -49,6 +50,7 @@ pub struct Npm {
 
 impl Npm {
     /// The folder, if it has this package.
+    #[expect(clippy::disallowed_methods, reason = "tests are told by variables where clients are")]
     pub fn with(package: &str) -> Result<Self, String> {
         let folder = std::env::var_os("TOOLGATE_TEST_NPM").map(PathBuf::from).ok_or("TOOLGATE_TEST_NPM is not set")?;
         let manifest = folder.join("node_modules").join(package).join("package.json");

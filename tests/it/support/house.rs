@@ -110,7 +110,7 @@ async fn heard(context: &CallContext) -> Result<String, Fault> {
     for name in ["name", "colour"] {
         let schema = serde_json::json!({ "type": "object", "properties": { "text": { "type": "string" } }, "required": ["text"] });
         let answers = context.ask(Inquiry::of(name, Question::Form { message: format!("Your {name}?"), schema })).await?;
-        heard.push(answers[name]["content"]["text"].as_str().unwrap_or("nothing").to_owned());
+        heard.push(answers.get(name).and_then(|answer| answer.pointer("/content/text")?.as_str()).unwrap_or("nothing").to_owned());
     }
     Ok(heard.join(" "))
 }
