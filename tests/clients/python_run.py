@@ -48,7 +48,8 @@ async def scenario(session: Session):
         failure = await session.protocol_error(client.read_resource(uri))
         check(failure.code == missing, f"{uri[:20]} is not there", failure.error)
     templates = {template.uri_template for template in (await client.list_resource_templates()).resource_templates}
-    check(templates == {"run://{id}", "run://{id}/events", "artifact://{sha256}"}, "resource templates are told", templates)
+    told = {"run://{id}", "run://{id}/events", "artifact://{sha256}", "workflow://{name}", "tool://{name}", "skill://{name}/SKILL.md"}
+    check(templates == told, "resource templates are told", templates)
 
     answer = await session.use("python_run", {"entrypoint": "inline", "code": "print('still here')"})
     check(answer["stdout"] == "still here\n", "the server lives on")
