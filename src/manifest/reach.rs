@@ -179,7 +179,10 @@ examples:
         let many = format!("[{}]", (0..51).map(|n| format!("h{n}.example")).collect::<Vec<_>>().join(", "));
         one(hosts, &many, 6, "`hosts` has too many entries");
         assert_eq!(nearest("host", ["hosts", "secrets"]), Some("hosts"));
-        one("hosts:", "host:", 6, "unknown field `host` in the manifest (did you mean `hosts`?)");
+        // A slip of the pen leaves the secrets without hosts; both are told.
+        let slip = load(&[file("m.yaml", &SCRIPT.replace("hosts:", "host:"))]).unwrap_err().to_string();
+        assert!(slip.starts_with("m.yaml:6: unknown field `host` in the manifest (did you mean `hosts`?)"), "{slip}");
+        assert!(slip.lines().count() == 2 && slip.contains("m.yaml:7: `secrets` without `hosts`"), "{slip}");
     }
 
     #[test]

@@ -146,7 +146,7 @@ pub struct Entry {
 }
 
 impl Catalog {
-    /// Describes `tools`, listing those of `toolset`; the usual ones within [`BUDGET`].
+    /// Describes `tools`, listing those of `toolset`; the usual ones within `BUDGET`.
     #[must_use]
     pub fn new(tools: &[PublishedTool], naming: Naming, toolset: &Toolset) -> Self {
         let mut listed = Vec::new();
