@@ -11,7 +11,6 @@ mod exchange;
 mod guard;
 mod limits;
 mod metrics;
-mod owned;
 mod place;
 pub(super) mod probe;
 mod replay;
@@ -46,7 +45,6 @@ use super::server::{Ending, Server};
 use super::{Gate, ServeOptions};
 
 use bounds::Bounds;
-use owned::Owners;
 use place::Place;
 use stay::Stays;
 
@@ -107,7 +105,7 @@ pub async fn serve_http(gate: Arc<dyn Gate>, entrance: Entrance, options: ServeO
     let sessions = Arc::new(sessions::Sessions::default());
     let room = Arc::new(Semaphore::new(MOST_CONNECTIONS));
     let service = StreamableHttpService::new(make, sessions.clone(), protocol(&place, &shutdown));
-    let (owners, stays) = (Owners::new(sessions.clone()), Stays::new(doorkeeper.clone()));
+    let stays = Stays::new(doorkeeper.clone());
     let guard = Arc::new(guard::Guard::new(place, doorkeeper.clone()));
     let figures = metrics::Handed { metrics, sessions: sessions.clone(), meter: meter.clone() };
     let router = Router::new()
@@ -116,8 +114,7 @@ pub async fn serve_http(gate: Arc<dyn Gate>, entrance: Entrance, options: ServeO
         .route("/metrics", get(metrics::hand_out).with_state(Arc::new(figures)))
         .route_service("/mcp", service)
         .fallback(nothing_here)
-        .layer(from_fn_with_state(sessions, sessions::own_alone))
-        .layer(from_fn_with_state(owners.clone(), owned::by_owner))
+        .layer(from_fn_with_state(sessions.clone(), sessions::own_alone))
         .layer(from_fn_with_state(Arc::new(exchange::Exchange { redact, bounds }), exchange::exchange))
         .layer(from_fn_with_state(turnstile, limits::turnstile))
         .layer(from_fn_with_state(stays.clone(), stay::while_good))
@@ -128,16 +125,16 @@ pub async fn serve_http(gate: Arc<dyn Gate>, entrance: Entrance, options: ServeO
         served = accept::accept((listener, tls), (router, room), &shutdown, (LAST_MOMENT, meter)) => served,
         () = listeners.forward(notices) => Ok(()),
         () = beside.go_on(&*gate) => Ok(()),
-        () = look(&stays, &owners, &*doorkeeper) => Ok(()),
+        () = look(&stays, &sessions, &*doorkeeper) => Ok(()),
     }
 }
 
 /// Ends, again and again, what belongs to tokens that are no longer good.
-async fn look(stays: &Stays, owners: &Owners, doorkeeper: &dyn Doorkeeper) {
+async fn look(stays: &Stays, sessions: &sessions::Sessions, doorkeeper: &dyn Doorkeeper) {
     loop {
         tokio::time::sleep(stay::LOOK).await;
         stays.look().await;
-        owners.look(doorkeeper).await;
+        sessions.look(doorkeeper).await;
     }
 }
 

@@ -1,7 +1,7 @@
 //! Sessions of the older generation: whose they are, how many there may be, and their streams, which can be taken up again.
 //!
-//! INVARIANT: a session belongs to the principal that opened it; to everybody else it is as unknown as none. Nobody has more sessions than
-//! could still be opened, so whoever comes last can open one. A call goes on when the connection that waits for it breaks, and its answer
+//! INVARIANT: a session belongs to the token that opened it, and ends with it; to everybody else it is as unknown as none: the very same
+//! answer, from the same place. Nobody has more sessions than could still be opened, so whoever comes last can open one. A call goes on when the connection that waits for it breaks, and its answer
 //! can be fetched for a while by `Last-Event-ID`, in its session alone.
 
 use std::collections::HashMap;
@@ -20,6 +20,7 @@ use rmcp::transport::streamable_http_server::session::{EventStream, ServerSseMes
 use tokio::time::Instant;
 
 use crate::domain::{ErrorCode, Principal};
+use crate::mcp::auth::{Admitted, Doorkeeper};
 
 use super::limits::holding;
 use super::refuse;
@@ -49,8 +50,14 @@ struct Open {
 
 /// Whose a session is, and when it was last used.
 struct Owned {
-    whose: Principal,
+    whose: Admitted,
     used: Instant,
+}
+
+impl Owned {
+    fn is_of(&self, admitted: &Admitted) -> bool {
+        self.whose.principal == admitted.principal && self.whose.access == admitted.access
+    }
 }
 
 /// All sessions.
@@ -72,18 +79,21 @@ impl Sessions {
         self.open.read().unwrap_or_else(PoisonError::into_inner).len()
     }
 
-    /// The session of this name, where it is this principal's. To tell is to use it.
-    fn of(&self, whose: &Principal, id: &str) -> Option<Arc<Open>> {
+    /// The session of this name, where it is theirs. To tell is to use it.
+    fn of(&self, admitted: &Admitted, id: &str) -> Option<Arc<Open>> {
         let mut owners = self.owners.write().unwrap_or_else(PoisonError::into_inner);
-        let owned = owners.get_mut(id).filter(|owned| owned.whose == *whose)?;
+        let owned = owners.get_mut(id).filter(|owned| owned.is_of(admitted))?;
         owned.used = Instant::now();
         drop(owners);
         self.get(id).ok()
     }
 
-    /// From now on it is this principal's.
-    fn own(&self, whose: Principal, id: &str) {
+    /// From now on it is theirs.
+    fn own(&self, admitted: Admitted, id: &str) {
         let Ok(open) = self.get(id) else { return };
+        // Tokens of a sign-in service are renewed while a session lives on.
+        let until = admitted.until.filter(|_| !admitted.access.can_widen());
+        let whose = Admitted { until, ..admitted };
         self.owners.write().unwrap_or_else(PoisonError::into_inner).insert(open.id.clone(), Owned { whose, used: Instant::now() });
     }
 
@@ -92,18 +102,44 @@ impl Sessions {
         let unused = {
             let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
             let owners = self.owners.read().unwrap_or_else(PoisonError::into_inner);
-            let mine = owners.values().filter(|owned| owned.whose == *whose).count();
+            let mine = owners.values().filter(|owned| owned.whose.principal == *whose).count();
             if mine < MOST.saturating_sub(open.len()) {
                 return true;
             }
             let is_unused = |id: &SessionId| open.get(id).is_some_and(|session| session.busy.load(Ordering::Acquire) == 0);
-            let candidates = owners.iter().filter(|(id, owned)| owned.whose == *whose && owned.used.elapsed() >= UNUSED && is_unused(id));
+            let candidates =
+                owners.iter().filter(|(id, owned)| owned.whose.principal == *whose && owned.used.elapsed() >= UNUSED && is_unused(id));
             candidates.min_by_key(|(_, owned)| owned.used).map(|(id, _)| id.clone())
         };
         match unused {
             Some(id) => self.close_session(&id).await.is_ok(),
             None => false,
         }
+    }
+
+    /// Ends the sessions whose token is no longer good.
+    pub(super) async fn look(&self, doorkeeper: &dyn Doorkeeper) {
+        let owners: Vec<(SessionId, Admitted)> = {
+            let owners = self.owners.read().unwrap_or_else(PoisonError::into_inner);
+            owners.iter().map(|(id, owned)| (id.clone(), owned.whose.clone())).collect()
+        };
+        for (id, whose) in owners {
+            if !doorkeeper.stays(&whose).await
+                && let Err(error) = self.close_session(&id).await
+            {
+                tracing::warn!("a session whose token is no longer good could not be closed: {error}");
+            }
+        }
+    }
+}
+
+/// The one session that a request names; `Err` where it names several, or none that can be read.
+fn named(headers: &HeaderMap) -> Result<Option<String>, ()> {
+    let mut values = headers.get_all(SESSION).iter();
+    match (values.next(), values.next()) {
+        (None, _) => Ok(None),
+        (Some(value), None) => value.to_str().map(|id| Some(id.to_owned())).map_err(drop),
+        (Some(_), Some(_)) => Err(()),
     }
 }
 
@@ -207,24 +243,25 @@ fn opens(method: &Method, headers: &HeaderMap) -> bool {
     method == Method::POST && !needs_none
 }
 
-/// Lets a request into its principal's own sessions alone, and refuses what would open one session too many.
+/// Lets a request into its sender's own sessions alone, and refuses what would open one session too many.
 pub(super) async fn own_alone(State(sessions): State<Arc<Sessions>>, mut request: Request, next: Next) -> Response {
-    let Some(whose) = request.extensions().get::<Principal>().cloned() else { return next.run(request).await };
-    let named = request.headers().get(SESSION).map(|id| id.to_str().unwrap_or_default().to_owned());
+    let Some(admitted) = request.extensions().get::<Admitted>().cloned() else { return next.run(request).await };
+    let unknown = || (StatusCode::NOT_FOUND, "Not Found: Session not found").into_response();
+    let Ok(named) = named(request.headers()) else { return unknown() };
     if let Some(id) = named {
-        let Some(open) = sessions.of(&whose, &id) else { return (StatusCode::NOT_FOUND, "Not Found: Session not found").into_response() };
+        let Some(open) = sessions.of(&admitted, &id) else { return unknown() };
         let busy = Arc::new(Busy::with(open));
         request.extensions_mut().insert(busy.clone());
         return holding(next.run(request).await, busy);
     }
-    if opens(request.method(), request.headers()) && !sessions.has_room(&whose).await {
+    if opens(request.method(), request.headers()) && !sessions.has_room(&admitted.principal).await {
         let message = "as many sessions are open as there may be, or as many are yours as could still be opened";
         let hint = "end one (DELETE), or wait until one is unused for two minutes";
         return refuse(StatusCode::SERVICE_UNAVAILABLE, ErrorCode::LimitExceeded, message, hint);
     }
     let response = next.run(request).await;
     if let Some(id) = response.headers().get(SESSION).and_then(|id| id.to_str().ok()) {
-        sessions.own(whose, id);
+        sessions.own(admitted, id);
     }
     response
 }
