@@ -33,6 +33,7 @@ impl Explain for PolicyDoor {
             actor: who.clone(),
             run,
             tokens: 0,
+            along: crate::call::Along::default(),
             asking: Asking::default(),
             cancel: CancellationToken::new(),
             progress: Arc::new(NoProgress),

@@ -12,6 +12,7 @@ mod limits;
 mod log;
 mod raise;
 mod steps;
+mod traced;
 mod view;
 mod work;
 
@@ -22,6 +23,7 @@ pub use calls::CallPath;
 pub use control::Control;
 pub use driver::{Driver, DriverParts, DriverSettings, ProgressOf};
 pub use log::Log;
+pub use traced::RunTraces;
 pub use view::budget as budget_lines;
 
 pub use crate::tools::control::types::BudgetLine;

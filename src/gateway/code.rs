@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::call::{Asking, Origin, RawCall, whole};
+use crate::call::{Along, Asking, Origin, RawCall, whole};
 use crate::domain::{CallId, Digest, ErrorCode, Fault, Labels, RunId, ToolName};
 use crate::run::{Event, EventDraft, EventKind};
 use crate::store::{Append, Change};
@@ -95,6 +95,7 @@ impl CodeCalls for CodeGate {
                 actor: context.actor.clone(),
                 run: context.run,
                 tokens: 0,
+                along: Along::default(),
                 cancel: call.cancel,
                 asking: Asking::default(),
                 progress: call.progress,

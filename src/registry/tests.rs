@@ -81,6 +81,7 @@ fn now() -> Timestamp {
 fn raw(tool: &str, arguments: Value) -> RawCall {
     RawCall {
         tokens: 0,
+        along: crate::call::Along::default(),
         tool: tool.to_owned(),
         arguments,
         origin: Origin::Client,

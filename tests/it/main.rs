@@ -44,6 +44,7 @@ mod native_network;
 mod native_service;
 mod observe;
 mod omissions;
+mod otlp;
 mod path;
 mod policy_docs;
 mod policy_matrix;

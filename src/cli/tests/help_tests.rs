@@ -53,6 +53,7 @@ fn every_verb_of_the_specification_is_there() {
             "verify-bundle",
             "vault",
             "config",
+            "log-level",
             "doctor"
         ]
     );

@@ -13,7 +13,7 @@ use rmcp::{ErrorData, RoleServer};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use crate::call::{Asking, NoProgress, Origin, Progress, RawCall, Redact, Reply};
+use crate::call::{Along, Asking, NoProgress, Origin, Progress, RawCall, Redact, Reply, Trace};
 use crate::domain::{Actor, ErrorCode, Fault, Principal};
 
 use super::notices::NoticeListener;
@@ -64,6 +64,7 @@ struct Caller<'a> {
     actor: &'a Actor,
     asking: Asking,
     tokens: u64,
+    along: Along,
 }
 
 impl Server {
@@ -123,7 +124,7 @@ impl Server {
         &self,
         tool: &str,
         arguments: Value,
-        Caller { actor, asking, tokens }: Caller<'_>,
+        Caller { actor, asking, tokens, along }: Caller<'_>,
         cancel: CancellationToken,
         notes: Arc<dyn Progress>,
     ) -> Result<Reply, Fault> {
@@ -136,6 +137,7 @@ impl Server {
                 actor: actor.clone(),
                 run,
                 tokens,
+                along,
                 cancel: cancel.clone(),
                 asking,
                 progress: notes,
@@ -158,10 +160,16 @@ fn reason_of(cx: &RequestContext<RoleServer>) -> Option<String> {
     cx.meta.get("toolgate/reason").and_then(Value::as_str).map(str::to_owned)
 }
 
+/// The client's trace, where it told one.
+fn along_of(cx: &RequestContext<RoleServer>) -> Along {
+    let of = |name: &str| cx.meta.get(name).and_then(Value::as_str);
+    Along { trace: Trace::read(of("traceparent"), of("tracestate"), of("baggage")), ..Along::default() }
+}
+
 impl Server {
     /// The way to read by calling tools, for this request.
     fn calls(&self, cx: &RequestContext<RoleServer>) -> Result<Calls<'_>, ErrorData> {
-        Ok(Calls { server: self, actor: Self::actor(cx)?, cancel: cx.ct.clone() })
+        Ok(Calls { server: self, actor: Self::actor(cx)?, along: along_of(cx), cancel: cx.ct.clone() })
     }
 
     /// Whether a question of this request can be put to the human in front of the client.
@@ -179,7 +187,7 @@ impl Server {
     ) -> Result<Reply, Fault> {
         let asking = Asking { reason: reason_of(cx), elsewhere: self.may_ask(actor, cx) };
         let pass = || {
-            let caller = Caller { actor, asking: asking.clone(), tokens };
+            let caller = Caller { actor, asking: asking.clone(), tokens, along: along_of(cx) };
             self.pass(&request.name, arguments.clone(), caller, cx.ct.child_token(), notes.clone())
         };
         let reply = pass().await?;
@@ -204,12 +212,13 @@ fn is_modern(cx: &RequestContext<RoleServer>) -> bool {
 struct Calls<'a> {
     server: &'a Server,
     actor: Actor,
+    along: Along,
     cancel: CancellationToken,
 }
 
 impl Reader for Calls<'_> {
     async fn call(&self, tool: &str, arguments: Value) -> Result<Value, Refused> {
-        let caller = Caller { actor: &self.actor, asking: Asking::default(), tokens: 0 };
+        let caller = Caller { actor: &self.actor, asking: Asking::default(), tokens: 0, along: self.along.clone() };
         let reply = self.server.pass(tool, arguments, caller, self.cancel.child_token(), Arc::new(NoProgress)).await?;
         let call = reply.call;
         reply.outcome.map(|output| output.value).map_err(|fault| Refused { fault, call: Some(call) })

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 use toolgate::app::{SystemClock, Tasks};
-use toolgate::call::{Asking, NoProgress, Origin, Preparation, RawCall, Reply};
+use toolgate::call::{Along, Asking, NoProgress, Origin, Preparation, RawCall, Reply};
 use toolgate::domain::{Actor, ApprovalId, Budgets, Bytes, Clock, Effect, Effects, Fault, Millis, OwnerId, Principal, RunId, Timestamp};
 use toolgate::egress::{Egress, EgressOptions, NoCredentials, RequestLog, RequestRecord, SystemResolver};
 use toolgate::gateway::{Answer, ApprovalSettings, CodeGate, Gateway, Parts};
@@ -342,6 +342,7 @@ impl TestHouse {
     pub fn raw(&self, tool: &str, arguments: Value) -> RawCall {
         RawCall {
             tokens: 0,
+            along: Along::default(),
             tool: tool.into(),
             arguments,
             origin: Origin::Client,

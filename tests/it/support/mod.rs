@@ -1,5 +1,6 @@
 //! What several test files need: the checkout, a scratch home, and the binary as a user runs it.
 
+pub mod collector;
 pub mod house;
 pub mod http_server;
 pub mod native;
