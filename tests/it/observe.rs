@@ -96,7 +96,11 @@ fn metrics_need_a_token_and_agree_with_the_journal() {
     served.call("no_such_tool_c4nary", &json!({}), &json!({}));
     let ran = served.call("python_run", &json!({"entrypoint": "inline", "code": "print(1)"}), &json!({}));
     assert_eq!(ran["result"]["structuredContent"]["return_code"], 0, "{ran}");
-    let asked = served.call("python_run", &json!({"entrypoint": "inline", "code": "1", "allow_network": true, "allowed_hosts": ["example.com"]}), &json!({}));
+    let asked = served.call(
+        "python_run",
+        &json!({"entrypoint": "inline", "code": "1", "allow_network": true, "allowed_hosts": ["example.com"]}),
+        &json!({}),
+    );
     assert_eq!(asked["result"]["structuredContent"]["error"]["code"], "APPROVAL_REQUIRED", "{asked}");
 
     for headers in [&[][..], &[("Authorization", "Bearer wrong")], &[("Authorization", "Basic Zm9v")]] {

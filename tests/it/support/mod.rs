@@ -2,6 +2,7 @@
 
 pub mod agents;
 pub mod clients;
+pub mod collector;
 pub mod house;
 pub mod http_server;
 pub mod native;
