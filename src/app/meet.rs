@@ -148,8 +148,11 @@ impl Place {
         match answer.status {
             200..=299 => {}
             401 | 403 => {
-                return Err(Fault::new(ErrorCode::Unauthenticated, format!("it answers {}: the token is missing or not its own", answer.status))
-                    .hint("give the client the token of that server: the file `http.token` in its home"));
+                return Err(Fault::new(
+                    ErrorCode::Unauthenticated,
+                    format!("it answers {}: the token is missing or not its own", answer.status),
+                )
+                .hint("give the client the token of that server: the file `http.token` in its home"));
             }
             status => return Err(not_spoken(&format!("it answers {status}: `{}`", shown(&text)))),
         }
@@ -202,7 +205,8 @@ fn not_spoken(what: &str) -> Fault {
 }
 
 fn ended() -> Fault {
-    Fault::new(ErrorCode::InvalidOutput, "it ends instead of answering").hint("start it by hand as it stands in the settings, and see what it says")
+    Fault::new(ErrorCode::InvalidOutput, "it ends instead of answering")
+        .hint("start it by hand as it stands in the settings, and see what it says")
 }
 
 fn late() -> Fault {

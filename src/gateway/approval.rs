@@ -273,7 +273,7 @@ fn asked_by_the_same(row: &ApprovalRow, decision: &Decision) -> bool {
 fn required(row: &ApprovalRow) -> Fault {
     let how = format!("toolgate approvals approve {}", row.id);
     Fault::new(ErrorCode::ApprovalRequired, format!("a human must approve this exact call of `{}`", row.tool))
-        .hint("ask the operator to answer; then make the same call with the same arguments again")
+        .hint(format!("the operator answers with `{how}`; then make the same call with the same arguments again"))
         .details(json!({ "approval_id": row.id, "expires_at": row.expires, "how": how }))
 }
 

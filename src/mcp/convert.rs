@@ -15,6 +15,9 @@ use crate::domain::{ErrorCode, Fault, Reader};
 use super::catalog::Entry;
 use super::cut::{self, Shown};
 
+/// Most bytes of a fault's details that are also in its text; what is longer is for programs.
+const DETAILS_IN_TEXT: usize = 2 << 10;
+
 /// So much of an address is told back.
 const LONGEST_URI: usize = 2_000;
 
@@ -92,6 +95,12 @@ pub(super) fn failure(fault: &Fault, reference: &str) -> CallToolResult {
     if let Some(hint) = part("hint") {
         text.push_str("\nhint: ");
         text.push_str(hint);
+    }
+    // Some clients show a model nothing but the text of an error.
+    let details = value.get("error").and_then(|error| error.get("details")).map(Value::to_string);
+    if let Some(details) = details.filter(|details| details.len() <= DETAILS_IN_TEXT) {
+        text.push_str("\ndetails: ");
+        text.push_str(&details);
     }
     let mut result = CallToolResult::structured_error(value);
     result.content = vec![ContentBlock::text(text)];

@@ -16,9 +16,8 @@ use toolgate_evidence::tree::{Hash, Subtree};
 
 use crate::call::{ArtifactRef, Artifacts, Redact};
 use crate::domain::{
-    Actor, Amounts, ApprovalId, ArtifactId, CallId, Clock, Digest, ErrorCode, Fault, GrantId, Labels, Measured, Meter, Millis, OwnerId, Principal,
-    Role,
-    RunId, ToolName,
+    Actor, Amounts, ApprovalId, ArtifactId, CallId, Clock, Digest, ErrorCode, Fault, GrantId, Labels, Measured, Meter, Millis, OwnerId,
+    Principal, Role, RunId, ToolName,
 };
 use crate::run::{Budget, Event};
 

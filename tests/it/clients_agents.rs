@@ -27,7 +27,10 @@ fn is_in_the_log(toolgate: &Toolgate, tool: &str, text: &str) -> usize {
     let events = events(toolgate);
     let calls: Vec<&Value> = events.iter().filter(|event| event["kind"] == "tool_call" && event.to_string().contains(tool)).collect();
     let ids: Vec<&Value> = calls.iter().map(|call| &call["call_id"]).collect();
-    events.iter().filter(|event| event["kind"] == "tool_result" && ids.contains(&&event["call_id"]) && event.to_string().contains(text)).count()
+    events
+        .iter()
+        .filter(|event| event["kind"] == "tool_result" && ids.contains(&&event["call_id"]) && event.to_string().contains(text))
+        .count()
 }
 
 fn is_listed_as_connected(kind: Kind) {
@@ -81,7 +84,8 @@ fn asks_the_operator(kind: Kind) {
     let rows = agent.toolgate.json(0, &["approvals", "list", "--all", "--json"]);
     assert!(rows.as_array().unwrap().len() == 1 && rows[0]["status"] == "used", "{rows}");
     assert_eq!(is_in_the_log(&agent.toolgate, "python.run", "ALLOWED"), 1);
-    let by: Vec<Value> = events(&agent.toolgate).into_iter().map(|event| event["payload"]["channel"].clone()).filter(|by| by.is_string()).collect();
+    let by: Vec<Value> =
+        events(&agent.toolgate).into_iter().map(|event| event["payload"]["channel"].clone()).filter(|by| by.is_string()).collect();
     assert_eq!(by, ["cli"], "the operator alone has answered");
 }
 
@@ -139,10 +143,21 @@ fn takes_no_form_for_a_yes(kind: Kind) {
     assert_eq!(agent.model.saw("python_run").len(), 2, "{transcript}");
     let rows = agent.toolgate.json(0, &["approvals", "list", "--all", "--json"]);
     assert!(!rows.as_array().unwrap().is_empty(), "it was asked");
-    for row in rows.as_array().unwrap() {
-        assert!(["pending", "denied"].contains(&row["status"].as_str().unwrap()), "{row}");
-    }
+    // Codex declines forms that want something, which is a no; Claude Code closes them, which is no answer.
+    let due = if kind == Kind::Codex { "denied" } else { "pending" };
+    assert!(rows.as_array().unwrap().iter().all(|row| row["status"] == due), "{rows}");
     assert_eq!(is_in_the_log(&agent.toolgate, "python.run", "NEVER"), 0);
+}
+
+/// Why a form with a button alone is no question: a server that takes its acceptance for a yes is told so by nobody.
+#[test]
+fn codex_accepts_a_form_without_fields_by_itself() {
+    let turns = json!([{ "call": "naive_ask", "arguments": {} }, { "say": "DONE" }]);
+    let Some(agent) = or_skip(Agent::with(Kind::Codex, "", &turns)) else { return };
+    agent.has_also("naive_server.py");
+    let transcript = agent.goes();
+    let saw = agent.model.saw("naive_ask");
+    assert!(saw[0]["saw"].as_str().unwrap().ends_with("ACTED"), "{saw:?}\n{transcript}");
 }
 
 /// The same for both.

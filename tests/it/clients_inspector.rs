@@ -69,10 +69,8 @@ impl Inspector {
         assert!(result(&prompt)["messages"].to_string().contains("Ada"), "{era}: {prompt}");
         let templates = self.told(era, &["--method", "resources/templates/list"]);
         assert!(items(&templates, "resourceTemplates").iter().any(|one| one["uriTemplate"] == "run://{id}"), "{era}: {templates}");
-        let started = self.told(
-            era,
-            &["--method", "tools/call", "--tool-name", "run_start", "--tool-args-json", r#"{"workflow": "asks"}"#],
-        );
+        let started =
+            self.told(era, &["--method", "tools/call", "--tool-name", "run_start", "--tool-args-json", r#"{"workflow": "asks"}"#]);
         let uri = format!("run://{}", result(&started)["structuredContent"]["run_id"].as_str().unwrap());
         let resources = self.told(era, &["--method", "resources/list"]);
         assert!(items(&resources, "resources").iter().any(|one| one["uri"] == *uri), "{era}: {resources}");
@@ -117,7 +115,9 @@ fn the_inspector_sees_everything_over_standard_io() {
 fn the_inspector_sees_everything_over_http() {
     let toolgate = home_that_asks("");
     let server = Served::on(&toolgate);
-    let with = |token: &str| vec![server.url.clone(), "--transport".into(), "http".into(), "--header".into(), format!("Authorization: Bearer {token}")];
+    let with = |token: &str| {
+        vec![server.url.clone(), "--transport".into(), "http".into(), "--header".into(), format!("Authorization: Bearer {token}")]
+    };
     let Some(mut inspector) = Inspector::on(toolgate, with(&server.token())) else { return };
     for (era, version) in ERAS {
         inspector.sees_everything(era, version);

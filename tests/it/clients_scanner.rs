@@ -37,7 +37,9 @@ fn unsafe_ones(scanner: &str, folder: &Path, files: &[(&str, Value)]) -> Vec<Str
     assert_eq!(results.len(), due, "everything was looked at: {told}");
     assert!(results.iter().all(|result| result["status"] == "completed"), "{told}");
     let found = results.iter().filter(|result| result["is_safe"] != true);
-    found.map(|result| format!("{}: {}", result["tool_name"].as_str().or(result["prompt_name"].as_str()).unwrap_or("?"), result["findings"])).collect()
+    found
+        .map(|result| format!("{}: {}", result["tool_name"].as_str().or(result["prompt_name"].as_str()).unwrap_or("?"), result["findings"]))
+        .collect()
 }
 
 #[test]
@@ -47,7 +49,8 @@ fn the_scanner_finds_nothing() {
     let mut server = Server::started(&toolgate.data(), &["--toolsets", "all"]);
     let params = json!({ "protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": { "name": "t", "version": "1" } });
     let opened = server.request(1, "initialize", params);
-    let instructions = json!({ "name": "instructions", "description": opened["result"]["instructions"], "inputSchema": { "type": "object" } });
+    let instructions =
+        json!({ "name": "instructions", "description": opened["result"]["instructions"], "inputSchema": { "type": "object" } });
     assert!(instructions["description"].as_str().unwrap().len() > 100, "{opened}");
     server.send(&json!({ "jsonrpc": "2.0", "method": "notifications/initialized" }));
     let mut tools = server.request(2, "tools/list", json!({}))["result"]["tools"].clone();

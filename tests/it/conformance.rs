@@ -3,7 +3,7 @@
 //! `TOOLGATE_TEST_CONFORMANCE` names the suite's program (`conformance`, or `dist/index.js` of its package), `TOOLGATE_TEST_NODE` a Node of version 22 or newer. Where
 //! one is missing the test says so and passes, unless `TOOLGATE_TEST_REQUIRE_CLIENTS` is set. `docs/conformance.md` tells more.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -132,7 +132,7 @@ fn score((node, suite): (&Path, &Path), proxy: SocketAddr, revision: &str) -> Sc
 /// The calls of fixtures in the journal: how many were meant and how many have their outcome, and by which rules.
 fn recorded(toolgate: &Toolgate) -> (usize, usize, BTreeMap<String, usize>) {
     let runs = toolgate.json(0, &["runs", "list", "--all", "--limit", "1000", "--json"]);
-    let (mut meant, mut ended, mut rules) = (0, 0, BTreeMap::new());
+    let (mut meant, mut ended, mut rules) = (BTreeSet::new(), BTreeSet::new(), BTreeMap::new());
     for run in runs.as_array().unwrap() {
         let events = toolgate.run(&["runs", "events", run["id"].as_str().unwrap(), "--json"]).exits(0).stdout;
         for event in events.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()) {
@@ -140,17 +140,19 @@ fn recorded(toolgate: &Toolgate) -> (usize, usize, BTreeMap<String, usize>) {
             if !payload["tool"].as_str().is_some_and(|tool| tool.starts_with("fixture.")) || payload["refused_at"].is_string() {
                 continue;
             }
+            let call = event["call_id"].as_str().unwrap_or_default().to_owned();
             if event["kind"] == "tool_call" {
-                meant += 1;
+                meant.insert(call);
                 for rule in payload["rules"].as_array().unwrap() {
                     *rules.entry(rule.as_str().unwrap().to_owned()).or_default() += 1;
                 }
-            } else {
-                ended += 1;
+            } else if event["kind"] == "tool_result" || event["kind"] == "tool_error" {
+                ended.insert(call);
             }
         }
     }
-    (meant, ended, rules)
+    // What a client's missing power refuses has an outcome alone, as it was never begun.
+    (meant.len(), meant.intersection(&ended).count(), rules)
 }
 
 #[test]

@@ -57,8 +57,11 @@ fn what_install_wrote_connects_in_every_client() {
     let entry = claude["mcpServers"]["toolgate"].clone();
     claude["projects"] = json!({ "/some/project": { "mcpServers": { "build": entry } } });
     std::fs::write(&file, claude.to_string()).unwrap();
-    std::fs::write(toolgate.home().join(".mcp.json"), json!({ "mcpServers": { "toolgate": entry, "other": { "command": "x" } } }).to_string())
-        .unwrap();
+    std::fs::write(
+        toolgate.home().join(".mcp.json"),
+        json!({ "mcpServers": { "toolgate": entry, "other": { "command": "x" } } }).to_string(),
+    )
+    .unwrap();
     let found = entries(&toolgate, &[]);
     let names: Vec<&str> = found.iter().map(|check| check["name"].as_str().unwrap()).collect();
     let due = [
@@ -90,7 +93,10 @@ fn an_entry_that_leads_nowhere_is_told_with_its_mend() {
         (json!({ "command": own, "args": ["--home", "/no/home", "serve"] }), "its home `/no/home` is not there"),
         (json!({ "command": own, "args": ["--home=home", "serve"] }), "its home `home` is no whole path"),
         (json!({ "command": own, "args": ["serve"], "env": { "TOOLGATE_HOME": "/no/home" } }), "its home `/no/home` is not there"),
-        (json!({ "command": program(&toolgate, "echo broken >&2; exit 3"), "args": ["serve"] }), "it ends instead of answering; it says: broken"),
+        (
+            json!({ "command": program(&toolgate, "echo broken >&2; exit 3"), "args": ["serve"] }),
+            "it ends instead of answering; it says: broken",
+        ),
         (json!({ "command": own, "args": ["--home", data, "srve"] }), "it ends instead of answering"),
     ] {
         settings(&toolgate, &entry);
@@ -160,4 +166,36 @@ fn an_address_is_reached_with_its_token() {
     drop(server);
     let (ok, detail, mend) = one(&toolgate, &[("TOOLGATE_TOKEN", &token)]);
     assert!(!ok && detail.contains("EGRESS_FAILED") && mend.contains("serve --http"), "{detail} {mend}");
+}
+
+#[test]
+fn what_a_project_names_is_not_gone_to() {
+    let toolgate = home("");
+    let mark = toolgate.home().join("started");
+    let program = program(&toolgate, &format!("touch {}", mark.display()));
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let url = format!("http://{}/mcp", listener.local_addr().unwrap());
+    let own = env!("CARGO_BIN_EXE_toolgate");
+    let other_home = toolgate.home().join("other");
+    std::fs::create_dir(&other_home).unwrap();
+    for entry in [
+        json!({ "command": program, "args": ["serve"] }),
+        json!({ "url": url, "headers": { "X": "${SECRET}" } }),
+        json!({ "command": own, "args": ["--home", other_home, "serve"] }),
+        json!({ "command": own, "args": ["run", "hello_world"] }),
+        json!({ "command": own, "args": ["serve"], "env": { "TOOLGATE_HOME": other_home } }),
+    ] {
+        std::fs::write(toolgate.home().join(".mcp.json"), json!({ "mcpServers": { "toolgate": entry } }).to_string()).unwrap();
+        let (ok, detail, _) = one(&toolgate, &[("SECRET", "cats")]);
+        assert!(ok && detail.contains("not tried") && !detail.contains("cats"), "{entry}: {detail}");
+    }
+    assert!(!mark.exists() && std::fs::read_dir(&other_home).unwrap().next().is_none(), "nothing was started");
+    assert_eq!(listener.accept().unwrap_err().kind(), std::io::ErrorKind::WouldBlock, "nobody came");
+    let runs = toolgate.json(0, &["runs", "list", "--json"]);
+    assert_eq!(runs, json!([]), "nothing was run");
+    // The same, in the user's own file, is what the user wants.
+    settings(&toolgate, &json!({ "command": program, "args": ["serve"] }));
+    std::fs::remove_file(toolgate.home().join(".mcp.json")).unwrap();
+    assert!(!one(&toolgate, &[]).0 && mark.exists());
 }

@@ -1,15 +1,16 @@
 //! Which clients have toolgate in their settings, and whether each entry leads to a server that answers.
 //!
 //! INVARIANT: only an entry whose program has toolgate's own name is started, as its client would start it: with the few variables that
-//! clients hand on, and with nothing else changed. No token is shown.
+//! clients hand on, and with nothing else changed. What a project's file names is not gone to, as whoever works in that folder writes it:
+//! only this very program is started from there, to serve this home or the default one. No token is shown.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use crate::cli::install::found::{Found, Led, everywhere};
+use crate::cli::install::found::{Found, Led, Whose, everywhere};
 use crate::cli::ports::{Check, Door, Met, Way};
 use crate::cli::start::Desk;
-use crate::config::Ambient;
+use crate::config::{Ambient, own_program};
 use crate::domain::Fault;
 
 /// What the clients' libraries hand on to a server of their environment.
@@ -35,7 +36,7 @@ const HANDED_ON: &[&str] = if cfg!(windows) {
 const STATUS_TOOL: &str = "toolgate_status";
 
 /// A check for each entry of ours, and for each file that cannot be read.
-pub(super) async fn checks(desk: &Desk, door: &dyn Door) -> Vec<Check> {
+pub(super) async fn checks(desk: &Desk, home: &Path, door: &dyn Door) -> Vec<Check> {
     let (found, wrong) = everywhere(&desk.ambient);
     if found.is_empty() && wrong.is_empty() {
         let detail = "none has toolgate in its settings; `toolgate install CLIENT` writes it there".to_owned();
@@ -46,12 +47,12 @@ pub(super) async fn checks(desk: &Desk, door: &dyn Door) -> Vec<Check> {
         .map(|(client, fault)| Check { name: client, ok: false, detail: format!("{}: {}", fault.code, fault.message), mend: fault.hint })
         .collect();
     for found in &found {
-        checks.push(check(found, desk, door).await);
+        checks.push(check(found, desk, home, door).await);
     }
     checks
 }
 
-async fn check(found: &Found, desk: &Desk, door: &dyn Door) -> Check {
+async fn check(found: &Found, desk: &Desk, home: &Path, door: &dyn Door) -> Check {
     let place = format!("`{}` in {}", found.name, found.file.display());
     let good = |what: &str| Check { name: found.client.clone(), ok: true, detail: format!("{what} ({place})"), mend: None };
     let bad = |what: &str, mend: &str| Check {
@@ -70,6 +71,9 @@ async fn check(found: &Found, desk: &Desk, door: &dyn Door) -> Check {
         },
         Led::Reaches { url, headers } => Way::Reach { url: url.clone(), headers: headers.clone() },
     };
+    if found.whose == Whose::Project && !is_own(&found.entry, home) {
+        return good("not tried: whoever works in this folder writes that file, and its client asks you first");
+    }
     let shown = match &found.entry {
         Led::Starts { command, .. } => command.clone(),
         Led::Reaches { url, .. } => url.clone(),
@@ -83,6 +87,21 @@ async fn check(found: &Found, desk: &Desk, door: &dyn Door) -> Check {
         Ok(met) => good(&format!("connects to {shown}: {}, {} tools, {} ms", met.server, met.tools.len(), met.took.0)),
         Err(Fault { code, message, hint, .. }) => bad(&format!("{shown}: {code}: {message}"), &hint.unwrap_or(again)),
     }
+}
+
+/// Whether it starts this very program, to serve this home, and nothing else.
+fn is_own(entry: &Led, home: &Path) -> bool {
+    let Led::Starts { command, arguments, variables } = entry else { return false };
+    let same = |one: &Path, other: &Path| {
+        let real = |path: &Path| std::fs::canonicalize(path).ok();
+        real(one).is_some_and(|path| real(other) == Some(path))
+    };
+    let serves = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["serve"] => true,
+        ["--home", named, "serve"] => same(Path::new(named), home),
+        _ => false,
+    };
+    serves && variables.is_empty() && own_program().is_ok_and(|own| same(Path::new(command), &own))
 }
 
 /// How the client starts it, or what is wrong with the entry before that.

@@ -12,7 +12,7 @@ use super::text::printable;
 
 pub(super) async fn run(args: &Doctor, desk: &Desk, config: &Config, door: &dyn Door) -> Ending {
     let mut checks = door.doctor(config).await;
-    checks.extend(clients::checks(desk, door).await);
+    checks.extend(clients::checks(desk, &config.home.value, door).await);
     let failed = checks.iter().filter(|check| !check.ok).count();
     if args.json.json {
         desk.console.json(&serde_json::json!({ "ok": failed == 0, "checks": checks }))?;

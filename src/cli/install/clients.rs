@@ -24,6 +24,15 @@ pub(super) struct Place {
     pub(super) form: Form,
 }
 
+/// Who writes in a settings file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::cli) enum Whose {
+    /// The user.
+    User,
+    /// Whoever works in the project's folder, agents among them.
+    Project,
+}
+
 /// Where this client's settings of this user lie.
 ///
 /// # Errors
@@ -52,10 +61,13 @@ pub(super) fn place(client: Client, ambient: &Ambient) -> Result<Place, Fault> {
 ///
 /// # Errors
 /// `CONFIG_INVALID` where the platform names no home folder.
-pub(super) fn candidates(client: Client, ambient: &Ambient) -> Result<Vec<Place>, Fault> {
+pub(super) fn candidates(client: Client, ambient: &Ambient) -> Result<Vec<(Place, Whose)>, Fault> {
     let main = place(client, ambient)?;
-    let like = |title: &'static str, file: PathBuf| Place { title, file, form: main.form };
-    let of_project = |file: &str| ambient.platform.current_dir.as_ref().map(|here| here.join(file));
+    let like = |title: &'static str, file: PathBuf| (Place { title, file, form: main.form }, Whose::User);
+    let of_project = |title: &'static str, file: &str| {
+        let here = ambient.platform.current_dir.as_ref()?;
+        Some((Place { title, file: here.join(file), form: main.form }, Whose::Project))
+    };
     let application = ambient.platform.user_home.as_deref().map(|home| application(home, ambient)).unwrap_or_default();
     let others = match client {
         // The edition of the Microsoft Store sees a folder of its own.
@@ -64,19 +76,19 @@ pub(super) fn candidates(client: Client, ambient: &Ambient) -> Result<Vec<Place>
             let local = ambient.var("LOCALAPPDATA").filter(|_| cfg!(windows)).map(PathBuf::from);
             vec![local.map(|local| like("Claude Desktop (Store)", local.join(store)))]
         }
-        Client::ClaudeCode => vec![of_project(".mcp.json").map(|file| like("Claude Code (project)", file))],
-        Client::Codex => vec![of_project(".codex/config.toml").map(|file| like("Codex (project)", file))],
+        Client::ClaudeCode => vec![of_project("Claude Code (project)", ".mcp.json")],
+        Client::Codex => vec![of_project("Codex (project)", ".codex/config.toml")],
         Client::Vscode => vec![
-            of_project(".vscode/mcp.json").map(|file| like("VS Code (project)", file)),
+            of_project("VS Code (project)", ".vscode/mcp.json"),
             Some(like("VS Code Insiders", application.join("Code - Insiders/User/mcp.json"))),
             Some(like("VSCodium", application.join("VSCodium/User/mcp.json"))),
         ],
-        Client::Cursor => vec![of_project(".cursor/mcp.json").map(|file| like("Cursor (project)", file))],
-        Client::Gemini => vec![of_project(".gemini/settings.json").map(|file| like("Gemini CLI (project)", file))],
+        Client::Cursor => vec![of_project("Cursor (project)", ".cursor/mcp.json")],
+        Client::Gemini => vec![of_project("Gemini CLI (project)", ".gemini/settings.json")],
     };
-    let mut places = vec![main.clone()];
+    let mut places = vec![(main.clone(), Whose::User)];
     for other in others.into_iter().flatten() {
-        if places.iter().all(|known| known.file != other.file) {
+        if places.iter().all(|(known, _)| known.file != other.0.file) {
             places.push(other);
         }
     }

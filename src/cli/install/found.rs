@@ -3,6 +3,7 @@
 //! INVARIANT: an entry is read as its client reads it; what only the client can know (a value that it asks for) is said to be unknown, never
 //! guessed.
 
+use std::ffi::OsStr;
 use std::path::PathBuf;
 
 use clap::ValueEnum as _;
@@ -12,6 +13,7 @@ use crate::cli::args::Client;
 use crate::config::Ambient;
 use crate::domain::Fault;
 
+pub(in crate::cli) use super::clients::Whose;
 use super::clients::{Form, Place, candidates};
 use super::edit::{TABLE, is_ours, read_json, read_toml};
 use super::file;
@@ -24,6 +26,8 @@ pub(in crate::cli) struct Found {
     /// What `install` calls the client.
     pub(in crate::cli) word: String,
     pub(in crate::cli) file: PathBuf,
+    /// Who writes in that file.
+    pub(in crate::cli) whose: Whose,
     /// The server's name in the client.
     pub(in crate::cli) name: String,
     pub(in crate::cli) entry: Led,
@@ -58,12 +62,13 @@ pub(in crate::cli) fn everywhere(ambient: &Ambient) -> (Vec<Found>, Vec<(String,
                 continue;
             }
         };
-        for place in places {
+        for (place, whose) in places {
             match file::read(&place.file).and_then(|text| entries(&place, text.as_deref().unwrap_or_default(), ambient)) {
                 Ok(entries) => found.extend(entries.into_iter().map(|(client, name, entry)| Found {
                     client,
                     word: word.clone(),
                     file: place.file.clone(),
+                    whose,
                     name,
                     entry,
                 })),
@@ -113,43 +118,52 @@ pub(super) fn entries(place: &Place, text: &str, ambient: &Ambient) -> Result<Ve
 
 /// Where this entry leads, if it is one of ours.
 fn led(name: &str, entry: &Value, ambient: &Ambient) -> Option<Led> {
-    let named = name.contains("toolgate");
-    let text = |key: &str| entry.get(key).and_then(Value::as_str);
-    let filled = |text: &str| filled(text, ambient);
-    let pairs = |key: &str| -> Result<Vec<(String, String)>, String> {
-        let pairs = entry.get(key).and_then(Value::as_object).into_iter().flatten();
-        pairs.filter_map(|(name, value)| Some((name, value.as_str()?))).map(|(name, value)| Ok((name.clone(), filled(value)?))).collect()
+    let is_named = name.contains("toolgate");
+    let led = match text(entry, "command") {
+        Some(command) if is_ours(Some(command)) => starts(command, entry, ambient),
+        Some(command) => return is_named.then(|| Led::Other { command: command.to_owned() }),
+        None => {
+            let url = ["url", "httpUrl", "serverUrl"].into_iter().find_map(|key| text(entry, key));
+            reaches(url.filter(|_| is_named)?, entry, ambient)
+        }
     };
-    let unknown = |led: Result<Led, String>| led.unwrap_or_else(|why| Led::Unknown { why });
-    if let Some(command) = text("command") {
-        if !is_ours(Some(command)) {
-            return named.then(|| Led::Other { command: command.to_owned() });
-        }
-        let arguments = entry.get("args").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
-        return Some(unknown((|| {
-            Ok(Led::Starts {
-                command: filled(command)?,
-                arguments: arguments.map(filled).collect::<Result<_, _>>()?,
-                variables: pairs("env")?,
-            })
-        })()));
+    Some(led.unwrap_or_else(|why| Led::Unknown { why }))
+}
+
+fn starts(command: &str, entry: &Value, ambient: &Ambient) -> Result<Led, String> {
+    let arguments = entry.get("args").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
+    Ok(Led::Starts {
+        command: filled(command, ambient)?,
+        arguments: arguments.map(|argument| filled(argument, ambient)).collect::<Result<_, _>>()?,
+        variables: pairs(entry, "env", ambient)?,
+    })
+}
+
+fn reaches(url: &str, entry: &Value, ambient: &Ambient) -> Result<Led, String> {
+    let of_variable = |variable: &str| {
+        let value = ambient.var(variable).and_then(OsStr::to_str).map(str::to_owned);
+        value.ok_or_else(|| format!("the variable `{variable}`, which its client takes it from, is not set here"))
+    };
+    let mut headers = pairs(entry, "headers", ambient)?;
+    headers.extend(pairs(entry, "http_headers", ambient)?);
+    if let Some(variable) = text(entry, "bearer_token_env_var") {
+        headers.push(("Authorization".to_owned(), format!("Bearer {}", of_variable(variable)?)));
     }
-    let url = ["url", "httpUrl", "serverUrl"].into_iter().find_map(text).filter(|_| named)?;
-    Some(unknown((|| {
-        let mut headers = pairs("headers")?;
-        headers.extend(pairs("http_headers")?);
-        let of_variable = |variable: &str| {
-            let value = ambient.var(variable).and_then(std::ffi::OsStr::to_str);
-            value.map(str::to_owned).ok_or_else(|| format!("the variable `{variable}`, which its client takes it from, is not set here"))
-        };
-        if let Some(variable) = text("bearer_token_env_var") {
-            headers.push(("Authorization".to_owned(), format!("Bearer {}", of_variable(variable)?)));
-        }
-        for (header, variable) in pairs("env_http_headers")? {
-            headers.push((header, of_variable(&variable)?));
-        }
-        Ok(Led::Reaches { url: filled(url)?, headers })
-    })()))
+    for (header, variable) in pairs(entry, "env_http_headers", ambient)? {
+        headers.push((header, of_variable(&variable)?));
+    }
+    Ok(Led::Reaches { url: filled(url, ambient)?, headers })
+}
+
+fn text<'e>(entry: &'e Value, key: &str) -> Option<&'e str> {
+    entry.get(key).and_then(Value::as_str)
+}
+
+/// An object of texts, in its order.
+fn pairs(entry: &Value, key: &str, ambient: &Ambient) -> Result<Vec<(String, String)>, String> {
+    let pairs = entry.get(key).and_then(Value::as_object).into_iter().flatten();
+    let texts = pairs.filter_map(|(name, value)| Some((name, value.as_str()?)));
+    texts.map(|(name, value)| Ok((name.clone(), filled(value, ambient)?))).collect()
 }
 
 /// The text with the variables that clients put in: `${NAME}`, `${env:NAME}`, `${NAME:-otherwise}`.
@@ -160,7 +174,7 @@ fn filled(text: &str, ambient: &Ambient) -> Result<String, String> {
         let Some((word, behind)) = after.split_once('}') else { break };
         let word = word.strip_prefix("env:").unwrap_or(word);
         let (name, otherwise) = word.split_once(":-").map_or((word, None), |(name, otherwise)| (name, Some(otherwise)));
-        let value = ambient.var(name).and_then(std::ffi::OsStr::to_str).or(otherwise);
+        let value = ambient.var(name).and_then(OsStr::to_str).or(otherwise);
         whole.push_str(before);
         whole.push_str(value.ok_or_else(|| format!("`${{{word}}}` has a value in its client alone"))?);
         rest = behind;

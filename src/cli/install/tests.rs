@@ -180,7 +180,8 @@ mod found {
 
     #[test]
     fn codex_takes_its_token_from_a_variable() {
-        let text = "[mcp_servers.my-toolgate]\nurl = \"http://h/mcp\"\nbearer_token_env_var = \"T\"\n\n[mcp_servers.other]\nurl = \"http://o\"\n";
+        let text =
+            "[mcp_servers.my-toolgate]\nurl = \"http://h/mcp\"\nbearer_token_env_var = \"T\"\n\n[mcp_servers.other]\nurl = \"http://o\"\n";
         let found = read(&place(Form::Toml), text, &[("T", "x")]);
         assert_eq!(found, [("my-toolgate".to_owned(), Led::Reaches { url: "http://h/mcp".into(), headers: token("x") })]);
         assert!(matches!(&read(&place(Form::Toml), text, &[])[..], [(_, Led::Unknown { why })] if why.contains("`T`")));

@@ -114,7 +114,13 @@ impl Server {
         let asking = Asking { reason: super::reason_of(cx), elsewhere: self.may_ask(actor, cx) };
         let admitted = http::admitted_of(&cx.extensions)?;
         let pass = || {
-            let caller = Caller { actor: actor.clone(), admitted: admitted.cloned(), asking: asking.clone(), tokens: asked.tokens, along: along_of(cx) };
+            let caller = Caller {
+                actor: actor.clone(),
+                admitted: admitted.cloned(),
+                asking: asking.clone(),
+                tokens: asked.tokens,
+                along: along_of(cx),
+            };
             self.passing.pass(asked.tool, asked.arguments.clone(), caller, cx.ct.child_token(), notes.clone())
         };
         let reply = pass().await?;

@@ -263,7 +263,13 @@ fn along_of(cx: &RequestContext<RoleServer>) -> Along {
 impl Server {
     /// The way to read by calling tools, for this request.
     fn calls(&self, cx: &RequestContext<RoleServer>) -> Result<Calls<'_>, ErrorData> {
-        Ok(Calls { server: self, actor: Self::actor(cx)?, admitted: Self::admitted(cx)?.cloned(), along: along_of(cx), cancel: cx.ct.clone() })
+        Ok(Calls {
+            server: self,
+            actor: Self::actor(cx)?,
+            admitted: Self::admitted(cx)?.cloned(),
+            along: along_of(cx),
+            cancel: cx.ct.clone(),
+        })
     }
 
     /// Whether a question of this request can be put to the human in front of the client.

@@ -65,7 +65,13 @@ impl Server {
             tasks: self.beside.tasks.clone(),
             tool: call.tool.to_owned(),
             arguments: call.arguments.clone(),
-            caller: Caller { actor: call.actor.clone(), admitted: call.admitted.cloned(), asking, tokens: call.tokens, along: along_of(cx) },
+            caller: Caller {
+                actor: call.actor.clone(),
+                admitted: call.admitted.cloned(),
+                asking,
+                tokens: call.tokens,
+                along: along_of(cx),
+            },
             notes,
         };
         seed.grow(patience, &cx.ct).await

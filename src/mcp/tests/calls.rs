@@ -85,6 +85,7 @@ async fn a_fault_is_an_answer_that_a_model_can_use() {
         assert_eq!(result["isError"], true);
         assert_eq!(result["structuredContent"]["error"]["code"], "APPROVAL_REQUIRED");
         assert_eq!(result["structuredContent"]["error"]["details"]["approval_id"], "apr_1");
+        assert!(result["content"][0]["text"].as_str().unwrap().contains("apr_1"), "a client may show the model the text alone: {result}");
 
         let result = client.call("test_fail", "internal").await["result"].clone();
         let told = result.to_string();

@@ -67,7 +67,7 @@ fn what_is_found_is_bounded_and_schemas_are_whole() {
     for tool in &mut tools {
         tool.input = json!({"type": "object", "description": "x".repeat(3_000)});
     }
-    tools.push(Indexed { input: json!({"description": "x".repeat(50_000)}), ..tool("big.huge", "Huge", "Is huge.", "") });
+    tools.push(Indexed { input: json!({"description": "x".repeat(50_000)}), ..tool("big.huge", "Big", "Is big.", "") });
     let found = search(&tools, "big", Some(20));
     assert!(serde_json::to_vec(&found.tools).unwrap().len() <= MOST_BYTES + 64, "{}", found.tools.len());
     assert_eq!(found.tools.first().map(|tool| (tool.name.as_str(), tool.input_schema.is_none())), Some(("big.huge", true)));

@@ -62,7 +62,10 @@ impl Agent {
         if kind == Kind::Codex {
             let folder = toolgate.home().join(".codex");
             std::fs::create_dir_all(&folder).unwrap();
-            let provider = format!("name = \"fake\"\nbase_url = \"http://127.0.0.1:{}/v1\"\nwire_api = \"responses\"\nrequires_openai_auth = false\n", model.port);
+            let provider = format!(
+                "name = \"fake\"\nbase_url = \"http://127.0.0.1:{}/v1\"\nwire_api = \"responses\"\nrequires_openai_auth = false\n",
+                model.port
+            );
             let main = "model = \"fake\"\nmodel_provider = \"fake\"\napproval_policy = \"never\"\nsandbox_mode = \"danger-full-access\"\n";
             std::fs::write(folder.join("config.toml"), format!("{main}\n[model_providers.fake]\n{provider}")).unwrap();
         }
@@ -70,6 +73,18 @@ impl Agent {
         let data = toolgate.data();
         toolgate.run(&["--home", data.to_str().unwrap(), "install", kind.name()]).exits(0);
         Ok(Self { kind, program, toolgate, model })
+    }
+
+    /// Gives Codex another server beside toolgate: a script of `tests/clients`.
+    pub fn has_also(&self, script: &str) {
+        use std::io::Write as _;
+        let file = self.toolgate.home().join(".codex/config.toml");
+        let entry = format!(
+            "\n[mcp_servers.naive]\ncommand = {:?}\nargs = [\"-B\", {:?}]\n",
+            python("").unwrap(),
+            root().join("tests/clients").join(script)
+        );
+        std::fs::OpenOptions::new().append(true).open(file).unwrap().write_all(entry.as_bytes()).unwrap();
     }
 
     /// The agent's program in a project of its user, offline.

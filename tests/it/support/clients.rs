@@ -35,7 +35,9 @@ pub fn python(imports: &str) -> Result<String, String> {
     let python = std::env::var("TOOLGATE_TEST_PYTHON").unwrap_or_else(|_| "python3".to_owned());
     match Command::new(&python).args(["-c", imports]).stdout(Stdio::null()).stderr(Stdio::null()).status() {
         Ok(status) if status.success() => Ok(python),
-        Ok(_) => Err(format!("`{python}` lacks the packages of tests/clients/requirements.txt; set TOOLGATE_TEST_PYTHON to one that has them")),
+        Ok(_) => {
+            Err(format!("`{python}` lacks the packages of tests/clients/requirements.txt; set TOOLGATE_TEST_PYTHON to one that has them"))
+        }
         Err(error) => Err(format!("`{python}` does not start: {error}")),
     }
 }

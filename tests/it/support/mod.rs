@@ -3,13 +3,13 @@
 pub mod agents;
 pub mod clients;
 pub mod collector;
+pub mod door;
 pub mod house;
 pub mod http_server;
 pub mod native;
-pub mod door;
 pub mod served;
-pub mod token_proxy;
 pub mod tenants;
+pub mod token_proxy;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
