@@ -8,9 +8,7 @@ use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
 
 use crate::call::Redact;
-use crate::cli::ports::{
-    AuditAccess, AuditRoom, Check, Door, House, LogSwitch, Met, PolicyCheck, ToolView, TraceLayer, Way, WorkflowView,
-};
+use crate::cli::ports::{AuditAccess, AuditRoom, Check, Door, House, LogSwitch, Met, PolicyCheck, ToolView, TraceLayer, Way, WorkflowView};
 use crate::config::{Config, ToolNames};
 use crate::domain::{Clock, ErrorCode, Fault, Problem, Problems};
 use crate::gateway::Gateway;

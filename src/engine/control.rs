@@ -84,16 +84,7 @@ impl Control {
     /// `policy` gives the digest of the rules in force, which a run pins.
     #[must_use]
     pub fn new(log: Arc<dyn Log>, workflows: Arc<Library>, clock: Arc<dyn Clock>, policy: Arc<dyn Fn() -> Digest + Send + Sync>) -> Self {
-        Self {
-            log,
-            workflows,
-            clock,
-            policy,
-            budgets: Budgets::default(),
-            traces: Arc::default(),
-            tools: None,
-            stops: Arc::default(),
-        }
+        Self { log, workflows, clock, policy, budgets: Budgets::default(), traces: Arc::default(), tools: None, stops: Arc::default() }
     }
 
     /// With what the operator allows.
