@@ -44,7 +44,10 @@ fn targets(level: LogLevel) -> Targets {
     };
     // Of the spans only those that give lines their ids: the others are for traces.
     let spans = house.min(LevelFilter::ERROR);
-    Targets::new().with_default(libraries).with_target("toolgate", house).with_target(SPANS, spans)
+    // The compiler of WebAssembly tells tens of thousands of its passes while it compiles Python once.
+    let compiler = libraries.min(LevelFilter::INFO);
+    let loud = ["cranelift_codegen", "regalloc2", "wasmtime_internal_cranelift"].map(|target| (target, compiler));
+    Targets::new().with_default(libraries).with_targets(loud).with_target("toolgate", house).with_target(SPANS, spans)
 }
 
 /// Starts logging. As JSON where no person reads along. Spans go to `traces`, where there is somebody to take them. Gives what sets
