@@ -2,13 +2,13 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
 
 use crate::call::Redact;
-use crate::cli::ports::{AuditAccess, AuditRoom, Check, Door, House, Met, PolicyCheck, ToolView, Way, WorkflowView};
+use crate::cli::ports::{AuditAccess, AuditRoom, Check, Door, House, LogSwitch, Met, PolicyCheck, ToolView, TraceLayer, Way, WorkflowView};
 use crate::config::{Config, ToolNames};
 use crate::domain::{Clock, ErrorCode, Fault, Problem, Problems};
 use crate::gateway::Gateway;
@@ -20,6 +20,7 @@ use crate::secrets::live::LiveSecrets;
 use crate::secrets::operator::OperatorProof;
 use crate::secrets::redact::Redactor;
 use crate::store::{OpenOptions, Store};
+use crate::telemetry::otlp::Traced;
 use crate::workflow::Library;
 
 use super::gate::ClientNotices;
@@ -29,6 +30,9 @@ use super::{App, SystemClock, audit_room, doctor, http_door, meet, orphan, polic
 /// Opens homes of this machine.
 pub struct FrontDoor {
     redactor: Redactor,
+    /// Set where spans are taken for a collector.
+    traced: OnceLock<Traced>,
+    log_switch: OnceLock<LogSwitch>,
 }
 
 impl FrontDoor {
@@ -37,7 +41,7 @@ impl FrontDoor {
     /// # Errors
     /// Where the program's own rules are broken.
     pub fn new() -> Result<Self, Fault> {
-        Ok(Self { redactor: Redactor::new(LiveSecrets::new())? })
+        Ok(Self { redactor: Redactor::new(LiveSecrets::new())?, traced: OnceLock::new(), log_switch: OnceLock::new() })
     }
 
     /// What takes secrets out of everything that is recorded or shown.
@@ -51,13 +55,18 @@ impl FrontDoor {
     /// # Errors
     /// As [`App::open`] and [`mcp::serve_http`].
     pub async fn serve_at(&self, config: &Config, entrance: Entrance, shutdown: CancellationToken) -> Result<(), Fault> {
-        let app = App::open(config, &self.redactor).await?;
+        let app = self.app(config).await?;
         self.serve_opened(app, config, entrance, shutdown).await
     }
 
     async fn serve_opened(&self, app: Arc<App>, config: &Config, entrance: Entrance, shutdown: CancellationToken) -> Result<(), Fault> {
         let options = ServeOptions { redact: Some(self.redact()), ..options(config) };
         app.serve(options, |gate, options| mcp::serve_http(gate, entrance, options, shutdown)).await
+    }
+
+    /// Opens the home; its traces go where the log's subscriber takes them.
+    async fn app(&self, config: &Config) -> Result<Arc<App>, Fault> {
+        App::open_watched(config, &self.redactor, (self.traced.get(), self.log_switch.get().cloned())).await
     }
 
     /// The same, with its live secrets.
@@ -68,14 +77,25 @@ impl FrontDoor {
 
 #[async_trait]
 impl Door for FrontDoor {
+    fn traces(&self, config: &Config) -> Option<TraceLayer> {
+        config.otlp_endpoint.value.as_ref()?;
+        // Percent are at most 100.
+        let share = f64::from(u32::try_from(config.otlp_sample_percent.value).unwrap_or(100)) / 100.0;
+        Some(self.traced.get_or_init(|| Traced::new(share)).layer())
+    }
+
+    fn takes_log_switch(&self, switch: LogSwitch) {
+        let _first = self.log_switch.set(switch);
+    }
+
     async fn open(&self, config: &Config) -> Result<Arc<dyn House>, Fault> {
-        Ok(App::open(config, &self.redactor).await?)
+        Ok(self.app(config).await?)
     }
 
     async fn serve_http(&self, config: &Config, address: SocketAddr) -> Result<(), Fault> {
         let shutdown = on_signal();
         let place = http_door::Place::open(address, config, &self.redactor).await?;
-        let app = App::open(config, &self.redactor).await?;
+        let app = self.app(config).await?;
         let entrance = match place.entrance(config, &app).await {
             Ok(entrance) => entrance,
             Err(fault) => {
@@ -96,7 +116,7 @@ impl Door for FrontDoor {
             }
         };
         let options = ServeOptions { redact: Some(self.redact()), ..options(&config) };
-        match App::open(&config, &self.redactor).await {
+        match self.app(&config).await {
             Ok(app) => app.serve(options, |gate, options| mcp::serve_stdio(gate, options, shutdown)).await,
             Err(fault) => {
                 tracing::error!(code = %fault.code, "{fault}");
@@ -181,8 +201,8 @@ impl App {
         let notices = Arc::new(ClientNotices::new());
         self.hub.attach("mcp", notices.clone());
         let gate: Arc<Gateway> = Arc::new(self.gateway.clone());
-        let metrics = Arc::new(HouseMetrics { figures: self.figures.clone(), store: self.store.clone() });
-        let options = ServeOptions { notices: Some(notices), meter: self.figures.clone(), metrics: Some(metrics), ..options };
+        let metrics = Arc::new(HouseMetrics { told: self.told.clone(), store: self.store.clone() });
+        let options = ServeOptions { notices: Some(notices), meter: self.told.clone(), metrics: Some(metrics), ..options };
         let serving = face(gate, options);
         // Serving over lines sets standard output apart at its first poll; only then may anything else begin.
         let begin = async {

@@ -11,20 +11,21 @@ use crate::call::{Along, Asking, Origin, RawCall, Reply};
 use crate::cli::ports::{
     CallAsk, ExplainAsk, ExplainView, House, ReplayAsk, ReplayView, RunView, StepNotes, ToolView, WorkflowRef, WorkflowView,
 };
+use crate::config::LogLevel;
 use crate::domain::{Actor, Amounts, ApprovalId, Clock as _, ErrorCode, Fault, GrantId, Labels, Problems, RunId, StepId, Timestamp};
 use crate::engine;
 use crate::gateway::Answer;
 use crate::policy::TrialCount;
-use crate::run::{Event, RunKind, RunStatus};
+use crate::run::{Event, EventDraft, EventKind, RunKind, RunStatus};
 use crate::secrets::operator::OperatorProof;
 use crate::secrets::tokens::Tokens;
 use crate::secrets::vault::Vault;
-use crate::store::{ApprovalFilter, ApprovalRow, GrantRow, PausedRun, RunFilter, RunRow};
+use crate::store::{Append, ApprovalFilter, ApprovalRow, GrantRow, PausedRun, RunFilter, RunRow};
 use crate::tools::control::RunControl;
 use crate::tools::control::types::{CancelInput, SubmitInput};
 use crate::workflow::{Library, Plan};
 
-use super::{App, SystemClock, views};
+use super::{App, SystemClock, log_level, views};
 
 /// Events read at once.
 const PAGE: u32 = 1_000;
@@ -123,6 +124,15 @@ impl House for App {
 
     async fn cancel(&self, run: &RunId, reason: Option<String>) -> Result<(), Fault> {
         self.control.cancel(&Actor::operator(), &CancelInput { run_id: *run, reason }).await.map(drop)
+    }
+
+    async fn set_log_level(&self, level: Option<LogLevel>, proof: OperatorProof) -> Result<&'static str, Fault> {
+        let word = log_level::word(level);
+        tracing::info!(proved_by = ?proof.by(), level = word, "the operator sets the log's level");
+        let set = EventDraft::new(EventKind::SystemEvent, Actor::operator()).field("event", "log_level_set").field("level", word);
+        let run = self.gateway.adhoc_run(&Actor::system()).await?;
+        self.store.append(Append { run: Some(run), events: vec![set], ..Append::default() }).await?;
+        log_level::write(&self.home, level).map(|()| word)
     }
 
     async fn raise(&self, run: &RunId, by: Amounts, proof: OperatorProof) -> Result<(), Fault> {

@@ -15,6 +15,7 @@ mod http_door;
 mod http_events;
 mod http_tls;
 mod hygiene;
+mod log_level;
 mod meet;
 mod native;
 mod network;
@@ -45,7 +46,7 @@ pub use tasks::Tasks;
 pub use vault::StoreShelf;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -53,9 +54,10 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::call::{Redact, is_tool_call};
+use crate::cli::ports::LogSwitch;
 use crate::config::Config;
 use crate::domain::{Bytes, Clock, ErrorCode, Fault, Meter, Problem, Problems, ToolName};
-use crate::engine::{Control, Driver, DriverParts, DriverSettings};
+use crate::engine::{Control, Driver, DriverParts, DriverSettings, RunTraces};
 use crate::gateway::{CodeGate, Gateway, Parts};
 use crate::manifest::{self, ToolDef};
 use crate::policy;
@@ -67,6 +69,7 @@ use crate::secrets::tokens::Tokens as AccessTokens;
 use crate::secrets::vault::Vault;
 use crate::store::{RoomLimits, Store};
 use crate::telemetry::Figures;
+use crate::telemetry::otlp::{Traced, TracedSpans};
 use crate::tools::Handler;
 use crate::tools::control::RunControl;
 use crate::tools::notify::{NotifyHub, WriterSink};
@@ -96,7 +99,9 @@ pub struct App {
     hub: Arc<NotifyHub>,
     notes: Arc<notes::StepNotesOf>,
     webhook: std::sync::Mutex<Option<webhook::Webhook>>,
-    figures: Arc<Figures>,
+    told: Arc<watched::Told>,
+    log_switch: Option<LogSwitch>,
+    home: PathBuf,
     stop: CancellationToken,
 }
 
@@ -107,13 +112,22 @@ impl App {
     /// # Errors
     /// Every problem of manifests, policies and workflows at once, in `details.problems`; what the store says.
     pub async fn open(config: &Config, redactor: &Redactor) -> Result<Arc<Self>, Fault> {
+        Self::open_watched(config, redactor, (None, None)).await
+    }
+
+    /// The same, with a collector that gets what `traced` took in, and with what sets the level of the process's log.
+    async fn open_watched(
+        config: &Config,
+        redactor: &Redactor,
+        (traced, log_switch): (Option<&Traced>, Option<LogSwitch>),
+    ) -> Result<Arc<Self>, Fault> {
         redaction::configure(config, redactor);
         let redact: Arc<dyn Redact> = Arc::new(redactor.clone());
         let home = config.home.value.clone();
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let tasks = Tasks::default();
-        let figures = Arc::new(Figures::new(clock.now()));
-        let meter: Arc<dyn Meter> = figures.clone();
+        let told = Arc::new(watched::Told::new(Figures::new(clock.now())));
+        let meter: Arc<dyn Meter> = told.clone();
         let files = Files::read(config)?;
         let sandbox = Arc::new(WasmSandbox::new(WasmOptions {
             // A folder for compiled code and nothing else, as the code in it is run.
@@ -156,7 +170,8 @@ impl App {
         );
         let budgets = config.budgets.budgets();
         let names = callable(&files.tools);
-        let control = Arc::new(control.within(budgets.clone()).knowing(names));
+        let run_traces = Arc::new(RunTraces::new(Arc::new(TracedSpans)));
+        let control = Arc::new(control.within(budgets.clone()).knowing(names).traced_by(run_traces.clone()));
         let code = Arc::new(CodeGate::default());
         let explain = Arc::new(policy_door::PolicyDoor::default());
         let egress = network::egress(config)?;
@@ -198,6 +213,7 @@ impl App {
             budgets: budgets.clone(),
         });
         gateway.measured_by(meter.clone());
+        gateway.traced_by(Arc::new(TracedSpans));
         code.lead_to(&gateway);
         control.stopping(gateway.stop_calls());
         explain.lead_to(&gateway, &in_force);
@@ -207,8 +223,11 @@ impl App {
             calls: Arc::new(gateway.clone()),
             clock: clock.clone(),
             spawner: Arc::new(tasks.clone()),
-            settings: DriverSettings { progress: notes.clone().port(), budgets, meter, ..DriverSettings::default() },
+            settings: DriverSettings { progress: notes.clone().port(), budgets, meter, traces: run_traces, ..DriverSettings::default() },
         });
+        if let Some(traced) = traced {
+            told.begin_sending(config, traced, &store)?;
+        }
         let closed = gateway.recover().await?;
         if closed > 0 {
             tracing::warn!(calls = closed, "calls of processes that died were closed as interrupted");
@@ -232,7 +251,9 @@ impl App {
             hub,
             notes,
             webhook,
-            figures,
+            told,
+            log_switch,
+            home,
             stop,
         }))
     }
@@ -259,6 +280,15 @@ impl App {
         crate::call::Spawner::spawn(&self.tasks, "vault", Box::pin(looking));
         let keeping = questions::keep(self.gateway.clone(), self.stop.clone());
         crate::call::Spawner::spawn(&self.tasks, "questions", Box::pin(keeping));
+        if let Some(switch) = self.log_switch.clone() {
+            let around = (self.gateway.clone(), self.store.clone());
+            let following = log_level::follow(log_level::Watch::new(&self.home), switch, around, self.stop.clone());
+            crate::call::Spawner::spawn(&self.tasks, "log level", Box::pin(following));
+        }
+        if self.told.sends() {
+            let counting = watched::keep_counting(self.store.clone(), self.told.clone(), self.stop.clone());
+            crate::call::Spawner::spawn(&self.tasks, "figures", Box::pin(counting));
+        }
         if let Some(webhook) = self.webhook.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take() {
             crate::call::Spawner::spawn(&self.tasks, "webhook", Box::pin(webhook.tell(self.stop.clone())));
         }
@@ -275,7 +305,7 @@ impl App {
         if let Err(fault) = self.gateway.close_adhoc_runs().await {
             tracing::warn!("ad-hoc runs stay open: {fault}");
         }
-        self.store.clone().close().await;
+        tokio::join!(self.store.clone().close(), self.told.end_sending());
     }
 }
 

@@ -13,6 +13,7 @@ mod recorded;
 mod redact;
 mod stages;
 mod through;
+mod traces;
 mod wall;
 
 pub use along::{Along, Trace, TraceParent};
@@ -25,4 +26,5 @@ pub use recorded::{is_reference, reference, whole};
 pub use redact::{NoRedaction, Redact, RedactStream};
 pub use stages::{Asking, Origin, ParsedArgs, ParsedCall, Preparation, PreparedCall, RawCall, ToolRef};
 pub use through::{TOOL_CALL, is_tool_call, meant};
+pub use traces::{NoTraces, Traces};
 pub use wall::{Paused, WallTime};

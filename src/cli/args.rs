@@ -5,6 +5,7 @@ mod audit;
 mod evidence;
 mod install;
 mod keep;
+mod log_level;
 mod policy;
 pub mod raise;
 mod tokens;
@@ -25,6 +26,7 @@ pub use audit::Audit;
 pub use evidence::VerifyBundle;
 pub use install::{Client, Install};
 pub use keep::{Archive, Backup, Export, Redact, Restore, Storage};
+pub use log_level::LogLevel;
 pub use policy::{Asker, LabelWord, Policy, Recorded};
 pub use tokens::{End, Tokens, TokensCreate};
 pub use vault::{Vault, VaultExport, VaultImport, VaultSet};
@@ -97,6 +99,8 @@ pub enum Verb {
     /// Settings and where they come from
     #[command(subcommand)]
     Config(Config),
+    /// Change the log's level of the processes that run now, as the operator
+    LogLevel(LogLevel),
     /// What works on this machine
     Doctor(Doctor),
 }
@@ -334,6 +338,7 @@ impl Verb {
             | Self::Runs(Runs::Redact(Redact { json, .. }) | Runs::Archive(Archive { json, .. }))
             | Self::Install(Install { json, .. })
             | Self::Doctor(Doctor { json })
+            | Self::LogLevel(LogLevel { json, .. })
             | Self::Runs(Runs::List { json, .. } | Runs::Show { json, .. } | Runs::Events { json, .. } | Runs::Cancel { json, .. })
             | Self::Runs(Runs::Raise(raise::Raise { json, .. }))
             | Self::Workflows(Workflows::List { json } | Workflows::Show { json, .. } | Workflows::Validate { json, .. })

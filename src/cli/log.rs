@@ -13,12 +13,13 @@ use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
-use tracing_subscriber::{Layer as _, Registry};
+use tracing_subscriber::{Layer as _, Registry, reload};
 
 use crate::call::Redact;
 use crate::config::LogLevel;
 use crate::domain::{Clock, SPANS};
 
+use super::ports::{LogSwitch, TraceLayer};
 use super::text::is_hidden;
 
 /// The longest line, in bytes; the rest of a longer one is left out.
@@ -49,17 +50,28 @@ fn targets(level: LogLevel) -> Targets {
     Targets::new().with_default(libraries).with_targets(loud).with_target("toolgate", house).with_target(SPANS, spans)
 }
 
-/// Starts logging. As JSON where no person reads along.
-pub(super) fn start(level: LogLevel, is_terminal: bool, redact: Arc<dyn Redact>, clock: Arc<dyn Clock>) {
+/// Starts logging. As JSON where no person reads along. Spans go to `traces`, where there is somebody to take them. Gives what sets
+/// another level.
+pub(super) fn start(
+    level: LogLevel,
+    is_terminal: bool,
+    (redact, clock): (Arc<dyn Redact>, Arc<dyn Clock>),
+    traces: Option<TraceLayer>,
+) -> LogSwitch {
+    let (filter, handle) = reload::Layer::new(targets(level));
     let lines = Lines { redact, out: Box::new(|line| drop(io::stderr().lock().write_all(line.as_bytes()))) };
     // Colours would be control characters, and none may pass.
     let log = if is_terminal {
-        tracing_subscriber::fmt::layer().with_ansi(false).with_writer(lines).with_filter(targets(level)).boxed()
+        tracing_subscriber::fmt::layer().with_ansi(false).with_writer(lines).with_filter(filter).boxed()
     } else {
-        json::Json { lines: Arc::new(lines), clock }.with_filter(targets(level)).boxed()
+        json::Json { lines: Arc::new(lines), clock }.with_filter(filter).boxed()
     };
     // Somebody else's subscriber is as good.
-    let _ = Registry::default().with(log).try_init();
+    let _ = Registry::default().with(traces).with(log).try_init();
+    Arc::new(move |wanted| {
+        // Where somebody else's subscriber logs there is nothing to set.
+        let _ = handle.modify(|filter| *filter = targets(wanted.unwrap_or(level)));
+    })
 }
 
 /// Makes a writer for each event.

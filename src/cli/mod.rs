@@ -16,6 +16,7 @@ mod inputs;
 mod install;
 mod keep;
 mod log;
+mod log_level;
 mod output;
 mod policy;
 pub mod ports;

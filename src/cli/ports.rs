@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::call::{Progress, Reply};
 pub use crate::engine::BudgetLine;
 
-use crate::config::Config;
+use crate::config::{Config, LogLevel};
 use crate::domain::{
     Actor, Amounts, ApprovalId, Digest, Effects, Fault, GrantId, Labels, Limits, Millis, Problems, RunId, StepId, Timestamp, ToolName,
 };
@@ -31,9 +31,23 @@ use crate::store::{ApprovalFilter, ApprovalRow, GrantRow, PausedRun, RunFilter, 
 
 pub use super::audit_port::{AuditAccess, AuditHead, AuditReport, AuditRoom, BrokenRecord};
 
+/// What takes the spans of calls.
+pub type TraceLayer = Box<dyn tracing_subscriber::Layer<tracing_subscriber::Registry> + Send + Sync>;
+
+/// Sets the level of this process's log; `None` for that of the settings.
+pub type LogSwitch = Arc<dyn Fn(Option<LogLevel>) + Send + Sync>;
+
 /// What can be had without an open house, and the door into it.
 #[async_trait]
 pub trait Door: Send + Sync {
+    /// What takes the spans of calls, where these settings name a collector. Asked once, before anything is opened.
+    fn traces(&self, _config: &Config) -> Option<TraceLayer> {
+        None
+    }
+
+    /// Takes what sets the level of this process's log, for houses that are opened later.
+    fn takes_log_switch(&self, _switch: LogSwitch) {}
+
     /// Opens the house of these settings. Files that are wrong are one fault with every problem in `details.problems`
     /// (see [`Problems::into_fault`]).
     async fn open(&self, config: &Config) -> Result<Arc<dyn House>, Fault>;
@@ -102,6 +116,9 @@ pub trait House: Send + Sync {
 
     /// Raises a run's limits by so much: `UNKNOWN_RUN`, `RUN_STATE`, `INVALID_INPUT` where it has no such limit.
     async fn raise(&self, run: &RunId, by: Amounts, proof: OperatorProof) -> Result<(), Fault>;
+
+    /// Asks every process of the home for this level of its log; `None` for that of the settings. The level in a word.
+    async fn set_log_level(&self, level: Option<LogLevel>, proof: OperatorProof) -> Result<&'static str, Fault>;
 
     /// Runs, the newest first.
     async fn runs(&self, filter: RunFilter) -> Result<Vec<RunRow>, Fault>;

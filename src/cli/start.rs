@@ -18,8 +18,8 @@ use super::output::Console;
 use super::ports::{Door, House};
 use super::report::{note, report};
 use super::{
-    approvals, audit, config as config_verb, doctor, init, install, keep, log, policy, run as run_verb, runs, serve, tokens, tools, vault,
-    verify_bundle, workflows,
+    approvals, audit, config as config_verb, doctor, init, install, keep, log, log_level, policy, run as run_verb, runs, serve, tokens,
+    tools, vault, verify_bundle, workflows,
 };
 
 /// What a verb works with: terminal, time, surroundings, and who answers for the operator.
@@ -65,7 +65,7 @@ pub async fn main(door: &dyn Door, clock: Arc<dyn Clock>, redact: Arc<dyn Redact
     let desk = Desk::of_process(clock, redact);
     match parse(config::process_args(), &desk.console) {
         Ok(invocation) => {
-            start_log(&invocation, &desk);
+            start_log(&invocation, &desk, door);
             run(invocation, &desk, door).await.into()
         }
         Err(exit) => exit.into(),
@@ -144,7 +144,8 @@ async fn dispatch(invocation: Invocation, desk: &Desk, door: &dyn Door) -> Endin
         | Verb::Approvals(_)
         | Verb::Policy(_)
         | Verb::Vault(_)
-        | Verb::Tokens(_) => {
+        | Verb::Tokens(_)
+        | Verb::LogLevel(_) => {
             let house = door.open(&config).await?;
             let ending = inside(&invocation.verb, &Cx { desk, config: &config, house: house.as_ref() }).await;
             house.close().await;
@@ -163,6 +164,7 @@ async fn inside(verb: &Verb, cx: &Cx<'_>) -> Ending {
         Verb::Policy(args) => policy::run(args, cx).await,
         Verb::Vault(args) => vault::run(args, cx).await,
         Verb::Tokens(args) => tokens::run(args, cx).await,
+        Verb::LogLevel(args) => log_level::run(args, cx).await,
         Verb::Storage(_) | Verb::Backup(_) | Verb::Restore(_) => Ok(Exit::Ok),
         Verb::Audit(_) | Verb::Install(_) | Verb::Serve(_) | Verb::VerifyBundle(_) | Verb::Init(_) | Verb::Config(_) | Verb::Doctor(_) => {
             Ok(Exit::Ok)
@@ -186,8 +188,11 @@ fn options(invocation: &Invocation) -> Options {
 }
 
 /// Starts logging to stderr. Settings that are wrong are told by the verb; until then the verb's own level holds.
-fn start_log(invocation: &Invocation, desk: &Desk) {
+fn start_log(invocation: &Invocation, desk: &Desk, door: &dyn Door) {
     let usual = if matches!(invocation.verb, Verb::Serve(_)) { LogLevel::Info } else { LogLevel::Warn };
-    let level = config::load(&options(invocation), &desk.ambient).ok().and_then(|config| config.log.value).unwrap_or(usual);
-    log::start(level, desk.console.looks().live, desk.console.redact(), desk.clock.clone());
+    let config = config::load(&options(invocation), &desk.ambient).ok();
+    let level = config.as_ref().and_then(|config| config.log.value).unwrap_or(usual);
+    let traces = config.and_then(|config| door.traces(&config));
+    let switch = log::start(level, desk.console.looks().live, (desk.console.redact(), desk.clock.clone()), traces);
+    door.takes_log_switch(switch);
 }

@@ -429,6 +429,27 @@ pub const KEYS: &[Key] = &[
         about: "words in its tokens that stand for scopes, each `theirs=ours`, such as \"mcp.read=tools:read\"",
     },
     Key {
+        path: "telemetry.otlp.endpoint",
+        env: "TOOLGATE_TELEMETRY_OTLP_ENDPOINT",
+        option: None,
+        default: "\"\"",
+        about: "address of a collector for traces and figures (OTLP over HTTP); a private one also needs `telemetry=host:port` in egress.private",
+    },
+    Key {
+        path: "telemetry.otlp.authorization_file",
+        env: "TOOLGATE_TELEMETRY_OTLP_AUTHORIZATION_FILE",
+        option: None,
+        default: "\"\"",
+        about: "file with the value of the header Authorization for the collector, such as `Bearer …`",
+    },
+    Key {
+        path: "telemetry.otlp.sample_percent",
+        env: "TOOLGATE_TELEMETRY_OTLP_SAMPLE_PERCENT",
+        option: None,
+        default: "100",
+        about: "how many of the traces that begin here are recorded; whether a client's is, the client says",
+    },
+    Key {
         path: "vault.key",
         env: "TOOLGATE_VAULT_KEY_PLACE",
         option: None,

@@ -140,6 +140,12 @@ pub struct Config {
     pub toolsets: Sourced<Vec<String>>,
     /// How soon clients are answered, and how much one principal may ask over HTTP.
     pub serving: Serving,
+    /// The collector of traces and figures.
+    pub otlp_endpoint: Sourced<Option<String>>,
+    /// The file with the collector's header Authorization.
+    pub otlp_authorization_file: Sourced<Option<PathBuf>>,
+    /// How many of a hundred traces that begin here are recorded.
+    pub otlp_sample_percent: Sourced<u64>,
     /// Where the vault's master key lies.
     pub vault_key: Sourced<VaultKeyPlace>,
     /// The file of the vault's master key, where the operator names one.

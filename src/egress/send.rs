@@ -10,9 +10,11 @@ use bytes::BytesMut;
 use reqwest::header::{CONNECTION, HeaderMap, HeaderValue, LOCATION};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
+use tracing::field::Empty;
+use tracing::{Instrument as _, Span};
 use url::Url;
 
-use crate::domain::{Bytes, ErrorCode, Fault, Measured, Meter, Millis};
+use crate::domain::{Bytes, ErrorCode, Fault, Measured, Meter, Millis, SPANS};
 
 use super::client::{Clients, Pin, ProxyHost};
 use super::headers::ends_here;
@@ -101,12 +103,19 @@ impl Egress {
         loop {
             let mut note = Note::new(&terms.purpose, hop.method.as_str(), hop.number);
             note.goes_to(&hop.target);
+            // Neither host nor path nor method: a caller wrote them.
+            let span = tracing::trace_span!(
+                target: SPANS, "egress", purpose = terms.purpose.as_str(), hop = hop.number, status = Empty, code = Empty, bytes_out = Empty,
+                bytes_in = Empty, otel.kind = "client", otel.status_code = Empty
+            );
             let step = tokio::select! {
                 biased;
                 () = cancel.cancelled() => Err(cancelled(&hop.target.origin)),
                 () = sleep_until(deadline) => Err(too_late(&hop.target.origin, terms.caps.wall)),
-                step = self.inner.exchange(&hop, terms, (secrets, log), &mut note) => step,
+                step = self.inner.exchange(&hop, terms, (secrets, log), &mut note).instrument(span.clone()) => step,
             };
+            note.tell(&span, step.as_ref().err());
+            drop(span);
             self.inner.keep(note.finish(step.as_ref().err()), log).await?;
             match step? {
                 Step::Answer(answer) => return secrets.scrub(answer),
@@ -275,6 +284,17 @@ impl Note {
         origin.scheme.as_str().clone_into(&mut self.record.scheme);
         self.record.host = origin.host.to_string();
         self.record.port = origin.port;
+    }
+
+    /// Notes on the hop's span what came of it.
+    fn tell(&self, span: &Span, fault: Option<&Fault>) {
+        span.record("bytes_out", self.record.bytes_out.0).record("bytes_in", self.record.bytes_in.0);
+        if let Some(status) = self.record.status {
+            span.record("status", status);
+        }
+        if let Some(fault) = fault {
+            span.record("code", fault.code.as_str()).record("otel.status_code", "ERROR");
+        }
     }
 
     pub(super) fn finish(mut self, fault: Option<&Fault>) -> RequestRecord {

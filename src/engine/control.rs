@@ -24,6 +24,7 @@ use crate::workflow::{Library, Plan, Scope, read_stored, read_yaml};
 
 use super::direct::Direct;
 use super::log::Log;
+use super::traced::RunTraces;
 use super::view;
 
 /// Events read at once.
@@ -45,6 +46,7 @@ pub struct Control {
     clock: Arc<dyn Clock>,
     policy: Arc<dyn Fn() -> Digest + Send + Sync>,
     budgets: Budgets,
+    traces: Arc<RunTraces>,
     pub(super) tools: Option<Arc<BTreeSet<ToolName>>>,
     stops: Arc<OnceLock<StopCalls>>,
 }
@@ -82,13 +84,19 @@ impl Control {
     /// `policy` gives the digest of the rules in force, which a run pins.
     #[must_use]
     pub fn new(log: Arc<dyn Log>, workflows: Arc<Library>, clock: Arc<dyn Clock>, policy: Arc<dyn Fn() -> Digest + Send + Sync>) -> Self {
-        Self { log, workflows, clock, policy, budgets: Budgets::default(), tools: None, stops: Arc::default() }
+        Self { log, workflows, clock, policy, budgets: Budgets::default(), traces: Arc::default(), tools: None, stops: Arc::default() }
     }
 
     /// With what the operator allows.
     #[must_use]
     pub fn within(self, budgets: Budgets) -> Self {
         Self { budgets, ..self }
+    }
+
+    /// Where it is remembered what started a run.
+    #[must_use]
+    pub fn traced_by(self, traces: Arc<RunTraces>) -> Self {
+        Self { traces, ..self }
     }
 
     /// With the tools there are: a definition that names another is wrong.
@@ -152,7 +160,9 @@ impl Control {
             changes.push(Change::AddLabels { run, labels });
         }
         let append = Append { run: Some(run), events: vec![first, goal_draft(&goal, who.clone())], guards: Vec::new(), changes };
-        self.log.append(append).await?;
+        // Before a driver can see it.
+        self.traces.starts(run);
+        self.log.append(append).await.inspect_err(|_| self.traces.ends(&run))?;
         Ok(run)
     }
 

@@ -97,6 +97,7 @@ impl Drive {
             changes.mark_unchanged();
             catch_up(&self.parts, &self.lease, &mut self.state).await?;
             if let Some(end) = &self.state.end {
+                self.parts.settings.traces.ends(&self.lease.run);
                 self.parts.settings.meter.tell(Measured::RunEnded { status: end.status.as_str() });
                 return Ok(end.status);
             }

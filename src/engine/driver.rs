@@ -17,6 +17,7 @@ use crate::store::{Lease, RunFilter};
 use super::calls::CallPath;
 use super::drive::Drive;
 use super::log::Log;
+use super::traced::RunTraces;
 
 /// Where a step's progress is shown.
 pub type ProgressOf = Arc<dyn Fn(&RunId, &StepId) -> Arc<dyn Progress> + Send + Sync>;
@@ -38,6 +39,8 @@ pub struct DriverSettings {
     pub budgets: Budgets,
     /// Who counts.
     pub meter: Arc<dyn Meter>,
+    /// In whose traces runs belong.
+    pub traces: Arc<RunTraces>,
 }
 
 impl Default for DriverSettings {
@@ -50,6 +53,7 @@ impl Default for DriverSettings {
             progress: Arc::new(|_, _| Arc::new(NoProgress)),
             budgets: Budgets::default(),
             meter: Arc::new(NoMeter),
+            traces: Arc::default(),
         }
     }
 }

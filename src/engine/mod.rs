@@ -13,6 +13,7 @@ mod limits;
 mod log;
 mod raise;
 mod steps;
+mod traced;
 mod view;
 mod work;
 
@@ -23,6 +24,7 @@ pub use calls::CallPath;
 pub use control::{Control, StopCalls};
 pub use driver::{Driver, DriverParts, DriverSettings, ProgressOf};
 pub use log::Log;
+pub use traced::RunTraces;
 pub use view::budget as budget_lines;
 
 pub use crate::tools::control::types::BudgetLine;

@@ -8,6 +8,7 @@ use futures_util::FutureExt as _;
 use serde_json::Value;
 use tokio::sync::mpsc;
 use tracing::Instrument as _;
+use tracing::field::Empty;
 
 use crate::domain::{ErrorCode, Fault, Measured, Millis, SPANS, StepId};
 use crate::run::CallRecord;
@@ -40,13 +41,17 @@ pub(super) struct Ended {
 /// Begins a job; its end arrives on `ends`.
 pub(super) fn begin(parts: &DriverParts, plan: &Arc<Plan>, job: Job, mut calls: StepCalls, ends: mpsc::UnboundedSender<Ended>) {
     let (plan, meter) = (plan.clone(), parts.settings.meter.clone());
-    let span = tracing::error_span!(target: SPANS, "step", run_id = %calls.run, step_id = job.step.as_str(), attempt = job.attempt);
+    let span = tracing::error_span!(target: SPANS, "step", run_id = %calls.run, step_id = job.step.as_str(), attempt = job.attempt, otel.status_code = Empty);
+    parts.settings.traces.adopt(&span, &calls.run);
     let report = Report { step: job.step.clone(), attempt: job.attempt, ends: Some(ends) };
     let task = async move {
         let result = match plan.step(&job.step) {
             Some(step) => timed(step, job.input, job.submission, &mut calls).await,
             None => Err(Fault::internal(format!("step `{}` is not in the plan", job.step)).into()),
         };
+        if matches!(result, Err(Stop::Failed { .. })) {
+            tracing::Span::current().record("otel.status_code", "ERROR");
+        }
         meter.tell(Measured::StepEnded { result: word(&result) });
         report.send(result);
     };

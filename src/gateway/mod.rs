@@ -20,6 +20,7 @@ mod replay;
 mod room;
 mod scope;
 mod shelf;
+mod stage;
 mod surroundings;
 mod tasks;
 mod ticket;
@@ -39,7 +40,7 @@ use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 
-use crate::call::{Artifacts, Spawner};
+use crate::call::{Artifacts, Spawner, Traces};
 use crate::domain::{Budgets, Bytes, Clock, Globs, Measured, Meter};
 use crate::policy::{Current, PolicySet};
 use crate::registry::Registry;
@@ -95,6 +96,8 @@ struct Inner {
     halted: AtomicBool,
     /// Set where calls are counted.
     meter: OnceLock<Arc<dyn Meter>>,
+    /// Set where calls are traced.
+    traces: OnceLock<Arc<dyn Traces>>,
 }
 
 impl Inner {
@@ -117,6 +120,7 @@ impl Gateway {
                 tickets: ticket::Tickets::default(),
                 halted: AtomicBool::new(false),
                 meter: OnceLock::new(),
+                traces: OnceLock::new(),
                 registry: parts.registry,
                 policy: parts.policy,
                 store: parts.store,
@@ -135,6 +139,11 @@ impl Gateway {
     /// Tells of every call from now on; the first meter stays.
     pub fn measured_by(&self, meter: Arc<dyn Meter>) {
         let _first = self.inner.meter.set(meter);
+    }
+
+    /// Hangs calls below their callers' spans from now on; the first stays.
+    pub fn traced_by(&self, traces: Arc<dyn Traces>) {
+        let _first = self.inner.traces.set(traces);
     }
 
     /// The tools.

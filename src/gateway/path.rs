@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
 use crate::call::{CheckedOutput, Origin, ParsedCall, PreparedCall, RawCall, RawOutput, Reply, WallTime};
-use crate::domain::{CallId, Digest, ErrorCode, Fault, GrantId, Labels, Measured, Role, RunId, SPANS, StepId};
+use crate::domain::{CallId, Digest, ErrorCode, Fault, GrantId, Labels, Role, RunId};
 use crate::policy::{Decision, Grant, PolicySet, Verdict};
 use crate::run::{EventDraft, EventKind};
 use crate::store::{Append, Change};
@@ -25,6 +25,7 @@ use super::handover::Patience;
 use super::idempotency::CallKey;
 use super::journal::{self, Identity, Recorded};
 use super::shelf::Shelf;
+use super::stage::{Staged as _, in_stage, stage};
 use super::surroundings::{Surroundings, seen};
 use super::{Gateway, Inner};
 
@@ -99,8 +100,7 @@ impl Gateway {
         let gateway = self.clone();
         let step = journal::step_of(&raw.origin);
         // Every line that belongs to the call gets its ids from here.
-        let step = step.as_ref().map(StepId::as_str);
-        let span = tracing::error_span!(target: SPANS, "call", run_id = %run, call_id = %call, step_id = step);
+        let span = self.inner.span(call, &raw, step.as_ref());
         let walk = async move {
             // Nobody listens any more where this fails; the journal has the outcome.
             let _unheard = answer.send(gateway.walk(call, raw, patience).await);
@@ -168,8 +168,7 @@ impl Gateway {
             Ok(Admitted::Done(outcome)) => outcome,
             Err(fault) => Err(fault),
         };
-        let tool = house.registry.find(&who.tool).map(|entry| &entry.def.name);
-        house.tell(Measured::Call { tool, code: outcome.as_ref().err().map(|fault| fault.code), took: begun.elapsed() });
+        house.tell_outcome(&who, outcome.as_ref().err(), begun.elapsed());
         match &outcome {
             Ok(_) => tracing::debug!(name: "call_ended", run_id = %who.run, tool = %who.tool, "`{}` is done", who.tool),
             Err(fault) => tracing::info!(name: "call_failed", run_id = %who.run, tool = %who.tool, code = %fault.code, "{}", fault.message),
@@ -207,12 +206,11 @@ impl Inner {
             Err(outcome) => return Ok(Admitted::Done(outcome)),
         };
         let around = self.surroundings(&prepared, here, Some(row?)).await?;
-        let decision = policy.decide(&prepared, &around.facts);
-        self.tell(Measured::Decision { verdict: decision.verdict.as_str() });
+        let decision = self.decide(&policy, &prepared, &around.facts);
         who.decided = Some(seen(EventDraft::new(EventKind::ToolError, who.actor.clone()), &decision, &prepared, &around.facts).payload);
         let leave = match decision.verdict {
             Verdict::Deny => return Err(self.refuse(who, "policy", decision.refusal(), written).await),
-            Verdict::Ask => match self.ask(&prepared, &decision, (&policy, &context)).await {
+            Verdict::Ask => match self.ask(&prepared, &decision, (&policy, &context)).as_stage(stage!("ask")).await {
                 Ok(Yes::Once(approved)) => Leave::Human(approved),
                 Ok(Yes::Standing(grant, id)) => Leave::Standing(grant, id),
                 Err(fault) => return Err(self.refuse(who, "approval", fault, written).await),
@@ -228,7 +226,7 @@ impl Inner {
 
     /// The stages before the decision; or what came of the call before, under the same key.
     async fn readied(&self, who: &mut Identity, raw: RawCall, written: &Value) -> Result<Result<Box<Readied>, Outcome>, Fault> {
-        let parsed = match self.registry.parse(raw, who.call) {
+        let parsed = match in_stage(&stage!("parse"), || self.registry.parse(raw, who.call)) {
             Ok(parsed) => parsed,
             Err(fault) => return Err(self.refuse(who, "parse", fault, written.clone()).await),
         };
@@ -236,6 +234,9 @@ impl Inner {
             return Err(self.refuse(who, "run", fault, written.clone()).await);
         }
         let here = std::mem::replace(&mut who.run, parsed.run);
+        if here != parsed.run {
+            tracing::Span::current().record("run_id", tracing::field::display(parsed.run));
+        }
         if let Err(fault) = self.declared(&parsed).await {
             return Err(self.refuse(who, "scope", fault, written.clone()).await);
         }
@@ -248,7 +249,7 @@ impl Inner {
         }
         let shelf = self.shelf(&parsed.actor);
         let context = self.context(&parsed, &shelf)?;
-        let preparation = match self.registry.prepare(&parsed, &context).await {
+        let preparation = match self.registry.prepare(&parsed, &context).as_stage(stage!("prepare")).await {
             Ok(preparation) => preparation,
             Err(fault) => return Err(self.refuse(who, "prepare", fault, written.clone()).await),
         };
@@ -264,11 +265,11 @@ impl Inner {
     /// From the leave to a recorded outcome.
     async fn carry_out(&self, ready: Ready, patience: Option<Patience>) -> Result<CheckedOutput, Fault> {
         let Ready { call, decision, leave, context, around, shelf } = ready;
-        let (mut open, grant) = self.record_intent(&call, &decision, leave, &around).await?;
+        let (mut open, grant) = self.record_intent(&call, &decision, leave, &around).as_stage(stage!("intent")).await?;
         let _program = self.scopes.begin(&call);
         let started = self.clock.now();
         let (output, _going) = {
-            let mut running = std::pin::pin!(self.execute(&call, grant, &context));
+            let mut running = std::pin::pin!(self.execute(&call, grant, &context).as_stage(stage!("execute")));
             let in_time = match &patience {
                 Some(Patience { until, .. }) => tokio::time::timeout_at(*until, &mut running).await.ok(),
                 None => Some((&mut running).await),
@@ -288,7 +289,7 @@ impl Inner {
         };
         let checked = output.and_then(|output| self.registry.check(&call, output));
         let millis = self.clock.now().since(started).0;
-        self.record_outcome(call.parsed(), open, checked, millis, (&context, &around, &shelf)).await
+        self.record_outcome(call.parsed(), open, checked, millis, (&context, &around, &shelf)).as_stage(stage!("outcome")).await
     }
 
     /// Writes the intent and takes the Grant that it allows. A call that leaves nothing behind and that nobody was asked about

@@ -20,12 +20,12 @@ use crate::domain::{ErrorCode, LimitOf, Measured, Meter, Timestamp};
 use super::process::Process;
 
 /// Stands for the name of a tool that does not exist, whatever it was called.
-const NO_TOOL: &str = "(unknown)";
+pub(super) const NO_TOOL: &str = "(unknown)";
 
 /// Bounds of times, in seconds: from a quick read to a call that waited for a human.
-const SPANS_OF_CALLS: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0, 120.0];
+pub(super) const SPANS_OF_CALLS: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0, 120.0];
 /// Of commits, whose wait for the disk is a few milliseconds.
-const SPANS_OF_COMMITS: [f64; 10] = [0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.05, 0.1, 0.5, 2.0];
+pub(super) const SPANS_OF_COMMITS: [f64; 10] = [0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.05, 0.1, 0.5, 2.0];
 
 type One = [(&'static str, Cow<'static, str>); 1];
 type Two = [(&'static str, Cow<'static, str>); 2];

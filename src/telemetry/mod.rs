@@ -6,6 +6,7 @@
 //! The log is `cli`'s, the record of what was done `store`'s.
 
 mod figures;
+pub mod otlp;
 mod process;
 
 pub use figures::Figures;

@@ -21,7 +21,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("sandbox", &["call"]),
     ("egress", &[]),
     ("packages", &[]),
-    ("telemetry", &[]),
+    ("telemetry", &["call", "egress"]),
     ("secrets", &["call", "egress"]),
     ("tools", &["call", "schema", "confine", "sandbox", "egress", "packages", "secrets"]),
     ("registry", &["manifest", "schema", "call", "policy", "tools"]),
@@ -69,6 +69,11 @@ const CRATES: &[(&str, &[&str])] = &[
     ("libc", &["sandbox/process/"]),
     ("roxmltree", &["tools/eval/"]),
     ("prometheus_client", &["telemetry/"]),
+    ("opentelemetry", &["telemetry/otlp/"]),
+    ("opentelemetry_http", &["telemetry/otlp/"]),
+    ("opentelemetry_otlp", &["telemetry/otlp/"]),
+    ("opentelemetry_sdk", &["telemetry/otlp/"]),
+    ("tracing_opentelemetry", &["telemetry/otlp/"]),
 ];
 
 /// Text that only these files may hold.

@@ -60,6 +60,7 @@ mod native_network;
 mod native_service;
 mod observe;
 mod omissions;
+mod otlp;
 #[cfg(target_os = "linux")]
 mod packaging;
 mod path;

@@ -353,6 +353,9 @@ impl House for FakeHouse {
         };
         Ok(Reply { call: "call_018bcfe5680070008000000000000003".parse().unwrap(), run: run_id(), outcome })
     }
+    async fn set_log_level(&self, level: Option<crate::config::LogLevel>, _proof: OperatorProof) -> Result<&'static str, Fault> {
+        Ok(level.map_or("default", crate::config::LogLevel::as_str))
+    }
     async fn raise(&self, _run: &RunId, by: Amounts, _proof: OperatorProof) -> Result<(), Fault> {
         self.with_view(|view| {
             let line = |what: Quantity| BudgetLine {

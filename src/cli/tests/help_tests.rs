@@ -54,6 +54,7 @@ fn every_verb_of_the_specification_is_there() {
             "vault",
             "tokens",
             "config",
+            "log-level",
             "doctor"
         ]
     );

@@ -470,6 +470,9 @@ async fn config() {
     oidc.issuer default
     oidc.audience default
     oidc.scopes [] default
+    telemetry.otlp.endpoint default
+    telemetry.otlp.authorization_file default
+    telemetry.otlp.sample_percent 100 default
     vault.key auto default
     vault.key_file default
     --- stderr

@@ -8,12 +8,13 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 use wasmtime::component::ResourceTable;
 use wasmtime::{Store, Trap};
 use wasmtime_wasi::{I32Exit, WasiCtx, WasiCtxView, WasiView};
 
 use crate::call::{OutStream, Progress};
-use crate::domain::{ErrorCode, Fault, Timestamp};
+use crate::domain::{ErrorCode, Fault, SPANS, Timestamp};
 use crate::sandbox::{Entry, LimitHit, Metrics, SandboxLimits, SandboxOutcome, SandboxSpec, Tape};
 
 use super::cpu::{Metered, Spent};
@@ -99,19 +100,23 @@ pub(super) async fn run(
     // One that is brought back must have its recorded randomness from the start, so none that stands ready will do.
     let kept = shelf.take().filter(|_| spec.recording.is_none());
     let was_kept = kept.is_some();
+    let making = tracing::trace_span!(target: SPANS, "instantiate", kept = was_kept);
     let fresh = match kept {
         Some(fresh) => fresh,
         None => {
             let tape = Arc::new(Tape::new(spec.recording.as_ref(), now));
             // Programs that may be brought back always begin alike, so that even addresses are the same the second time.
             let rehearse = spec.host.as_ref().is_some_and(|host| host.powers().tools);
-            fresh::make(&ready, tape, rehearse).await.map_err(|error| failed(format!("the guest could not be started: {error:#}")))?
+            let made = fresh::make(&ready, tape, rehearse).instrument(making.clone()).await;
+            made.map_err(|error| failed(format!("the guest could not be started: {error:#}")))?
         }
     };
+    drop(making);
     let (limits, wall) = (spec.limits, spec.wall.clone());
     let (store, instance, request, remains) = give_call(fresh, spec, progress)?;
     let start = begun.elapsed();
-    let play = Metered::new(play(store, instance, request), remains.spent.clone());
+    let running = tracing::trace_span!(target: SPANS, "run");
+    let play = Metered::new(play(store, instance, request), remains.spent.clone()).instrument(running);
     // The guest yields at each tick of the epoch, so the other branches are looked at even while it is busy.
     let (end, store) = tokio::select! {
         biased;

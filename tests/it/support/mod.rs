@@ -2,6 +2,7 @@
 
 pub mod agents;
 pub mod clients;
+pub mod collector;
 pub mod door;
 pub mod house;
 pub mod http_server;
