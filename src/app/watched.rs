@@ -43,7 +43,11 @@ impl Sandbox for CountedSandbox {
             tracing::trace_span!(target: SPANS, "sandbox", sandbox = self.kind, return_code = Empty, peak_memory = Empty, code = Empty);
         let outcome = self.sandbox.run(spec, cancel, progress).instrument(span.clone()).await;
         match &outcome {
-            Ok(outcome) => _ = span.record("return_code", outcome.return_code).record("peak_memory", outcome.metrics.peak_memory),
+            Ok(outcome) => {
+                _ = span
+                    .record("return_code", i64::from(outcome.return_code))
+                    .record("peak_memory", i64::try_from(outcome.metrics.peak_memory).unwrap_or(i64::MAX))
+            }
             Err(fault) => _ = span.record("code", fault.code.as_str()),
         }
         self.meter.tell(Measured::Sandbox { kind: self.kind, took: begun.elapsed() });

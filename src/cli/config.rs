@@ -58,6 +58,12 @@ fn settings(config: &Config) -> Vec<(&'static str, Value, &Source)> {
                 let path = config.egress_extra_roots.value.as_ref().map(|path| path.display().to_string()).unwrap_or_default();
                 (json!(path), &config.egress_extra_roots.source)
             }
+            "telemetry.otlp.endpoint" => (json!(config.otlp_endpoint.value.as_deref().unwrap_or_default()), &config.otlp_endpoint.source),
+            "telemetry.otlp.authorization_file" => {
+                let path = config.otlp_authorization_file.value.as_ref().map(|path| path.display().to_string()).unwrap_or_default();
+                (json!(path), &config.otlp_authorization_file.source)
+            }
+            "telemetry.otlp.sample_percent" => (json!(config.otlp_sample_percent.value), &config.otlp_sample_percent.source),
             "vault.key" => (json!(config.vault_key.value.as_str()), &config.vault_key.source),
             "vault.key_file" => {
                 let path = config.vault_key_file.value.as_ref().map(|path| path.display().to_string()).unwrap_or_default();

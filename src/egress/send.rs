@@ -105,7 +105,7 @@ impl Egress {
             note.goes_to(&hop.target);
             // Neither host nor path nor method: a caller wrote them.
             let span = tracing::trace_span!(
-                target: SPANS, "egress", purpose = terms.purpose.as_str(), hop = hop.number, status = Empty, code = Empty, bytes_out = Empty,
+                target: SPANS, "egress", purpose = terms.purpose.as_str(), hop = i64::from(hop.number), status = Empty, code = Empty, bytes_out = Empty,
                 bytes_in = Empty, otel.kind = "client", otel.status_code = Empty
             );
             let step = tokio::select! {
@@ -288,9 +288,11 @@ impl Note {
 
     /// Notes on the hop's span what came of it.
     fn tell(&self, span: &Span, fault: Option<&Fault>) {
-        span.record("bytes_out", self.record.bytes_out.0).record("bytes_in", self.record.bytes_in.0);
+        // Only signed numbers stay numbers on their way.
+        let number = |bytes: Bytes| i64::try_from(bytes.0).unwrap_or(i64::MAX);
+        span.record("bytes_out", number(self.record.bytes_out)).record("bytes_in", number(self.record.bytes_in));
         if let Some(status) = self.record.status {
-            span.record("status", status);
+            span.record("status", i64::from(status));
         }
         if let Some(fault) = fault {
             span.record("code", fault.code.as_str()).record("otel.status_code", "ERROR");

@@ -41,7 +41,7 @@ pub(super) struct Ended {
 /// Begins a job; its end arrives on `ends`.
 pub(super) fn begin(parts: &DriverParts, plan: &Arc<Plan>, job: Job, mut calls: StepCalls, ends: mpsc::UnboundedSender<Ended>) {
     let (plan, meter) = (plan.clone(), parts.settings.meter.clone());
-    let span = tracing::error_span!(target: SPANS, "step", run_id = %calls.run, step_id = job.step.as_str(), attempt = job.attempt, otel.status_code = Empty);
+    let span = tracing::error_span!(target: SPANS, "step", run_id = %calls.run, step_id = job.step.as_str(), attempt = i64::from(job.attempt), otel.status_code = Empty);
     parts.settings.traces.adopt(&span, &calls.run);
     let report = Report { step: job.step.clone(), attempt: job.attempt, ends: Some(ends) };
     let task = async move {

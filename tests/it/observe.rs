@@ -157,7 +157,7 @@ fn a_line_says_what_it_belongs_to_and_nothing_forges_one() {
     let code = "import toolgate\ntoolgate.call('transform.jq', filter='nonsense(', input=1)";
     served.call("python_run", &json!({"entrypoint": "inline", "code": code, "tools": ["transform.jq"]}), &json!({}));
     served.call("run_start", &json!({"workflow": "hello_world", "inputs": {}}), &json!({}));
-    served.wait_for("a step's call", |line| line["step_id"].is_string() && line["call_id"].is_string());
+    served.wait_for("a step's call", |line| line["step_id"].is_string() && line["task"] == "call");
     served.stop();
 
     for line in served.raw_lines() {
@@ -186,4 +186,38 @@ fn a_line_says_what_it_belongs_to_and_nothing_forges_one() {
     let of_program = lines.iter().filter(|line| line["task"] == "call of a program" && line["call_id"].is_string()).count();
     assert!(of_program >= 1, "what a program asks belongs to its call");
     assert!(lines.iter().any(|line| line["step_id"].is_string() && line["run_id"].is_string()), "no line of a step");
+}
+
+#[test]
+fn the_operator_changes_the_level_while_servers_run_and_each_change_is_an_event() {
+    let toolgate = Toolgate::new();
+    let mut served = Served::start(&toolgate, &[]);
+    let noisy = |served: &Served| served.lines().iter().filter(|line| line["level"] == "trace").count();
+    served.call("transform_jq", &json!({"filter": ".", "input": 1}), &json!({}));
+    assert_eq!(noisy(&served), 0);
+    // Only with the passphrase, and only a level.
+    assert_ne!(toolgate.run(&["log-level", "trace"]).code, 0);
+    assert_eq!(crate::keeping::operator(&toolgate, &["log-level", "loud"]).code, 2);
+    crate::keeping::operator(&toolgate, &["log-level", "trace"]).exits(0);
+    served.wait_for("the change", |line| line["event"] == "log_level_changed" && line["to"] == "trace");
+    served.call("transform_jq", &json!({"filter": ".", "input": 1}), &json!({}));
+    served.wait_for("a call at that level", |line| line["level"] == "trace" && line["task"] == "call");
+    crate::keeping::operator(&toolgate, &["log-level", "default"]).exits(0);
+    served.wait_for("the way back", |line| line["event"] == "log_level_changed" && line["to"] == "default");
+    let before = noisy(&served);
+    served.call("transform_jq", &json!({"filter": ".", "input": 1}), &json!({}));
+    assert_eq!(noisy(&served), before, "{:#?}", served.raw_lines());
+    served.stop();
+    let all = toolgate.json(0, &["runs", "list", "--all", "--json", "--limit", "1000"]);
+    let told: String = all
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|run| toolgate.run(&["runs", "events", run["id"].as_str().unwrap(), "--json"]).exits(0).stdout)
+        .collect();
+    assert_eq!((told.matches("\"log_level_set\"").count(), told.matches("\"log_level_changed\"").count()), (2, 2), "{told}");
+    // What was set does not outlive the process.
+    let served = Served::start(&toolgate, &[]);
+    served.call("transform_jq", &json!({"filter": ".", "input": 1}), &json!({}));
+    assert_eq!(noisy(&served), 0);
 }

@@ -98,6 +98,9 @@ impl Line {
             "message" => self.message = Some(value),
             "run_id" | "step_id" | "call_id" if self.is_ours => self.ids.set(name, || value.as_str().unwrap_or_default().to_owned()),
             "event" if self.is_ours => self.event = Some(value),
+            // Lines of the older kind say by fields where they come from.
+            "log.target" if !self.is_ours => self.event = Some(value),
+            "log.file" | "log.line" | "log.module_path" if !self.is_ours => {}
             name if RESERVED.contains(&name) => _ = self.fields.insert(format!("field.{name}"), value),
             name => _ = self.fields.insert(name.to_owned(), value),
         }
@@ -106,7 +109,7 @@ impl Line {
     /// The line: its fixed keys first, in this order.
     fn text(self, metadata: &Metadata<'_>, clock: &dyn Clock, lines: &Lines) -> String {
         let id = |id: Option<String>| id.map_or(Value::Null, Value::String);
-        let event = self.event.unwrap_or_else(|| name_of(metadata).into());
+        let event = self.event.unwrap_or_else(|| name_of(metadata, self.is_ours).into());
         let mut head = [
             ("ts", clock.now().to_string().into()),
             ("level", metadata.level().as_str().to_lowercase().into()),
@@ -142,9 +145,9 @@ fn written(head: &[(&str, Value)], rest: Option<&Map<String, Value>>, most: usiz
     text
 }
 
-/// What happened: the event's own name, else the place in the program that tells it.
-fn name_of(metadata: &Metadata<'_>) -> String {
-    if metadata.name().starts_with("event ") {
+/// What happened: the name that the house gave the event, else the place in the program that tells it.
+fn name_of(metadata: &Metadata<'_>, is_ours: bool) -> String {
+    if !is_ours || metadata.name().starts_with("event ") {
         metadata.target().trim_start_matches("toolgate::").replace("::", ".")
     } else {
         metadata.name().to_owned()

@@ -87,7 +87,7 @@ fn libraries_cannot_say_what_a_line_belongs_to() {
     let lines = as_json(LogLevel::Trace, Arc::new(NoRedaction), || {
         let span = tracing::error_span!(target: "library", "call", run_id = "run_forged", call_id = "call_forged");
         let _in_span = span.enter();
-        tracing::error!(target: "toolgater", call_id = "call_forged", event = "approved", "a library's line");
+        tracing::error!(name: "approved", target: "toolgater", call_id = "call_forged", event = "approved", "a library's line");
     });
     let line = &parsed(&lines)[0];
     assert_eq!((&line["call_id"], &line["run_id"], &line["event"]), (&Value::Null, &Value::Null, &json!("toolgater")));
