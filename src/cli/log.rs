@@ -31,8 +31,8 @@ const LONGEST_VALUE: [usize; 2] = [4 << 10, 256];
 /// How much of an event is looked at.
 const LOOKED_AT: usize = 256 << 10;
 
-/// What is logged at this level.
-fn targets(level: LogLevel) -> Targets {
+/// What is logged at this level, and the spans that lines have their ids from.
+fn targets(level: LogLevel, is_traced: bool) -> Targets {
     // Libraries are one level quieter than the house.
     let (libraries, house) = match level {
         LogLevel::Off => (LevelFilter::OFF, LevelFilter::OFF),
@@ -42,8 +42,9 @@ fn targets(level: LogLevel) -> Targets {
         LogLevel::Debug => (LevelFilter::INFO, LevelFilter::DEBUG),
         LogLevel::Trace => (LevelFilter::DEBUG, LevelFilter::TRACE),
     };
-    // Of the spans only those that give lines their ids: the others are for traces.
-    let spans = house.min(LevelFilter::ERROR);
+    // Those of calls and steps give lines their ids. Where somebody traces there are others in between, and a line on another thread finds its
+    // call only through them.
+    let spans = if is_traced && level != LogLevel::Off { LevelFilter::TRACE } else { house.min(LevelFilter::ERROR) };
     // The compiler of WebAssembly tells tens of thousands of its passes while it compiles Python once.
     let compiler = libraries.min(LevelFilter::INFO);
     let loud = ["cranelift_codegen", "regalloc2", "wasmtime_internal_cranelift"].map(|target| (target, compiler));
@@ -58,7 +59,8 @@ pub(super) fn start(
     (redact, clock): (Arc<dyn Redact>, Arc<dyn Clock>),
     traces: Option<TraceLayer>,
 ) -> LogSwitch {
-    let (filter, handle) = reload::Layer::new(targets(level));
+    let is_traced = traces.is_some();
+    let (filter, handle) = reload::Layer::new(targets(level, is_traced));
     let lines = Lines { redact, out: Box::new(|line| drop(io::stderr().lock().write_all(line.as_bytes()))) };
     // Colours would be control characters, and none may pass.
     let log = if is_terminal {
@@ -66,11 +68,13 @@ pub(super) fn start(
     } else {
         json::Json { lines: Arc::new(lines), clock }.with_filter(filter).boxed()
     };
+    // No place is left empty for traces: an empty one would take every span.
+    let layers: Vec<TraceLayer> = traces.into_iter().chain([log]).collect();
     // Somebody else's subscriber is as good.
-    let _ = Registry::default().with(traces).with(log).try_init();
+    let _ = Registry::default().with(layers).try_init();
     Arc::new(move |wanted| {
         // Where somebody else's subscriber logs there is nothing to set.
-        let _ = handle.modify(|filter| *filter = targets(wanted.unwrap_or(level)));
+        let _ = handle.modify(|filter| *filter = targets(wanted.unwrap_or(level), is_traced));
     })
 }
 

@@ -23,7 +23,7 @@ fn as_json(level: LogLevel, redact: Arc<dyn Redact>, act: impl FnOnce()) -> Vec<
     let kept = Arc::<Mutex<String>>::default();
     let keeps = kept.clone();
     let lines = Arc::new(Lines { redact, out: Box::new(move |line| keeps.lock().unwrap().push_str(line)) });
-    let layer = json::Json { lines, clock: Arc::new(Still) }.with_filter(targets(level));
+    let layer = json::Json { lines, clock: Arc::new(Still) }.with_filter(targets(level, false));
     tracing::subscriber::with_default(Registry::default().with(layer), act);
     let kept = std::mem::take(&mut *kept.lock().unwrap());
     kept.lines().map(str::to_owned).collect()
