@@ -115,12 +115,6 @@ fn settings(config: &Config) -> Vec<(&'static str, Value, &Source)> {
             "redaction.pii" => (json!(config.redaction_pii.value), &config.redaction_pii.source),
             "serve.tool_names" => (json!(config.tool_names.value), &config.tool_names.source),
             "serve.toolsets" => (json!(config.toolsets.value), &config.toolsets.source),
-            "telemetry.otlp.endpoint" => (json!(config.otlp_endpoint.value.as_deref().unwrap_or("")), &config.otlp_endpoint.source),
-            "telemetry.otlp.authorization_file" => {
-                let path = config.otlp_authorization_file.value.as_ref().map(|path| path.display().to_string()).unwrap_or_default();
-                (json!(path), &config.otlp_authorization_file.source)
-            }
-            "telemetry.otlp.sample_percent" => (json!(config.otlp_sample_percent.value), &config.otlp_sample_percent.source),
             _ => config.budgets.shown(key).or_else(|| config.http.shown(key)).or_else(|| config.serving.shown(key))?,
         };
         Some((key, value, source))
