@@ -98,6 +98,10 @@ fn an_archive_that_was_killed_lost_nothing_and_goes_on() {
             for (run, whole) in runs.iter().zip(&wholes) {
                 let left = export(&toolgate, run);
                 let folder = home.join("archive").join(run);
+                // A bundle that has its name is whole, whatever it is needed for.
+                if let Ok(text) = std::fs::read_to_string(folder.join("bundle.json")) {
+                    bundle::verify(&text, &[]).unwrap_or_else(|wrong| panic!("{name}: half a bundle: {wrong}"));
+                }
                 if values(&left) < values(whole) {
                     let text = std::fs::read_to_string(folder.join("bundle.json")).unwrap_or_else(|error| panic!("{name}: {error}"));
                     bundle::verify(&text, &[]).unwrap();
@@ -215,6 +219,9 @@ fn a_restore_that_was_killed_lost_neither_log_and_can_be_done_again() {
         json(operator(&toolgate, &[&restore[..], &["--json"]].concat()));
         is_sound(&toolgate);
         toolgate.run(&["runs", "show", &later]).exits(2);
+        // Going back is told in the log, so that nobody takes it for an attack.
+        let told = toolgate.run(&["audit", "export"]).exits(0).stdout;
+        assert!(told.contains("home_restored") && told.contains("the disk died"), "{name}: going back is not in the log");
         for run in &runs {
             assert!(values(&export(&toolgate, run)) > 0, "{name}");
         }

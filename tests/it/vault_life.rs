@@ -195,6 +195,7 @@ fn a_killed_process_loses_no_secret_and_the_next_one_goes_on() {
         killed += usize::from(kill_at_write(&toolgate, &["vault", "rotate"], "", writes));
         let keys = std::fs::read_to_string(toolgate.data().join("vault/key")).unwrap().lines().count();
         halfway += usize::from(keys == 2);
+        assert!(keys <= 2, "a rotation that was broken off is finished and not begun anew: {keys} keys");
         assert_eq!(values(&toolgate), expected, "killed in a rotation after {writes} writes, with {keys} keys");
     }
     assert!(killed >= 3 && halfway >= 1, "{killed} kills, {halfway} of them between the first key and the last secret");
@@ -262,4 +263,14 @@ fn the_key_lies_in_a_real_keyring() {
     let told = &outside.stderr;
     assert!(outside.code != 0 && told.contains("error[VAULT_LOCKED]") && told.contains("keyring") && told.contains("hint"), "{told}");
     assert!(!toolgate.data().join("vault/key").exists());
+    // Nor does a home that has no key yet get one elsewhere.
+    let bare = Toolgate::new();
+    as_operator(&bare, &["init"], "").exits(0);
+    let mut first = operator(&bare, &["vault", "set", "TOKEN", "--hosts", "api.example.com"], "");
+    first.env("TOOLGATE_VAULT_KEY_PLACE", "keyring").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut first = first.spawn().unwrap();
+    first.stdin.take().unwrap().write_all(b"a value of mine\n").unwrap();
+    let first = Ran::of(first.wait_with_output().unwrap());
+    assert!(first.code != 0 && first.stderr.contains("error[VAULT_LOCKED]") && first.stderr.contains("keyring"), "{}", first.stderr);
+    assert!(!bare.data().join("vault/key").exists());
 }
