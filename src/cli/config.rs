@@ -110,7 +110,7 @@ fn settings(config: &Config) -> Vec<(&'static str, Value, &Source)> {
             "serve.tool_names" => (json!(config.tool_names.value), &config.tool_names.source),
             "serve.toolsets" => (json!(config.toolsets.value), &config.toolsets.source),
             _ => {
-                let (value, source) = config.budgets.shown(key)?;
+                let (value, source) = config.budgets.shown(key).or_else(|| config.web.shown(key))?;
                 (value, source)
             }
         };

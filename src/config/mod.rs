@@ -13,6 +13,7 @@ mod keys;
 mod principals;
 mod resolve;
 mod value;
+mod web;
 
 #[cfg(test)]
 mod tests;
@@ -28,6 +29,7 @@ pub use keys::{KEYS, Key, template};
 pub use principals::Principals;
 
 pub use resolve::{Location, SettingsFile, locate, resolve};
+pub use web::WebSettings;
 pub use value::{LogLevel, PII, Patterns, Source, Sourced, ToolNames, VaultKeyPlace};
 
 /// The name of the settings file in the home.
@@ -135,6 +137,8 @@ pub struct Config {
     pub vault_key: Sourced<VaultKeyPlace>,
     /// The file of the vault's master key, where the operator names one.
     pub vault_key_file: Sourced<Option<PathBuf>>,
+    /// What the web is searched and read with.
+    pub web: WebSettings,
     /// What is odd but not wrong, such as a variable that nothing reads.
     pub notes: Vec<String>,
 }

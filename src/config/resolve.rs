@@ -103,6 +103,7 @@ pub fn resolve(options: &Options, ambient: &Ambient, file: Option<&SettingsFile>
         toolsets: resolver.toolsets(),
         vault_key: resolver.vault_key(),
         vault_key_file: resolver.perhaps_path("vault.key_file"),
+        web: super::web::read(&mut resolver),
         notes: stray_variables(ambient),
         home,
     };
@@ -231,7 +232,7 @@ impl<'a> Resolver<'a> {
         }
     }
 
-    fn word<T>(&mut self, path: &str, default: T, read: impl Fn(&str) -> Option<T>, words: &[&str]) -> Sourced<T> {
+    pub(super) fn word<T>(&mut self, path: &str, default: T, read: impl Fn(&str) -> Option<T>, words: &[&str]) -> Sourced<T> {
         let Some(said) = self.text(path) else { return Sourced::default(default) };
         match read(&said.value) {
             Some(value) => Sourced { value, source: said.source },
@@ -273,7 +274,7 @@ impl<'a> Resolver<'a> {
     }
 
     /// A text that may be left out; an empty one is none.
-    fn perhaps_text(&mut self, path: &str) -> Sourced<Option<String>> {
+    pub(super) fn perhaps_text(&mut self, path: &str) -> Sourced<Option<String>> {
         match self.text(path) {
             Some(said) => said.map(|text| Some(text).filter(|text| !text.is_empty())),
             None => Sourced::default(None),

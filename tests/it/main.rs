@@ -60,3 +60,4 @@ mod support;
 mod threat_model;
 mod vault;
 mod vault_life;
+mod web;

@@ -3,6 +3,7 @@
 pub mod house;
 pub mod http_server;
 pub mod native;
+pub mod web_server;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
