@@ -20,3 +20,7 @@ bench *ARGS:
 # Write schemas/ anew from the Rust types
 schemas:
     UPDATE_SCHEMAS=1 cargo test --locked --test it schemas
+
+# What is published: stripped programs, archive, SBOM and checksums in dist/ (docs/release.md)
+release *ARGS:
+    scripts/release {{ARGS}}

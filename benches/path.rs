@@ -1,10 +1,13 @@
 //! The call path, in process and through the real server: SPEC's figures, each beside its floor or peer in the same run.
 //!
-//! `cargo bench --profile dev --bench path` prints one line a figure. Set `TOOLGATE_BENCH_QUICK=1` for a short run.
+//! `cargo bench --profile dev --bench path` prints one line a figure; `-- path` leaves the server out. Set `TOOLGATE_BENCH_QUICK=1` for a short run.
 
 #[path = "../tests/it/support/house.rs"]
 #[expect(dead_code, clippy::unwrap_used, clippy::panic, reason = "shared with the tests, which use all of it and may fall over")]
 mod house;
+#[path = "shared/mod.rs"]
+#[expect(dead_code, reason = "shared with other benchmarks")]
+mod shared;
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
@@ -12,29 +15,27 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use sqlx::{Connection as _, Executor as _, SqliteConnection};
 use toolgate::store::Durability;
 
 use house::TestHouse;
+use shared::{Committer, Outcome, median, used_here};
 
 fn field(value: &Value, name: &str) -> Value {
     value[name].clone()
 }
-
-type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
 
 #[expect(clippy::print_stdout, reason = "a benchmark's output is its result")]
 fn say(what: &str, figure: &str) {
     println!("{what:<72} {figure}");
 }
 
-fn median(mut spans: Vec<Duration>) -> Duration {
-    spans.sort_unstable();
-    spans.get(spans.len() / 2).copied().unwrap_or_default()
-}
-
 fn ms(span: Duration) -> String {
     format!("{:.3} ms", span.as_secs_f64() * 1e3)
+}
+
+/// Microseconds of processor time of each of so many, since this process had used so much.
+fn micros_each(since: Duration, count: usize) -> f64 {
+    used_here().saturating_sub(since).as_secs_f64() * 1e6 / count as f64
 }
 
 fn main() -> Outcome<()> {
@@ -43,31 +44,42 @@ fn main() -> Outcome<()> {
     let rounds = if quick { 50 } else { 400 };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(in_process(rounds))?;
-    through_the_server(rounds)?;
-    Ok(())
+    // A profile of the path alone is easier to read.
+    if std::env::args().any(|argument| argument == "path") { Ok(()) } else { through_the_server(rounds) }
 }
 
 /// A pure no-op tool with the log in memory and on disk, beside a bare durable commit.
 async fn in_process(rounds: usize) -> Outcome<()> {
     let memory = TestHouse::new().await;
-    let without_disk = median(calls(&memory, rounds * 5).await?);
-    say("no-op call, log in memory: p50", &ms(without_disk));
+    calls(&memory, rounds).await?;
+    let used = used_here();
+    let without_disk = calls(&memory, rounds * 5).await?;
+    let each = micros_each(used, without_disk.len());
+    say("no-op call, log in memory: p50", &format!("{}, {each:.0} µs of processor time", ms(median(without_disk))));
 
     let folder = tempfile::tempdir()?;
     let home = folder.path().join("home");
     let disk = Arc::new(TestHouse::on(Some(home), Durability::Full, "").await);
     let mut commit = Committer::open(&folder.path().join("floor.db")).await?;
+    // Connections and the run are opened by the first calls.
+    calls(&disk, rounds / 8).await?;
     let (mut with_disk, mut floor) = (Vec::new(), Vec::new());
+    let (mut used, mut used_by_floor) = (Duration::ZERO, Duration::ZERO);
     for _ in 0..rounds {
+        let begun = used_here();
         with_disk.extend(calls(&disk, 1).await?);
+        let between = used_here();
         floor.push(commit.one().await?);
+        used += between.saturating_sub(begun);
+        used_by_floor += used_here().saturating_sub(between);
     }
     let (with_disk, floor) = (median(with_disk), median(floor));
-    say("no-op call, durable: p50", &ms(with_disk));
-    say("one bare durable commit (the floor): p50", &ms(floor));
+    let each = |used: Duration| format!("{:.0} µs of processor time", used.as_secs_f64() * 1e6 / rounds as f64);
+    say("no-op call, durable: p50", &format!("{}, {}", ms(with_disk), each(used)));
+    say("one bare durable commit (the floor): p50", &format!("{}, {}", ms(floor), each(used_by_floor)));
     say("no-op call above the floor", &ms(with_disk.saturating_sub(floor)));
 
-    let begun = Instant::now();
+    let (begun, used) = (Instant::now(), used_here());
     let callers: Vec<_> = (0..64)
         .map(|_| {
             let disk = disk.clone();
@@ -79,9 +91,10 @@ async fn in_process(rounds: usize) -> Outcome<()> {
     for caller in callers {
         done += caller.await??.len();
     }
-    let rate = done as f64 / begun.elapsed().as_secs_f64();
+    let (rate, each) = (done as f64 / begun.elapsed().as_secs_f64(), micros_each(used, done));
     let single = 1.0 / floor.as_secs_f64();
-    say("no-op calls by 64 callers, durable", &format!("{rate:.0}/s = {:.1} x single durable commits ({single:.0}/s)", rate / single));
+    let told = format!("{rate:.0}/s = {:.1} x single durable commits ({single:.0}/s), {each:.0} µs of processor time each", rate / single);
+    say("no-op calls by 64 callers, durable", &told);
     Ok(())
 }
 
@@ -93,25 +106,6 @@ async fn calls(house: &TestHouse, rounds: usize) -> Outcome<Vec<Duration>> {
         spans.push(begun.elapsed());
     }
     Ok(spans)
-}
-
-/// What the disk costs by itself: one row, one `synchronous=FULL` commit.
-struct Committer(SqliteConnection);
-
-impl Committer {
-    async fn open(path: &std::path::Path) -> Outcome<Self> {
-        let mut database = SqliteConnection::connect(&format!("sqlite://{}?mode=rwc", path.display())).await?;
-        for pragma in ["PRAGMA journal_mode=WAL", "PRAGMA synchronous=FULL", "CREATE TABLE t (x BLOB) STRICT"] {
-            database.execute(pragma).await?;
-        }
-        Ok(Self(database))
-    }
-
-    async fn one(&mut self) -> Outcome<Duration> {
-        let begun = Instant::now();
-        sqlx::query("INSERT INTO t VALUES (?)").bind(vec![7_u8; 800]).execute(&mut self.0).await?;
-        Ok(begun.elapsed())
-    }
 }
 
 /// The binary over standard input and output, as a client has it.

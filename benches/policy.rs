@@ -74,6 +74,7 @@ fn call(tool: &ToolDef, arguments: Value, policies: &PolicySet) -> PreparedCall 
     let parsed = ParsedCall {
         asking: toolgate::call::Asking::default(),
         tokens: 0,
+        along: Default::default(),
         id: CallId::mint(now),
         tool: ToolRef { name: tool.name.clone(), version: tool.version.clone(), manifest: tool.digest },
         widest: tool.effects.clone(),

@@ -18,6 +18,7 @@ pub mod packages;
 pub mod sandbox;
 pub mod secrets;
 pub mod store;
+pub mod telemetry;
 
 pub mod tools;
 

@@ -4,6 +4,8 @@
 //! order and unique, strings escaped as little as may be, numbers as ECMAScript prints them. Builds no tree: the record's verifier
 //! must be quick. Does not write: that is the canonicaliser's.
 
+mod reader;
+
 /// Deeper than any record is ever written; see `lossless`.
 const MAX_DEPTH: u32 = 100;
 /// As many members as a record has.
@@ -24,9 +26,9 @@ pub struct NotCanonical {
 /// # Errors
 /// The first place where it is not canonical.
 pub fn value(text: &str) -> Result<(), NotCanonical> {
-    let mut scanner = Scanner::new(text);
-    scanner.value(0)?;
-    scanner.end()
+    let mut reader = Reader::new(text);
+    reader.value(0)?;
+    reader.end()
 }
 
 /// A member of an object: its key as it is spelled between its quotes, and the text of its value.
@@ -37,9 +39,9 @@ pub type Member<'a> = (&'a str, &'a str);
 /// # Errors
 /// The first place where the text is not canonical.
 pub fn members(text: &str) -> Result<Vec<Member<'_>>, NotCanonical> {
-    let (mut scanner, mut list) = (Scanner::new(text), Vec::with_capacity(MEMBERS));
-    scanner.object(0, |key, value| list.push((key, value)))?;
-    scanner.end()?;
+    let (mut reader, mut list) = (Reader::new(text), Vec::with_capacity(MEMBERS));
+    reader.object(0, |key, value| list.push((key, value)))?;
+    reader.end()?;
     Ok(list)
 }
 
@@ -48,14 +50,14 @@ pub fn members(text: &str) -> Result<Vec<Member<'_>>, NotCanonical> {
 /// # Errors
 /// The first place where the text is not that in canonical form.
 pub fn nested(text: &str) -> Result<Vec<(&str, Vec<Member<'_>>)>, NotCanonical> {
-    let (mut scanner, mut list) = (Scanner::new(text), Vec::new());
-    scanner.walk(0, |scanner, outer| {
+    let (mut reader, mut list) = (Reader::new(text), Vec::new());
+    reader.walk(0, |reader, outer| {
         let mut inner = Vec::new();
-        scanner.object(1, |key, value| inner.push((key, value)))?;
+        reader.object(1, |key, value| inner.push((key, value)))?;
         list.push((outer, inner));
         Ok(())
     })?;
-    scanner.end()?;
+    reader.end()?;
     Ok(list)
 }
 
@@ -72,7 +74,8 @@ pub fn whole(text: &str) -> Option<u64> {
     if plain { text.parse().ok() } else { None }
 }
 
-struct Scanner<'a> {
+/// A text and how far it was read. Whoever knows what it holds reads it piece by piece; [`value`] and [`members`] read any.
+pub struct Reader<'a> {
     text: &'a str,
     bytes: &'a [u8],
     at: usize,
@@ -81,8 +84,10 @@ struct Scanner<'a> {
     escaped: bool,
 }
 
-impl<'a> Scanner<'a> {
-    fn new(text: &'a str) -> Self {
+impl<'a> Reader<'a> {
+    /// At its beginning.
+    #[must_use]
+    pub fn new(text: &'a str) -> Self {
         Self { text, bytes: text.as_bytes(), at: 0, is_ascii: text.is_ascii(), escaped: false }
     }
 
@@ -138,8 +143,8 @@ impl<'a> Scanner<'a> {
     }
 
     fn object(&mut self, depth: u32, mut each: impl FnMut(&'a str, &'a str)) -> Result<(), NotCanonical> {
-        self.walk(depth, |scanner, key| {
-            let value = scanner.value(depth + 1)?;
+        self.walk(depth, |reader, key| {
+            let value = reader.value(depth + 1)?;
             each(key, value);
             Ok(())
         })

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use crate::call::Redact;
 use crate::cli::ports::{AuditAccess, AuditHead, AuditReport, AuditRoom, BrokenRecord};
 use crate::config::Config;
-use crate::domain::{Clock, ErrorCode, Fault, OwnerId, RunId};
+use crate::domain::{Actor, Clock, ErrorCode, Fault, OwnerId, Role, RunId};
 use crate::store::{AuditOptions, Durability, InclusionProof, OpenOptions, SignedCheckpoint, Store, StoredRecord};
 use crate::tools::control::{JournalCheck, types};
 
@@ -119,9 +119,19 @@ impl AuditRoom for Room {
 
 #[async_trait]
 impl JournalCheck for Room {
-    async fn verify(&self) -> Result<types::AuditVerifyOutput, Fault> {
+    async fn verify(&self, who: &Actor) -> Result<types::AuditVerifyOutput, Fault> {
         let report = self.0.verify().await?;
-        let broken = report.bad.map(|bad| types::AuditBroken { index: bad.index, run_id: bad.run_id, why: bad.why });
+        let broken = match report.bad {
+            Some(bad) => {
+                let row = match bad.run_id {
+                    Some(run) => self.0.run(&run).await?,
+                    None => None,
+                };
+                let is_theirs = who.role == Role::Operator || row.is_some_and(|row| row.principal == who.principal);
+                Some(types::AuditBroken { index: bad.index, run_id: bad.run_id.filter(|_| is_theirs), why: bad.why })
+            }
+            None => None,
+        };
         Ok(types::AuditVerifyOutput {
             ok: broken.is_none(),
             records: report.events,

@@ -8,13 +8,13 @@ use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
 
 use crate::call::Redact;
-use crate::cli::ports::{AuditAccess, AuditRoom, Check, Door, House, PolicyCheck, ToolView, WorkflowView};
+use crate::cli::ports::{AuditAccess, AuditRoom, Check, Door, House, Met, PolicyCheck, ToolView, Way, WorkflowView};
 use crate::config::{Config, ToolNames};
 use crate::domain::{Clock, ErrorCode, Fault, Problem, Problems};
 use crate::gateway::Gateway;
 use crate::keeping::{self, Keeper, Restored};
 use crate::manifest;
-use crate::mcp::{self, Naming, ServeOptions, Toolset};
+use crate::mcp::{self, Entrance, HttpLimits, Naming, ServeOptions, Toolset};
 use crate::policy::{CaseOutcome, Finding, FindingKind};
 use crate::secrets::live::LiveSecrets;
 use crate::secrets::operator::OperatorProof;
@@ -23,7 +23,8 @@ use crate::store::{OpenOptions, Store};
 use crate::workflow::Library;
 
 use super::gate::ClientNotices;
-use super::{App, SystemClock, audit_room, doctor, http_door, policies, views};
+use super::watched::HouseMetrics;
+use super::{App, SystemClock, audit_room, doctor, http_door, meet, orphan, policies, views};
 
 /// Opens homes of this machine.
 pub struct FrontDoor {
@@ -45,6 +46,20 @@ impl FrontDoor {
         Arc::new(self.redactor.clone())
     }
 
+    /// Serves a home over HTTP by this way in until `shutdown` fires.
+    ///
+    /// # Errors
+    /// As [`App::open`] and [`mcp::serve_http`].
+    pub async fn serve_at(&self, config: &Config, entrance: Entrance, shutdown: CancellationToken) -> Result<(), Fault> {
+        let app = App::open(config, &self.redactor).await?;
+        self.serve_opened(app, config, entrance, shutdown).await
+    }
+
+    async fn serve_opened(&self, app: App, config: &Config, entrance: Entrance, shutdown: CancellationToken) -> Result<(), Fault> {
+        let options = ServeOptions { redact: Some(self.redact()), ..options(config) };
+        app.serve(options, |gate, options| mcp::serve_http(gate, entrance, options, shutdown)).await
+    }
+
     /// The same, with its live secrets.
     pub(super) fn redactor(&self) -> &Redactor {
         &self.redactor
@@ -59,14 +74,21 @@ impl Door for FrontDoor {
 
     async fn serve_http(&self, config: &Config, address: SocketAddr) -> Result<(), Fault> {
         let shutdown = on_signal();
-        let (listener, doorkeeper) = http_door::open(address, &config.home.value, &self.redactor).await?;
+        let place = http_door::Place::open(address, config, &self.redactor).await?;
         let app = App::open(config, &self.redactor).await?;
-        let options = ServeOptions { redact: Some(self.redact()), ..options(config) };
-        app.serve(options, |gate, options| mcp::serve_http(gate, listener, doorkeeper, options, shutdown)).await
+        let entrance = match place.entrance(config, &app).await {
+            Ok(entrance) => entrance,
+            Err(fault) => {
+                app.close().await;
+                return Err(fault);
+            }
+        };
+        self.serve_opened(app, config, entrance, shutdown).await
     }
 
     async fn serve(&self, config: Result<Config, Problems>) -> Result<(), Fault> {
         let shutdown = on_signal();
+        orphan::watch(shutdown.clone());
         let config = match config {
             Ok(config) => config,
             Err(problems) => {
@@ -104,6 +126,10 @@ impl Door for FrontDoor {
         doctor::checks(config, &self.redactor).await
     }
 
+    async fn meet(&self, way: Way) -> Result<Met, Fault> {
+        meet::meet(way).await
+    }
+
     async fn check_manifest(&self, _config: &Config, file: &Path) -> Result<ToolView, Fault> {
         let invalid = |problems: Problems| problems.into_fault(ErrorCode::ManifestInvalid);
         let folder = file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
@@ -139,7 +165,7 @@ impl Door for FrontDoor {
         let plan = Library::read_file(file).map_err(invalid)?;
         // Manifests that are wrong are told where they are needed; what a workflow names can then not be judged.
         if let Ok(tools) = super::manifest_files(&config.home.value).and_then(|files| manifest::load(&files)) {
-            let known = tools.iter().map(|tool| tool.name.clone()).collect();
+            let known = super::callable(&tools);
             plan.unknown_tools(&file.display().to_string(), &known).map_err(invalid)?;
         }
         Ok(views::workflow(&plan, &file.display().to_string()))
@@ -155,7 +181,8 @@ impl App {
         let notices = Arc::new(ClientNotices::new());
         self.hub.attach("mcp", notices.clone());
         let gate: Arc<Gateway> = Arc::new(self.gateway.clone());
-        let options = ServeOptions { notices: Some(notices), ..options };
+        let metrics = Arc::new(HouseMetrics { figures: self.figures.clone(), store: self.store.clone() });
+        let options = ServeOptions { notices: Some(notices), meter: self.figures.clone(), metrics: Some(metrics), ..options };
         let serving = face(gate, options);
         // Serving over lines sets standard output apart at its first poll; only then may anything else begin.
         let begin = async {
@@ -169,13 +196,27 @@ impl App {
     }
 }
 
+fn toolsets(config: &Config) -> Vec<String> {
+    let mut words = config.toolsets.value.clone();
+    #[cfg(debug_assertions)]
+    words.extend(config.fixtures.then(|| "fixtures".to_owned()));
+    words
+}
+
 fn options(config: &Config) -> ServeOptions {
     ServeOptions {
         naming: match config.tool_names.value {
             ToolNames::Underscore => Naming::Underscore,
             ToolNames::Dotted => Naming::Dotted,
         },
-        toolset: Toolset::parse(&config.toolsets.value.join(",")),
+        toolset: Toolset::parse(&toolsets(config).join(",")),
+        answer: config.serving.answer.value.duration(),
+        limits: HttpLimits {
+            rate: config.serving.rate.value,
+            burst: config.serving.burst.value,
+            concurrent: config.serving.concurrent.value,
+            streams: config.serving.streams.value,
+        },
         ..ServeOptions::default()
     }
 }

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::call::{Artifacts, Redact, Spawner};
+use crate::call::{Redact, Spawner};
 use crate::config::Config;
-use crate::domain::{Clock, Fault, ToolName};
-use crate::egress::Egress;
+use crate::domain::{Clock, Fault, Meter, ToolName};
+use crate::egress::{Egress, HostRules};
 use crate::manifest::{Executor, ToolDef};
 use crate::packages::{Packages, PackagesOptions};
 use crate::sandbox::Sandbox;
@@ -15,14 +15,18 @@ use crate::secrets::source::SecretSource;
 use crate::tools::control::{self, AuditVerify, JournalCheck, RunControl};
 use crate::tools::drive::{DriveGet, DriveSearch, LocalDrive};
 use crate::tools::eval::EvalRun;
+use crate::tools::network::{HttpEvents, NetworkPorts};
 use crate::tools::notify::{Notifier, NotifySend};
 use crate::tools::policy_explain::{Explain, PolicyExplain};
-use crate::tools::python::{CodeCalls, HttpEvents, PythonRun};
+use crate::tools::python::{CodeCalls, PythonRun};
 use crate::tools::repo_git::{Author, GitAddAll, GitCommit, GitInit, GitLog, GitStatus};
 use crate::tools::sandbox_status::SandboxStatus;
-use crate::tools::script::Script;
+use crate::tools::script::{Script, ScriptNetwork};
 use crate::tools::secret_list::SecretList;
+use crate::tools::status::{State, ToolgateStatus};
+use crate::tools::tool_search::{Indexed, ToolCall, ToolSearch};
 use crate::tools::transform::TransformJq;
+use crate::tools::web::{WebFetch, WebSearch};
 use crate::tools::workers::{WorkerCodegen, WorkerPlan, WorkerResearch};
 use crate::tools::workspace::{WorkspaceList, WorkspaceRead, WorkspaceRemove, WorkspaceWrite};
 use crate::tools::{Handler, handler};
@@ -32,7 +36,6 @@ use super::native;
 
 /// What tools are given.
 pub(super) struct Ports<'a> {
-    pub(super) artifacts: Arc<dyn Artifacts>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) sandbox: Arc<dyn Sandbox>,
     pub(super) process: Arc<ProcessSandbox>,
@@ -46,26 +49,24 @@ pub(super) struct Ports<'a> {
     pub(super) journal: Arc<dyn JournalCheck>,
     pub(super) control: Arc<dyn RunControl>,
     pub(super) explain: Arc<dyn Explain>,
+    pub(super) index: Arc<[Indexed]>,
+    pub(super) meter: Arc<dyn Meter>,
+    pub(super) state: Arc<dyn State>,
     pub(super) config: &'a Config,
 }
 
 /// The built-in tools by name.
 pub(super) fn builtin(ports: &Ports<'_>) -> Result<BTreeMap<ToolName, Arc<dyn Handler>>, Fault> {
-    let artifacts = || ports.artifacts.clone();
     let drive = LocalDrive::new(Some(&ports.config.drive_local_root.value), &ports.config.home.value);
     let author = Author { name: ports.config.git_author_name.value.clone(), email: ports.config.git_author_email.value.clone() };
     let python = python(ports)?;
+    let web = super::web::ports(ports.config, network(ports), ports.clock.clone())?;
     let has_uv = native::installer(ports.config).has_uv();
-    let eval = EvalRun {
-        sandbox: python.sandbox.clone(),
-        artifacts: artifacts(),
-        packages: python.packages.clone(),
-        native: python.native.clone(),
-    };
+    let eval = EvalRun { sandbox: python.sandbox.clone(), packages: python.packages.clone(), native: python.native.clone() };
     let mut handlers: BTreeMap<&'static str, Arc<dyn Handler>> = BTreeMap::from([
         ("python.run", handler(python)),
         ("eval.run", handler(eval)),
-        ("workspace.write", handler(WorkspaceWrite::new(artifacts()))),
+        ("workspace.write", handler(WorkspaceWrite)),
         ("workspace.read", handler(WorkspaceRead)),
         ("workspace.list", handler(WorkspaceList)),
         ("workspace.remove", handler(WorkspaceRemove)),
@@ -78,15 +79,20 @@ pub(super) fn builtin(ports: &Ports<'_>) -> Result<BTreeMap<ToolName, Arc<dyn Ha
         ("secret.list", handler(SecretList { secrets: ports.secrets.clone() })),
         ("transform.jq", handler(TransformJq)),
         ("drive.search", handler(DriveSearch::new(drive.clone()))),
-        ("drive.get", handler(DriveGet::new(drive, artifacts()))),
+        ("drive.get", handler(DriveGet::new(drive))),
         ("audit.verify", handler(AuditVerify(ports.journal.clone()))),
         ("policy.explain", handler(PolicyExplain(ports.explain.clone()))),
+        ("tool.search", handler(ToolSearch(ports.index.clone()))),
+        ("tool.call", handler(ToolCall)),
+        ("toolgate.status", handler(ToolgateStatus(ports.state.clone()))),
         ("sandbox.status", handler(SandboxStatus { process: ports.process.clone(), has_uv })),
+        ("web.search", handler(WebSearch::new(web.clone()))),
+        ("web.fetch", handler(WebFetch::new(web))),
         ("worker.plan", handler(WorkerPlan)),
         ("worker.research", handler(WorkerResearch)),
         ("worker.codegen", handler(WorkerCodegen)),
     ]);
-    handlers.extend(control::handlers(&ports.control, &ports.artifacts));
+    handlers.extend(control::handlers(&ports.control));
     handlers
         .into_iter()
         .map(|(name, handler)| {
@@ -106,15 +112,35 @@ fn python(ports: &Ports<'_>) -> Result<PythonRun, Fault> {
     Ok(PythonRun {
         native: native::native(ports)?,
         sandbox: ports.sandbox.clone(),
-        artifacts: ports.artifacts.clone(),
         packages: Arc::new(packages),
+        network: network(ports),
+        calls: ports.calls.clone(),
+    })
+}
+
+fn network(ports: &Ports<'_>) -> NetworkPorts {
+    NetworkPorts {
         egress: ports.egress.clone(),
         http_events: ports.http_events.clone(),
-        calls: ports.calls.clone(),
         secrets: ports.secrets.clone(),
         redact: ports.redact.clone(),
         spawner: ports.spawner.clone(),
-    })
+    }
+}
+
+/// The tools as they are searched for.
+pub(super) fn index(tools: &[ToolDef]) -> Arc<[Indexed]> {
+    let indexed = |def: &ToolDef| Indexed {
+        name: def.name.clone(),
+        title: def.title.clone(),
+        description: def.description.clone(),
+        hint: def.search_hint.clone().unwrap_or_default(),
+        scopes: def.scopes.clone(),
+        effects: def.effects.clone(),
+        input: def.input.json().clone(),
+        output: def.output.json().clone(),
+    };
+    tools.iter().map(indexed).collect()
 }
 
 /// The tools that are a Python script beside their manifest.
@@ -130,9 +156,25 @@ pub(super) fn scripts(tools: &[ToolDef], ports: &Ports<'_>) -> BTreeMap<ToolName
                     input_schema: def.input.json().clone(),
                     output_schema: def.output.json().clone(),
                     sandbox: ports.sandbox.clone(),
+                    network: (!def.reach.hosts.is_empty()).then(|| ScriptNetwork {
+                        hosts: HostRules::of(def.reach.hosts.clone()),
+                        secrets: def.reach.secrets.clone(),
+                        effects: def.effects.clone(),
+                        ports: network(ports),
+                    }),
                 };
                 Some((def.name.clone(), Arc::new(script) as Arc<dyn Handler>))
             }
         })
         .collect()
+}
+
+/// Those of the tools that are fixtures of a conformance suite. No release has them.
+#[cfg(debug_assertions)]
+pub(super) fn fixtures(tools: &[ToolDef]) -> BTreeMap<ToolName, Arc<dyn Handler>> {
+    let handler = |def: &ToolDef| {
+        let made = crate::tools::fixtures::handler(def.name.as_str(), def.input.json().clone(), def.output.json().clone())?;
+        Some((def.name.clone(), made))
+    };
+    tools.iter().filter_map(handler).collect()
 }

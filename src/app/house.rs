@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::call::{Asking, Origin, RawCall, Reply};
+use crate::call::{Along, Asking, Origin, RawCall, Reply};
 use crate::cli::ports::{
     CallAsk, ExplainAsk, ExplainView, House, ReplayAsk, ReplayView, RunView, StepNotes, ToolView, WorkflowRef, WorkflowView,
 };
@@ -17,6 +17,7 @@ use crate::gateway::Answer;
 use crate::policy::TrialCount;
 use crate::run::{Event, RunKind, RunStatus};
 use crate::secrets::operator::OperatorProof;
+use crate::secrets::tokens::Tokens;
 use crate::secrets::vault::Vault;
 use crate::store::{ApprovalFilter, ApprovalRow, GrantRow, PausedRun, RunFilter, RunRow};
 use crate::tools::control::RunControl;
@@ -78,6 +79,7 @@ impl House for App {
             actor,
             run,
             tokens: 0,
+            along: Along::default(),
             cancel: ask.cancel,
             asking: Asking::default(),
             progress: ask.progress,
@@ -192,6 +194,16 @@ impl House for App {
 
     async fn release(&self, run: &RunId, proof: OperatorProof) -> Result<(), Fault> {
         self.gateway.release(*run, proof).await
+    }
+
+    fn tokens(&self) -> Result<Tokens, Fault> {
+        Ok(self.tokens.clone())
+    }
+
+    fn check_toolsets(&self, words: &[String]) -> Result<(), Fault> {
+        crate::mcp::Toolset::parse(&words.join(","))
+            .check(&crate::mcp::Gate::tools(&self.gateway))
+            .map_err(|fault| Fault { code: crate::domain::ErrorCode::InvalidInput, ..fault })
     }
 
     fn vault(&self) -> Result<Vault, Fault> {

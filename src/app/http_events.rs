@@ -14,7 +14,7 @@ use crate::egress::{RequestLog, RequestRecord};
 use crate::run::{EventDraft, EventKind};
 use crate::store::{Append, Guard, Store};
 use crate::tools::CallContext;
-use crate::tools::python::HttpEvents;
+use crate::tools::network::HttpEvents;
 
 /// Into this journal, within these budgets.
 pub(super) struct JournalledRequests {

@@ -13,10 +13,14 @@ mod handlers;
 mod house;
 mod http_door;
 mod http_events;
+mod http_tls;
 mod hygiene;
+mod meet;
 mod native;
 mod network;
 mod notes;
+mod oidc;
+mod orphan;
 mod panic;
 mod policies;
 mod policy_door;
@@ -27,8 +31,11 @@ mod redaction;
 mod schemas;
 mod start;
 mod tasks;
+mod tokens;
 mod vault;
 mod views;
+mod watched;
+mod web;
 mod webhook;
 
 pub use clock::SystemClock;
@@ -38,7 +45,7 @@ pub use start::{front_door, launcher, on_runtime};
 pub use tasks::Tasks;
 pub use vault::StoreShelf;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -46,9 +53,9 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::call::Redact;
+use crate::call::{Redact, is_tool_call};
 use crate::config::Config;
-use crate::domain::{Bytes, Clock, ErrorCode, Fault, Problem, Problems, ToolName};
+use crate::domain::{Bytes, Clock, ErrorCode, Fault, Meter, Problem, Problems, ToolName};
 use crate::engine::{Control, Driver, DriverParts, DriverSettings};
 use crate::gateway::{CodeGate, Gateway, Parts};
 use crate::manifest::{self, ToolDef};
@@ -57,8 +64,10 @@ use crate::registry::Registry;
 use crate::sandbox::process::ProcessSandbox;
 use crate::sandbox::wasm::{WasmOptions, WasmSandbox};
 use crate::secrets::redact::Redactor;
+use crate::secrets::tokens::Tokens as AccessTokens;
 use crate::secrets::vault::Vault;
 use crate::store::{RoomLimits, Store};
+use crate::telemetry::Figures;
 use crate::tools::Handler;
 use crate::tools::control::RunControl;
 use crate::tools::notify::{NotifyHub, WriterSink};
@@ -75,6 +84,7 @@ pub struct App {
     tasks: Tasks,
     store: Store,
     vault: Vault,
+    tokens: AccessTokens,
     gateway: Gateway,
     control: Arc<Control>,
     driver: Driver,
@@ -87,6 +97,7 @@ pub struct App {
     hub: Arc<NotifyHub>,
     notes: Arc<notes::StepNotesOf>,
     webhook: std::sync::Mutex<Option<webhook::Webhook>>,
+    figures: Arc<Figures>,
     stop: CancellationToken,
 }
 
@@ -102,6 +113,8 @@ impl App {
         let home = config.home.value.clone();
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let tasks = Tasks::default();
+        let figures = Arc::new(Figures::new(clock.now()));
+        let meter: Arc<dyn Meter> = figures.clone();
         let files = Files::read(config)?;
         let sandbox = Arc::new(WasmSandbox::new(WasmOptions {
             // A folder for compiled code and nothing else, as the code in it is run.
@@ -120,6 +133,7 @@ impl App {
             crate::confine::Folder::create(drive)?;
         }
         let store = Store::open_proven(audit_room::opening(config, &clock, redact.clone()), &audit_room::options(config)).await?;
+        store.measured_by(meter.clone());
         let some = |limit: Bytes| Some(limit).filter(|limit| limit.0 > 0);
         store.limit_room(RoomLimits {
             home: some(config.storage_max.value),
@@ -127,6 +141,7 @@ impl App {
             free: config.storage_min_free.value,
         });
         let vault = vault::vault(config, &store, redactor.live(), &clock)?;
+        let tokens = tokens::tokens(&store, &clock)?;
         if let Err(fault) = vault.refresh().await {
             tracing::warn!(code = %fault.code, "no secret can be used: {fault}");
         }
@@ -141,25 +156,29 @@ impl App {
             Arc::new(move || pinned.get().map_or(crate::domain::Digest::ZERO, |rules| *rules.get().digest())),
         );
         let budgets = config.budgets.budgets();
-        let names = files.tools.iter().map(|tool| tool.name.clone()).collect();
+        let names = callable(&files.tools);
         let control = Arc::new(control.within(budgets.clone()).knowing(names));
         let code = Arc::new(CodeGate::default());
         let explain = Arc::new(policy_door::PolicyDoor::default());
+        let egress = network::egress(config)?;
+        egress.measured_by(meter.clone());
         let ports = handlers::Ports {
             spawner: Arc::new(tasks.clone()),
-            egress: network::egress(config)?,
+            egress,
             http_events: Arc::new(http_events::JournalledRequests { store: store.clone(), budgets: budgets.clone() }),
             calls: code.clone(),
             secrets: Arc::new(vault.clone()),
             redact: Arc::new(redaction::values_only(redactor)?),
-            artifacts: store.artifacts(),
             clock: clock.clone(),
             journal: Arc::new(audit_room::Room::new(store.clone())),
-            sandbox: sandbox.clone(),
+            sandbox: Arc::new(watched::CountedSandbox { sandbox: sandbox.clone(), kind: "wasm", meter: meter.clone() }),
             process: process.clone(),
+            meter: meter.clone(),
             notifier: hub.clone(),
             control: control.clone() as Arc<dyn RunControl>,
             explain: explain.clone(),
+            index: handlers::index(&files.tools),
+            state: explain.clone(),
             config,
         };
         let registry = join(files.tools, &ports)?;
@@ -179,7 +198,9 @@ impl App {
             private_paths: config.private_paths.value.clone(),
             budgets: budgets.clone(),
         });
+        gateway.measured_by(meter.clone());
         code.lead_to(&gateway);
+        control.stopping(gateway.stop_calls());
         explain.lead_to(&gateway, &in_force);
         let notes = Arc::new(notes::StepNotesOf::default());
         let driver = Driver::new(DriverParts {
@@ -187,7 +208,7 @@ impl App {
             calls: Arc::new(gateway.clone()),
             clock: clock.clone(),
             spawner: Arc::new(tasks.clone()),
-            settings: DriverSettings { progress: notes.clone().port(), budgets, ..DriverSettings::default() },
+            settings: DriverSettings { progress: notes.clone().port(), budgets, meter, ..DriverSettings::default() },
         });
         let closed = gateway.recover().await?;
         if closed > 0 {
@@ -199,6 +220,7 @@ impl App {
             tasks,
             store,
             vault,
+            tokens,
             gateway,
             control,
             driver,
@@ -211,6 +233,7 @@ impl App {
             hub,
             notes,
             webhook,
+            figures,
             stop,
         }))
     }
@@ -245,6 +268,7 @@ impl App {
     /// Gives everything back: calls in flight are cancelled and recorded, leases released, the database closed.
     pub async fn close(&self) {
         self.stop.cancel();
+        self.gateway.stop_going_on();
         let ended = self.tasks.finish(LAST_CALLS).await;
         if !ended {
             tracing::warn!("calls were still running at the end; the next start closes them as interrupted");
@@ -274,12 +298,15 @@ impl Files {
             }
             problems.extend(found.list().iter().cloned());
         };
-        let tools = manifest_files(home).and_then(|files| manifest::load(&files));
+        let files = manifest_files(home);
+        #[cfg(debug_assertions)]
+        let files = files.and_then(|files| with_fixtures(config, files));
+        let tools = files.and_then(|files| manifest::load(&files));
         let tools = tools.map_err(|found| keep(found, ErrorCode::ManifestInvalid)).unwrap_or_default();
         let policies = policies::Policies::read(config).map_err(|found| keep(found, ErrorCode::PolicyInvalid));
         let workflows = Library::open(Some(&home.join("workflows"))).map_err(|found| keep(found, ErrorCode::WorkflowInvalid));
         let workflows = workflows.and_then(|workflows| {
-            let named = workflows.check_tools(&tools.iter().map(|tool| tool.name.clone()).collect());
+            let named = workflows.check_tools(&callable(&tools));
             named.map_err(|found| keep(found, ErrorCode::WorkflowInvalid)).map(|()| workflows)
         });
         match (Problems::check(problems), workflows, policies) {
@@ -290,9 +317,23 @@ impl Files {
     }
 }
 
+/// The tools that a step may name: every one but `tool.call`, as a step names its tool itself.
+fn callable(tools: &[ToolDef]) -> BTreeSet<ToolName> {
+    tools.iter().map(|tool| tool.name.clone()).filter(|name| !is_tool_call(name.as_str())).collect()
+}
+
 fn manifest_files(home: &Path) -> Result<Vec<manifest::ManifestFile>, Problems> {
     let mut files = manifest::shipped_files()?;
     files.extend(manifest::read_folder(&home.join("tool-manifests"))?);
+    Ok(files)
+}
+
+/// These manifests and, where they are asked for, those of the fixtures.
+#[cfg(debug_assertions)]
+fn with_fixtures(config: &Config, mut files: Vec<manifest::ManifestFile>) -> Result<Vec<manifest::ManifestFile>, Problems> {
+    if config.fixtures {
+        files.extend(manifest::fixture_files()?);
+    }
     Ok(files)
 }
 
@@ -300,5 +341,7 @@ fn manifest_files(home: &Path) -> Result<Vec<manifest::ManifestFile>, Problems> 
 fn join(tools: Vec<ToolDef>, ports: &handlers::Ports<'_>) -> Result<Registry, Fault> {
     let mut handlers: BTreeMap<ToolName, Arc<dyn Handler>> = handlers::builtin(ports)?;
     handlers.extend(handlers::scripts(&tools, ports));
+    #[cfg(debug_assertions)]
+    handlers.extend(handlers::fixtures(&tools));
     Registry::build(tools, handlers).map_err(|problems| problems.into_fault(ErrorCode::ManifestInvalid))
 }

@@ -13,6 +13,7 @@ use crate::tools::native::Native;
 use super::build_box::ConfinedBuild;
 use super::handlers::Ports;
 use super::network;
+use super::watched::CountedSandbox;
 
 /// Where programs are looked for, where the environment does not say.
 const USUAL_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
@@ -54,7 +55,7 @@ pub(super) fn native(ports: &Ports<'_>) -> Result<Native, Fault> {
         clock: ports.clock.clone(),
     });
     Ok(Native {
-        sandbox: ports.process.clone(),
+        sandbox: Arc::new(CountedSandbox { sandbox: ports.process.clone(), kind: "process", meter: ports.meter.clone() }),
         environments: Arc::new(environments),
         egress: ports.egress.clone(),
         spawner: ports.spawner.clone(),

@@ -32,12 +32,22 @@ impl Policies {
     pub(super) fn read(config: &Config) -> Result<Self, Problems> {
         let profile = config.policy_profile.value;
         let principals = Principals::new(config.principals.roles.clone(), profile.roles().iter().copied());
-        Self::of(&config.home.value, profile, principals)
+        let policies = Self::of(&config.home.value, profile, principals)?;
+        #[cfg(debug_assertions)]
+        let policies = policies.with_fixtures(config);
+        Ok(policies)
     }
 
     fn of(home: &Path, profile: Profile, principals: Principals) -> Result<Self, Problems> {
         let folder = home.join("policies");
         Ok(Self { profile, principals, shipped: policy::shipped(profile), own: policy::read_folder(&folder)?, folder })
+    }
+
+    /// The same with the rule for fixtures, where they are served.
+    #[cfg(debug_assertions)]
+    fn with_fixtures(mut self, config: &Config) -> Self {
+        self.shipped.extend(config.fixtures.then(policy::fixtures));
+        self
     }
 
     /// The default profile and a home's own rules, where nobody has a role.

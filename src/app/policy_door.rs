@@ -1,4 +1,4 @@
-//! The way from the tool `policy.explain` to the rules: what an agent may be told of them.
+//! The way from the tools `policy.explain` and `toolgate.status` to the rules: what an agent may be told of them.
 
 use std::sync::{Arc, OnceLock};
 
@@ -6,11 +6,12 @@ use async_trait::async_trait;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use crate::call::{Asking, NoProgress, Origin, RawCall};
+use crate::call::{Along, Asking, NoProgress, Origin, RawCall};
 use crate::domain::{Actor, Fault, Labels, RunId};
 use crate::gateway::{Gateway, GrantBeside};
 use crate::policy::{Condition, Current, Difference, Explanation, Verdict};
 use crate::tools::policy_explain::{Explain, Told, ToldCondition, ToldDifference, ToldFound, ToldGrant, ToldReason};
+use crate::tools::status::{Rules, State};
 
 /// Leads to the gateway once there is one: tools are made before it.
 #[derive(Default)]
@@ -33,6 +34,7 @@ impl Explain for PolicyDoor {
             actor: who.clone(),
             run,
             tokens: 0,
+            along: Along::default(),
             asking: Asking::default(),
             cancel: CancellationToken::new(),
             progress: Arc::new(NoProgress),
@@ -40,6 +42,14 @@ impl Explain for PolicyDoor {
         let explained = gateway.explain(raw, Labels::default()).await?;
         let grants = explained.grants.into_iter().map(grant).collect();
         Ok(told(explained.explanation, grants, explained.policy.to_string(), rules.rejected().is_some()))
+    }
+}
+
+impl State for PolicyDoor {
+    fn rules(&self) -> Result<Rules, Fault> {
+        let (_, rules) = self.0.get().ok_or_else(|| Fault::internal("there is no gateway yet"))?;
+        let set = rules.get();
+        Ok(Rules { digest: *set.digest(), count: set.len(), rejected: rules.rejected() })
     }
 }
 

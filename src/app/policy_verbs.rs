@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::call::{Asking, NoProgress, Origin, RawCall};
+use crate::call::{Along, Asking, NoProgress, Origin, RawCall};
 use crate::cli::ports::{ExplainAsk, ExplainView, ReplayAsk, ReplayView};
 use crate::domain::{Clock as _, ErrorCode, Fault, Problems, Role, RunId, Timestamp};
 use crate::manifest::ToolDef;
@@ -31,6 +31,7 @@ impl App {
             actor: actor.clone(),
             run,
             tokens: 0,
+            along: Along::default(),
             asking: Asking::default(),
             cancel: CancellationToken::new(),
             progress: Arc::new(NoProgress),

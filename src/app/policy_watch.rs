@@ -210,7 +210,10 @@ impl Tellers {
                     .field("in_force", in_force.to_string())
                     .field("count", problems.list().len())
                     .sealed("problems", serde_json::json!(listed));
-                let told = format!("changed policy files do not load, so the old rules stay in force:\n{}", lines.join("\n"));
+                let told = format!(
+                    "changed policy files do not load, so the old rules stay in force (`toolgate.status` tells it for as long as it is so):\n{}",
+                    lines.join("\n")
+                );
                 (draft, Level::Error, told)
             }
             News::Restored => {
@@ -225,7 +228,7 @@ impl Tellers {
         let run = self.gateway.adhoc_run(&Actor::system()).await?;
         let append = Append { run: Some(run), events: vec![draft], ..Append::default() };
         let recorded = self.store.append(append).await;
-        let notice = Notice { level, title: Some("policy".to_owned()), message, run };
+        let notice = Notice { level, title: Some("policy".to_owned()), message, run, whose: None };
         self.hub.notify(&notice, None).await?;
         recorded.map(drop)
     }

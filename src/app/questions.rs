@@ -31,6 +31,9 @@ pub(super) async fn keep(gateway: Gateway, stop: CancellationToken) {
         if let Err(fault) = gateway.end_what_is_over().await {
             tracing::warn!("questions whose time is over could not be recorded: {fault}");
         }
+        if let Err(fault) = gateway.close_idle_adhoc_runs().await {
+            tracing::warn!("runs of direct calls that nobody uses stay open: {fault}");
+        }
         tokio::select! {
             () = stop.cancelled() => return,
             () = tokio::time::sleep(LOOK) => {}

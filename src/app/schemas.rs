@@ -46,7 +46,6 @@ pub async fn generated_schemas(config: &Config) -> Result<BTreeMap<String, Strin
         secrets: Arc::new(crate::secrets::source::NoSecrets),
         redact: Arc::new(crate::call::NoRedaction),
         calls: Arc::new(CodeGate::default()),
-        artifacts: store.artifacts(),
         clock,
         journal: Arc::new(audit_room::Room::new(store.clone())),
         sandbox: Arc::new(sandbox),
@@ -54,6 +53,9 @@ pub async fn generated_schemas(config: &Config) -> Result<BTreeMap<String, Strin
         notifier: Arc::new(NotifyHub::new()),
         control: Arc::new(control) as Arc<dyn RunControl>,
         explain: Arc::new(PolicyDoor::default()),
+        index: Arc::new([]),
+        meter: Arc::new(crate::domain::NoMeter),
+        state: Arc::new(PolicyDoor::default()),
         config,
     })?;
     Ok(registry::generated_schemas(&builtin))

@@ -5,6 +5,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use tokio::runtime::Handle;
 use tokio_util::task::TaskTracker;
+use tracing::Instrument as _;
 
 use crate::call::Spawner;
 
@@ -33,6 +34,8 @@ impl Tasks {
 impl Spawner for Tasks {
     fn spawn(&self, name: &'static str, task: BoxFuture<'static, ()>) {
         tracing::trace!(task = name, "spawn");
+        // What is begun for a call belongs to it, also in the log.
+        let task = task.in_current_span();
         // The handle is not needed: the tracker knows the task, and nobody aborts it from outside.
         drop(match &self.runtime {
             Some(runtime) => self.tracker.spawn_on(task, runtime),

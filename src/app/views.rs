@@ -22,6 +22,8 @@ pub(super) fn tool(def: &ToolDef) -> ToolView {
             Executor::Python { .. } => "python".into(),
         },
         effects: def.effects.clone(),
+        hosts: def.reach.host_words(),
+        secrets: def.reach.secret_words().into_iter().map(str::to_owned).collect(),
         scopes: def.scopes.clone(),
         limits: def.limits,
         idempotent: def.idempotent,

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use url::Url;
 
-use crate::call::Artifacts;
 use crate::config::Config;
 use crate::domain::{Bytes, Clock, Fault, Millis, SecretName};
 use crate::egress::Cache;
@@ -19,14 +18,13 @@ const WALL: Millis = Millis(30_000);
 ///
 /// # Errors
 /// `INVALID_INPUT` for the name of a secret that is none.
-pub(super) fn ports(config: &Config, network: NetworkPorts, artifacts: Arc<dyn Artifacts>, clock: Arc<dyn Clock>) -> Result<WebPorts, Fault> {
+pub(super) fn ports(config: &Config, network: NetworkPorts, clock: Arc<dyn Clock>) -> Result<WebPorts, Fault> {
     let settings = &config.web;
     let providers = settings.providers.value.iter().map(|name| provider(config, name)).collect::<Result<Vec<_>, _>>()?;
     let folder = config.python_cache_dir.value.join("http");
     let cache = (settings.cache.value > 0).then(|| Cache::new(folder, Bytes(settings.cache.value), clock.clone()));
     Ok(WebPorts {
         network,
-        artifacts,
         cache,
         clock,
         providers,

@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::{ArtifactId, Fault};
 
+use super::{Answers, Inquiry, Question};
+
 /// A reference to stored bytes, as it stands in outputs and events.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct ArtifactRef {
@@ -40,7 +42,20 @@ pub enum OutStream {
     Stderr,
 }
 
-/// Where a running call tells how far it is.
+/// How much a line of [`Progress::log`] matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LogLevel {
+    /// For whoever looks for a fault.
+    Debug,
+    /// For whoever reads along.
+    Info,
+    /// Something wants attention.
+    Warning,
+    /// Something failed.
+    Error,
+}
+
+/// Whoever made a running call: is told how far it is, and can be asked.
 pub trait Progress: Send + Sync {
     /// A note for whoever waits; never awaited, may be dropped.
     fn note(&self, message: &str, done: Option<f64>, total: Option<f64>);
@@ -52,6 +67,23 @@ pub trait Progress: Send + Sync {
 
     /// A piece of what a program wrote, in the order it was written; never awaited, may be dropped where too much comes too fast.
     fn output(&self, _stream: OutStream, _text: &str) {}
+
+    /// A line for whoever reads along; never awaited, may be dropped.
+    fn log(&self, _level: LogLevel, _text: &str) {}
+
+    /// Whether this can be asked.
+    fn can_answer(&self, _question: &Question) -> bool {
+        false
+    }
+
+    /// Puts questions to the client. Tools ask by `CallContext::ask`.
+    ///
+    /// # Errors
+    /// `CLIENT_CAPABILITY` where it cannot be asked. `INPUT_REQUIRED` where the answers come with a call that is made anew: the tool gives
+    /// this fault back and has done nothing yet.
+    fn ask(&self, inquiry: Inquiry) -> BoxFuture<'_, Result<Answers, Fault>> {
+        Box::pin(std::future::ready(inquiry.by_nobody()))
+    }
 
     /// The call has begun (`true`) or ended (`false`) to wait for a human.
     fn waits_for_human(&self, _waiting: bool) {}

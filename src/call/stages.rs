@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::domain::{Actor, CallId, Digest, Effect, Effects, Fault, Limits, RunId, StepId, ToolName};
 
-use super::{Progress, call_digest};
+use super::{Along, Progress, call_digest};
 
 /// What stands for hosts that nobody named.
 const ANY_HOST: &str = "*";
@@ -65,6 +65,8 @@ pub struct RawCall {
     pub asking: Asking,
     /// Tokens that the agent says it used up to come to this call.
     pub tokens: u64,
+    /// What travels with it.
+    pub along: Along,
     /// Fires when the caller no longer wants the answer.
     pub cancel: CancellationToken,
     /// Where progress goes.
@@ -137,6 +139,8 @@ pub struct ParsedCall {
     pub asking: Asking,
     /// Tokens that the agent reports with it.
     pub tokens: u64,
+    /// What travels with it.
+    pub along: Along,
     /// What it may use up.
     pub limits: Limits,
     /// Fires when the caller no longer wants the answer.

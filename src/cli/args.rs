@@ -7,6 +7,7 @@ mod install;
 mod keep;
 mod policy;
 pub mod raise;
+mod tokens;
 mod vault;
 
 use std::net::SocketAddr;
@@ -25,6 +26,7 @@ pub use evidence::VerifyBundle;
 pub use install::{Client, Install};
 pub use keep::{Archive, Backup, Export, Redact, Restore, Storage};
 pub use policy::{Asker, LabelWord, Policy, Recorded};
+pub use tokens::{End, Tokens, TokensCreate};
 pub use vault::{Vault, VaultExport, VaultImport, VaultSet};
 
 /// The heading of options that every verb has.
@@ -89,6 +91,9 @@ pub enum Verb {
     /// Secrets, for those who may use them without seeing them
     #[command(subcommand)]
     Vault(Vault),
+    /// Who may come in over HTTP, and how far
+    #[command(subcommand)]
+    Tokens(Tokens),
     /// Settings and where they come from
     #[command(subcommand)]
     Config(Config),
@@ -124,7 +129,7 @@ pub struct Init {
 /// `serve`
 #[derive(Debug, Args)]
 pub struct Serve {
-    /// Serve over HTTP at this address of this machine instead, at the path /mcp
+    /// Serve over HTTP at this address instead, at the path /mcp
     #[arg(long, value_name = "ADDR:PORT")]
     pub http: Option<SocketAddr>,
     /// How tools are named to the client: underscore or dotted
@@ -133,6 +138,10 @@ pub struct Serve {
     /// Which toolsets are listed, separated by commas
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     pub toolsets: Option<Vec<String>>,
+    /// Serve the tools that this suite asks for besides. A release does not have them
+    #[cfg(debug_assertions)]
+    #[arg(long, hide = true, value_name = "SUITE", value_parser = ["conformance"])]
+    pub fixtures: Option<String>,
 }
 
 /// `run`
@@ -344,6 +353,7 @@ impl Verb {
             Self::Run(Run { follow, .. }) | Self::Runs(Runs::Watch { follow, .. }) => follow.json,
             Self::Policy(policy) => policy.json().json,
             Self::Vault(vault) => vault.json(),
+            Self::Tokens(tokens) => tokens.json(),
             Self::Serve(_) | Self::Runs(Runs::Export(_)) => false,
         }
     }

@@ -54,13 +54,14 @@ impl Exit {
     #[must_use]
     pub fn of(code: ErrorCode) -> Self {
         match code {
-            ErrorCode::ApprovalRequired => Self::Waiting,
+            ErrorCode::ApprovalRequired | ErrorCode::InputRequired => Self::Waiting,
             ErrorCode::PolicyDenied
             | ErrorCode::ApprovalDenied
             | ErrorCode::ApprovalsPaused
             | ErrorCode::OperatorLocked
             | ErrorCode::SecretRefused
             | ErrorCode::Unauthenticated
+            | ErrorCode::InsufficientScope
             | ErrorCode::RequestRefused
             | ErrorCode::BudgetExceeded
             | ErrorCode::ToolNotDeclared => Self::Refused,
@@ -79,6 +80,7 @@ impl Exit {
             | ErrorCode::NotFound
             | ErrorCode::UnknownArtifact
             | ErrorCode::UnknownSecret
+            | ErrorCode::ClientCapability
             | ErrorCode::ConfigInvalid => Self::Usage,
             ErrorCode::InvalidOutput
             | ErrorCode::ExpressionInvalid

@@ -3,45 +3,66 @@
 //! INVARIANT: a line holds no control, bidirectional or other hidden character, so that nothing that is logged can begin a line of its
 //! own, move the cursor or reorder what is read. A line has at most [`LONGEST`] bytes.
 
+mod json;
+
 use std::io::{self, Write};
 use std::sync::Arc;
 
+use serde_json::Value;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{Layer as _, Registry};
 
 use crate::call::Redact;
 use crate::config::LogLevel;
+use crate::domain::{Clock, SPANS};
 
 use super::text::is_hidden;
 
 /// The longest line, in bytes; the rest of a longer one is left out.
 const LONGEST: usize = 16 << 10;
 
+/// The longest value of a line that programs read, and what is left of values where the line is too long with them.
+const LONGEST_VALUE: [usize; 2] = [4 << 10, 256];
+
 /// How much of an event is looked at.
 const LOOKED_AT: usize = 256 << 10;
 
-/// Starts logging. As JSON where no person reads along.
-pub(super) fn start(level: LogLevel, is_terminal: bool, redact: Arc<dyn Redact>) {
+/// What is logged at this level.
+fn targets(level: LogLevel) -> Targets {
     // Libraries are one level quieter than the house.
-    let directives = match level {
-        LogLevel::Off => "off",
-        LogLevel::Error => "error",
-        LogLevel::Warn => "error,toolgate=warn",
-        LogLevel::Info => "warn,toolgate=info",
-        LogLevel::Debug => "info,toolgate=debug",
-        LogLevel::Trace => "debug,toolgate=trace",
+    let (libraries, house) = match level {
+        LogLevel::Off => (LevelFilter::OFF, LevelFilter::OFF),
+        LogLevel::Error => (LevelFilter::ERROR, LevelFilter::ERROR),
+        LogLevel::Warn => (LevelFilter::ERROR, LevelFilter::WARN),
+        LogLevel::Info => (LevelFilter::WARN, LevelFilter::INFO),
+        LogLevel::Debug => (LevelFilter::INFO, LevelFilter::DEBUG),
+        LogLevel::Trace => (LevelFilter::DEBUG, LevelFilter::TRACE),
     };
-    let filter = tracing_subscriber::EnvFilter::new(directives);
+    // Of the spans only those that give lines their ids: the others are for traces.
+    let spans = house.min(LevelFilter::ERROR);
+    Targets::new().with_default(libraries).with_target("toolgate", house).with_target(SPANS, spans)
+}
+
+/// Starts logging. As JSON where no person reads along.
+pub(super) fn start(level: LogLevel, is_terminal: bool, redact: Arc<dyn Redact>, clock: Arc<dyn Clock>) {
+    let lines = Lines { redact, out: Box::new(|line| drop(io::stderr().lock().write_all(line.as_bytes()))) };
     // Colours would be control characters, and none may pass.
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false);
-    let lines = Lines { redact, is_json: !is_terminal };
+    let log = if is_terminal {
+        tracing_subscriber::fmt::layer().with_ansi(false).with_writer(lines).with_filter(targets(level)).boxed()
+    } else {
+        json::Json { lines: Arc::new(lines), clock }.with_filter(targets(level)).boxed()
+    };
     // Somebody else's subscriber is as good.
-    let _ = if is_terminal { log.with_writer(lines).try_init() } else { log.json().flatten_event(true).with_writer(lines).try_init() };
+    let _ = Registry::default().with(log).try_init();
 }
 
 /// Makes a writer for each event.
 struct Lines {
     redact: Arc<dyn Redact>,
-    is_json: bool,
+    out: Box<dyn Fn(&str) + Send + Sync>,
 }
 
 /// One event, written out when it is complete.
@@ -73,37 +94,41 @@ impl Write for Event<'_> {
 impl Drop for Event<'_> {
     fn drop(&mut self) {
         if !self.text.is_empty() {
-            let line = self.lines.line(&String::from_utf8_lossy(&self.text));
-            let _ = io::stderr().lock().write_all(line.as_bytes());
+            self.lines.write(&self.lines.line(&String::from_utf8_lossy(&self.text)));
         }
     }
 }
 
 impl Lines {
-    /// The event as it is written: one line and its end.
-    fn line(&self, event: &str) -> String {
-        let event = event.trim_end_matches('\n');
-        let line =
-            if self.is_json { self.json(event) } else { escaped(&self.redact.text(event), LONGEST, |c| c.escape_default().to_string()) };
-        line + "\n"
+    /// Writes a line out, whole.
+    fn write(&self, line: &str) {
+        (self.out)(&format!("{line}\n"));
     }
 
-    /// JSON stays JSON: values are scrubbed one by one, and long ones are cut.
-    fn json(&self, event: &str) -> String {
-        let mut value = serde_json::from_str::<serde_json::Value>(event).unwrap_or_else(|_| serde_json::json!({ "message": event }));
-        self.redact.value(&mut value);
-        let text = super::text::json(&value, false);
-        if text.len() <= LONGEST {
-            return text;
-        }
-        for field in value.as_object_mut().into_iter().flat_map(serde_json::Map::values_mut) {
-            let text = field.as_str().map_or_else(|| field.to_string(), str::to_owned);
-            if text.len() > LONGEST / 16 {
-                *field = escaped(&text, LONGEST / 16, |c| c.to_string()).into();
-            }
-        }
-        super::text::json(&value, false)
+    /// The event as a person reads it.
+    fn line(&self, event: &str) -> String {
+        escaped(&self.redact.text(event.trim_end_matches('\n')), LONGEST, |c| c.escape_default().to_string())
     }
+
+    /// Takes secrets out of a value.
+    fn scrub(&self, value: &mut Value) {
+        if let Value::String(text) = value
+            && text.len() > LOOKED_AT
+        {
+            *text = escaped(text, LOOKED_AT, |c| c.to_string());
+        }
+        self.redact.value(value);
+    }
+}
+
+/// A value as JSON, and its beginning only where that is longer than `most` bytes.
+fn shown(value: &Value, most: usize) -> String {
+    let text = super::text::json(value, false);
+    if text.len() <= most {
+        return text;
+    }
+    let whole = value.as_str().map_or_else(|| text, str::to_owned);
+    super::text::json(&escaped(&whole, most / 4, |c| c.to_string()).into(), false)
 }
 
 /// With hidden characters in another form, and its beginning only where it is long.
@@ -124,45 +149,4 @@ fn escaped(text: &str, most: usize, hidden: impl Fn(char) -> String) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::call::NoRedaction;
-
-    const ATTACK: &str = "ok\r\n2026-01-01 INFO approved by the operator\u{1b}[2K\0\u{2028}\u{202e}evil\u{9b}A\u{7f}";
-
-    fn logged(is_json: bool, message: &str) -> Vec<String> {
-        let lines = Lines { redact: Arc::new(NoRedaction), is_json };
-        let event = if is_json {
-            serde_json::json!({ "level": "INFO", "message": message }).to_string() + "\n"
-        } else {
-            format!("2026 INFO toolgate: {message}\n")
-        };
-        let whole = lines.line(&event);
-        assert!(whole.ends_with('\n'));
-        whole.trim_end_matches('\n').split('\n').map(str::to_owned).collect()
-    }
-
-    #[test]
-    fn an_event_is_one_line_without_hidden_characters() {
-        // A log that writes what it is told has a second line that looks like one of its own.
-        let naive = format!("INFO toolgate: {ATTACK}\n");
-        assert_eq!(naive.lines().count(), 2);
-        for is_json in [false, true] {
-            let lines = logged(is_json, ATTACK);
-            assert_eq!(lines.len(), 1, "{lines:?}");
-            assert!(!lines[0].chars().any(is_hidden), "{lines:?}");
-        }
-        let line = &logged(true, ATTACK)[0];
-        assert_eq!(serde_json::from_str::<serde_json::Value>(line).unwrap()["message"], ATTACK);
-    }
-
-    #[test]
-    fn a_long_event_is_cut_and_stays_json() {
-        let long = format!("{ATTACK}{}", "x\u{202e}".repeat(1 << 19));
-        let text = logged(false, &long);
-        assert!(text.len() == 1 && text[0].len() < LONGEST + 64, "{}", text[0].len());
-        let json = logged(true, &long);
-        assert!(json.len() == 1 && json[0].len() < LONGEST + 64, "{}", json[0].len());
-        assert!(serde_json::from_str::<serde_json::Value>(&json[0]).is_ok());
-    }
-}
+mod tests;

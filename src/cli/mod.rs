@@ -26,6 +26,7 @@ mod runs;
 mod serve;
 mod start;
 pub mod text;
+mod tokens;
 mod tools;
 mod tree;
 mod vault;

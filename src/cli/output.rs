@@ -90,6 +90,17 @@ impl Console {
         out.flush()
     }
 
+    /// A secret that is made here and shown this once: the one line that leaves as it is.
+    ///
+    /// # Errors
+    /// Where it cannot be written.
+    pub fn once(&self, line: &str) -> io::Result<()> {
+        let mut out = self.out.lock().unwrap_or_else(PoisonError::into_inner);
+        out.write_all(line.as_bytes())?;
+        out.write_all(b"\n")?;
+        out.flush()
+    }
+
     /// A line of data.
     ///
     /// # Errors

@@ -2,6 +2,7 @@
 //!
 //! INVARIANT: a verb reaches nothing but through these. Answering an approval takes an [`OperatorProof`].
 
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,13 +18,14 @@ pub use crate::engine::BudgetLine;
 
 use crate::config::Config;
 use crate::domain::{
-    Actor, Amounts, ApprovalId, Digest, Effects, Fault, GrantId, Labels, Limits, Problems, RunId, StepId, Timestamp, ToolName,
+    Actor, Amounts, ApprovalId, Digest, Effects, Fault, GrantId, Labels, Limits, Millis, Problems, RunId, StepId, Timestamp, ToolName,
 };
 use crate::gateway::{Answer, GrantBeside};
 use crate::keeping::{Keeper, Restored};
 use crate::policy::{CaseOutcome, Explanation, Finding, Replay, TrialCount};
 use crate::run::{Event, RunStatus};
 use crate::secrets::operator::OperatorProof;
+use crate::secrets::tokens::Tokens;
 use crate::secrets::vault::Vault;
 use crate::store::{ApprovalFilter, ApprovalRow, GrantRow, PausedRun, RunFilter, RunRow};
 
@@ -44,6 +46,9 @@ pub trait Door: Send + Sync {
 
     /// What works on this machine; never fails as a whole.
     async fn doctor(&self, config: &Config) -> Vec<Check>;
+
+    /// Meets a server as a client would: opens, asks for its tools, and goes.
+    async fn meet(&self, way: Way) -> Result<Met, Fault>;
 
     /// Opens what keeps house: the log as it was signed, without the rest.
     async fn keeper(&self, config: &Config) -> Result<Keeper, Fault>;
@@ -145,6 +150,12 @@ pub trait House: Send + Sync {
 
     /// The vault.
     fn vault(&self) -> Result<Vault, Fault>;
+
+    /// The tokens of clients.
+    fn tokens(&self) -> Result<Tokens, Fault>;
+
+    /// Whether each of these words is a toolset: `CONFIG_INVALID` with those that are.
+    fn check_toolsets(&self, words: &[String]) -> Result<(), Fault>;
 
     /// Gives everything back.
     async fn close(&self);
@@ -261,6 +272,12 @@ pub struct ToolView {
     pub executor: String,
     /// The widest effects.
     pub effects: Effects,
+    /// The hosts that a script may reach.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub hosts: Vec<String>,
+    /// The secrets that it may use there.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub secrets: Vec<String>,
     /// What it touches.
     pub scopes: Vec<String>,
     /// What a call may use up.
@@ -393,6 +410,38 @@ pub enum WaitsFor {
         /// When it goes on.
         until: Timestamp,
     },
+}
+
+/// How a client comes to a server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Way {
+    /// It starts a program and speaks over its standard input and output.
+    Start {
+        /// The whole path.
+        program: PathBuf,
+        /// Its arguments.
+        arguments: Vec<String>,
+        /// All of its environment.
+        environment: Vec<(String, OsString)>,
+    },
+    /// It goes to an address.
+    Reach {
+        /// The address.
+        url: String,
+        /// What goes along with each request; may hold a token.
+        headers: Vec<(String, String)>,
+    },
+}
+
+/// A server that was met.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Met {
+    /// Its name and version, as it says.
+    pub server: String,
+    /// The tools it lists.
+    pub tools: Vec<String>,
+    /// How long it took to open and list them.
+    pub took: Millis,
 }
 
 /// One thing that works on this machine, or does not.

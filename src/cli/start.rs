@@ -18,7 +18,7 @@ use super::output::Console;
 use super::ports::{Door, House};
 use super::report::{note, report};
 use super::{
-    approvals, audit, config as config_verb, doctor, init, install, keep, log, policy, run as run_verb, runs, serve, tools, vault,
+    approvals, audit, config as config_verb, doctor, init, install, keep, log, policy, run as run_verb, runs, serve, tokens, tools, vault,
     verify_bundle, workflows,
 };
 
@@ -137,7 +137,14 @@ async fn dispatch(invocation: Invocation, desk: &Desk, door: &dyn Door) -> Endin
         Verb::Workflows(args) if workflows::needs_no_house(args) => workflows::validate(args, desk, &config, door).await,
         Verb::Policy(args) if policy::needs_no_house(args) => policy::files(args, desk, &config, door).await,
         Verb::Tools(args) if tools::needs_no_house(args) => tools::check(args, desk, &config, door).await,
-        Verb::Run(_) | Verb::Runs(_) | Verb::Workflows(_) | Verb::Tools(_) | Verb::Approvals(_) | Verb::Policy(_) | Verb::Vault(_) => {
+        Verb::Run(_)
+        | Verb::Runs(_)
+        | Verb::Workflows(_)
+        | Verb::Tools(_)
+        | Verb::Approvals(_)
+        | Verb::Policy(_)
+        | Verb::Vault(_)
+        | Verb::Tokens(_) => {
             let house = door.open(&config).await?;
             let ending = inside(&invocation.verb, &Cx { desk, config: &config, house: house.as_ref() }).await;
             house.close().await;
@@ -155,6 +162,7 @@ async fn inside(verb: &Verb, cx: &Cx<'_>) -> Ending {
         Verb::Approvals(args) => approvals::run(args, cx).await,
         Verb::Policy(args) => policy::run(args, cx).await,
         Verb::Vault(args) => vault::run(args, cx).await,
+        Verb::Tokens(args) => tokens::run(args, cx).await,
         Verb::Storage(_) | Verb::Backup(_) | Verb::Restore(_) => Ok(Exit::Ok),
         Verb::Audit(_) | Verb::Install(_) | Verb::Serve(_) | Verb::VerifyBundle(_) | Verb::Init(_) | Verb::Config(_) | Verb::Doctor(_) => {
             Ok(Exit::Ok)
@@ -166,12 +174,20 @@ fn options(invocation: &Invocation) -> Options {
     let serve = if let Verb::Serve(serve) = &invocation.verb { Some(serve) } else { None };
     let tool_names = serve.and_then(|serve| serve.tool_names.clone());
     let toolsets = serve.and_then(|serve| serve.toolsets.clone());
-    Options { home: invocation.home.clone(), config: invocation.config.clone(), log: invocation.log.clone(), tool_names, toolsets }
+    Options {
+        home: invocation.home.clone(),
+        config: invocation.config.clone(),
+        log: invocation.log.clone(),
+        tool_names,
+        toolsets,
+        #[cfg(debug_assertions)]
+        fixtures: serve.is_some_and(|serve| serve.fixtures.is_some()),
+    }
 }
 
 /// Starts logging to stderr. Settings that are wrong are told by the verb; until then the verb's own level holds.
 fn start_log(invocation: &Invocation, desk: &Desk) {
     let usual = if matches!(invocation.verb, Verb::Serve(_)) { LogLevel::Info } else { LogLevel::Warn };
     let level = config::load(&options(invocation), &desk.ambient).ok().and_then(|config| config.log.value).unwrap_or(usual);
-    log::start(level, desk.console.looks().live, desk.console.redact());
+    log::start(level, desk.console.looks().live, desk.console.redact(), desk.clock.clone());
 }

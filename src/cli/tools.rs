@@ -88,11 +88,16 @@ fn show(name: &str, json: bool, cx: &Cx<'_>) -> Ending {
     for (label, value) in [
         ("executor", tool.executor.as_str()),
         ("effects", &effects(tool)),
+        ("hosts", &tool.hosts.join(", ")),
+        ("secrets", &tool.secrets.join(", ")),
         ("scopes", &tool.scopes.join(", ")),
         ("limits", &limits),
         ("idempotent", idempotent),
         ("digest", &tool.digest.to_string()),
-    ] {
+    ]
+    .into_iter()
+    .filter(|(_, value)| !value.is_empty())
+    {
         console.line(&format!("  {label:<11} {}", printable(value)))?;
     }
     console.line(&format!("input\n{}", text::json(&tool.input_schema, true)))?;

@@ -8,10 +8,12 @@
 mod ambient;
 mod budgets;
 mod file;
+mod http;
 mod installer;
 mod keys;
 mod principals;
 mod resolve;
+mod serving;
 mod value;
 mod web;
 
@@ -24,9 +26,11 @@ use crate::domain::{Bytes, Globs, Millis, Problem, Problems, Profile};
 
 pub use ambient::{Ambient, Platform, own_program, process_args};
 pub use budgets::BudgetSettings;
+pub use http::HttpSettings;
 pub use installer::Installer;
 pub use keys::{KEYS, Key, template};
 pub use principals::Principals;
+pub use serving::Serving;
 
 pub use resolve::{Location, SettingsFile, locate, resolve};
 pub use web::WebSettings;
@@ -48,6 +52,9 @@ pub struct Options {
     pub tool_names: Option<String>,
     /// `--toolsets`.
     pub toolsets: Option<Vec<String>>,
+    /// `--fixtures`, which no release has.
+    #[cfg(debug_assertions)]
+    pub fixtures: bool,
 }
 
 /// Every setting, checked, with the place it comes from.
@@ -133,12 +140,19 @@ pub struct Config {
     pub tool_names: Sourced<ToolNames>,
     /// Which toolsets are listed.
     pub toolsets: Sourced<Vec<String>>,
+    /// How soon clients are answered, and how much one principal may ask over HTTP.
+    pub serving: Serving,
     /// Where the vault's master key lies.
     pub vault_key: Sourced<VaultKeyPlace>,
     /// The file of the vault's master key, where the operator names one.
     pub vault_key_file: Sourced<Option<PathBuf>>,
     /// What the web is searched and read with.
     pub web: WebSettings,
+    /// How others than this machine reach the server.
+    pub http: HttpSettings,
+    /// Whether the tools that a conformance suite asks for are served besides. Only an option can say so, and no release has it.
+    #[cfg(debug_assertions)]
+    pub fixtures: bool,
     /// What is odd but not wrong, such as a variable that nothing reads.
     pub notes: Vec<String>,
 }

@@ -101,9 +101,13 @@ pub fn resolve(options: &Options, ambient: &Ambient, file: Option<&SettingsFile>
         redaction_fields: resolver.fields(),
         tool_names: resolver.word("serve.tool_names", ToolNames::Underscore, ToolNames::from_word, &ToolNames::ALL.map(ToolNames::as_str)),
         toolsets: resolver.toolsets(),
+        serving: super::serving::read(&mut resolver),
         vault_key: resolver.vault_key(),
         vault_key_file: resolver.perhaps_path("vault.key_file"),
         web: super::web::read(&mut resolver),
+        http: super::http::read(&mut resolver),
+        #[cfg(debug_assertions)]
+        fixtures: options.fixtures,
         notes: stray_variables(ambient),
         home,
     };
@@ -112,7 +116,7 @@ pub fn resolve(options: &Options, ambient: &Ambient, file: Option<&SettingsFile>
     Ok(config)
 }
 
-fn yes_or_no(word: &str) -> Option<bool> {
+pub(super) fn yes_or_no(word: &str) -> Option<bool> {
     match word {
         "yes" => Some(true),
         "no" => Some(false),
@@ -130,7 +134,7 @@ fn off_or_trusted(word: &str) -> Option<bool> {
 
 impl<T> Sourced<T> {
     /// The same place with another value.
-    fn map<U>(self, change: impl FnOnce(T) -> U) -> Sourced<U> {
+    pub(super) fn map<U>(self, change: impl FnOnce(T) -> U) -> Sourced<U> {
         Sourced { value: change(self.value), source: self.source }
     }
 }
@@ -282,7 +286,7 @@ impl<'a> Resolver<'a> {
     }
 
     /// A path that may be left out; an empty one is none.
-    fn perhaps_path(&mut self, path: &str) -> Sourced<Option<PathBuf>> {
+    pub(super) fn perhaps_path(&mut self, path: &str) -> Sourced<Option<PathBuf>> {
         if matches!(self.said(path), None | Some((Said::File(FileValue::Text(_)), _))) && self.perhaps_text(path).value.is_none() {
             return Sourced::default(None);
         }

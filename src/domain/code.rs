@@ -91,6 +91,10 @@ codes! {
     BudgetExceeded = "BUDGET_EXCEEDED", Model;
     /// The run's workflow does not declare the tool.
     ToolNotDeclared = "TOOL_NOT_DECLARED", Policy;
+    /// The client has to answer the tool's questions and make the call again.
+    InputRequired = "INPUT_REQUIRED", Model;
+    /// The tool must ask the client something that it did not say it can answer.
+    ClientCapability = "CLIENT_CAPABILITY", Model;
     /// The call took longer than its wall time.
     Timeout = "TIMEOUT", Model;
     /// The call was cancelled.
@@ -153,6 +157,8 @@ codes! {
     LeaseLost = "LEASE_LOST", Internal;
     /// A request without a good token.
     Unauthenticated = "UNAUTHENTICATED", Model;
+    /// The token does not reach so far.
+    InsufficientScope = "INSUFFICIENT_SCOPE", Policy;
     /// A request that a page of another site, or another name of this machine, may have led here.
     RequestRefused = "REQUEST_REFUSED", Model;
     /// Settings are wrong.

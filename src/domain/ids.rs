@@ -23,6 +23,13 @@ macro_rules! uuid_id {
         pub struct $name(Uuid);
 
         impl $name {
+            /// When it was minted, as it says itself.
+            #[must_use]
+            pub fn minted(&self) -> Timestamp {
+                let [a, b, c, d, e, f, ..] = *self.0.as_bytes();
+                Timestamp::from_unix_millis(u64::from_be_bytes([0, 0, a, b, c, d, e, f]))
+            }
+
             /// A fresh id: a version 7 UUID, ordered by `now`, with 74 random bits.
             #[must_use]
             pub fn mint(now: Timestamp) -> Self {
@@ -83,6 +90,10 @@ uuid_id! {
 uuid_id! {
     /// An operator's leave that stands for a while.
     GrantId, "grt"
+}
+uuid_id! {
+    /// One call or run whose answer comes later.
+    TaskId, "task"
 }
 uuid_id! {
     /// One toolgate process: the owner of the calls it has in flight and of the runs it drives.
@@ -188,6 +199,7 @@ mod tests {
         let early = RunId::mint(Timestamp::from_unix_millis(1_000));
         let late = RunId::mint(Timestamp::from_unix_millis(2_000));
         assert!(early.to_string() < late.to_string());
+        assert_eq!((early.minted(), late.minted()), (Timestamp::from_unix_millis(1_000), Timestamp::from_unix_millis(2_000)));
     }
 
     #[test]

@@ -8,7 +8,6 @@
 pub mod address;
 pub mod fill;
 pub mod headers;
-pub mod host;
 pub mod linked;
 pub mod proxy;
 pub mod record;
@@ -28,11 +27,12 @@ mod pace;
 mod patience;
 mod send;
 
+pub use crate::domain::host::{Host, host_and_port};
+
 pub use cache::Cache;
 pub use decode::decoded;
 pub use fill::{Fill, NoFill, Outgoing};
 pub use headers::{Credentials, Filled, HeaderList, NoCredentials};
-pub use host::Host;
 pub use linked::LinkedResolver;
 pub use pace::Pace;
 pub use patience::Patience;
@@ -40,7 +40,7 @@ pub use proxy::{ProxyTerms, serve};
 pub use record::{RequestLog, RequestRecord};
 pub use request::{Answer, Caps, Request, Terms};
 pub use resolve::{PrivateException, Resolve, SystemResolver};
-pub use rules::{HostRules, host_and_port};
+pub use rules::HostRules;
 pub use send::{Egress, EgressOptions};
 pub use target::{Origin, Scheme};
 pub use tunnel::Tunnel;

@@ -3,7 +3,7 @@
 //! INVARIANT: a hop's record is kept before anything of its answer is handed on or followed. A caller that wants to stop cancels by the
 //! token: a future that is only dropped ends the connection as well, but leaves no record of its last hop.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
-use crate::domain::{Bytes, ErrorCode, Fault, Millis};
+use crate::domain::{Bytes, ErrorCode, Fault, Measured, Meter, Millis};
 
 use super::client::{Clients, Pin, ProxyHost};
 use super::headers::ends_here;
@@ -55,6 +55,8 @@ pub(super) struct Inner {
     pub(super) clients: Clients,
     resolver: Arc<dyn Resolve>,
     credentials: Arc<dyn Credentials>,
+    /// Set where requests are counted.
+    meter: OnceLock<Arc<dyn Meter>>,
 }
 
 /// What a hop led to.
@@ -69,7 +71,7 @@ impl Egress {
         let EgressOptions { proxy, private, extra_roots_pem, resolver, credentials } = options;
         let guard = Guard::new(&private)?;
         let clients = Clients::new(proxy.map(ProxyHost::new).transpose()?, extra_roots_pem.as_deref())?;
-        Ok(Self { inner: Arc::new(Inner { guard, clients, resolver, credentials }), pace: None })
+        Ok(Self { inner: Arc::new(Inner { guard, clients, resolver, credentials, meter: OnceLock::new() }), pace: None })
     }
 
     /// The same, with a bound on the requests to each host.
@@ -85,6 +87,11 @@ impl Egress {
             pace.turn(&hop.target.origin).await;
         }
         self.inner.exchange(hop, terms, ports, note).await
+    }
+
+    /// Tells of every hop from now on; the first meter stays.
+    pub fn measured_by(&self, meter: Arc<dyn Meter>) {
+        let _first = self.inner.meter.set(meter);
     }
 
     /// Sends a request and gives its answer, redirects followed, within the terms.
@@ -105,7 +112,7 @@ impl Egress {
         let asked = shown_word(&request.method);
         let mut hop = match Hop::first(request, &terms.caps) {
             Ok(hop) => hop,
-            Err(refusal) => return Err(refuse(refusal, Note::new(&terms.purpose, &asked, 0), log).await),
+            Err(refusal) => return Err(self.inner.refuse(refusal, Note::new(&terms.purpose, &asked, 0), log).await),
         };
         loop {
             let mut note = Note::new(&terms.purpose, hop.method.as_str(), hop.number);
@@ -116,14 +123,14 @@ impl Egress {
                 () = sleep_until(deadline) => Err(too_late(&hop.target.origin, terms.caps.wall)),
                 step = self.in_turn(&hop, terms, (secrets, log), &mut note) => step,
             };
-            log.record(note.finish(step.as_ref().err())).await?;
+            self.inner.keep(note.finish(step.as_ref().err()), log).await?;
             match step? {
                 Step::Answer(answer) => return secrets.scrub(answer),
                 Step::Redirect { status, location } => {
                     let next = Note::new(&terms.purpose, hop.method.as_str(), hop.number.saturating_add(1));
                     hop = match hop.follow(status, &location, &terms.caps) {
                         Ok(hop) => hop,
-                        Err(refusal) => return Err(refuse(refusal, next, log).await),
+                        Err(refusal) => return Err(self.inner.refuse(refusal, next, log).await),
                     };
                 }
             }
@@ -132,6 +139,25 @@ impl Egress {
 }
 
 impl Inner {
+    /// Counts a hop, then has it recorded.
+    pub(super) async fn keep(&self, record: RequestRecord, log: &dyn RequestLog) -> Result<(), Fault> {
+        if let Some(meter) = self.meter.get() {
+            meter.tell(Measured::Hop { status: record.status, code: record.error });
+        }
+        log.record(record).await
+    }
+
+    /// Records a hop that is not tried, and gives what the caller is told.
+    async fn refuse(&self, refusal: Refusal, mut note: Note, log: &dyn RequestLog) -> Fault {
+        if let Some(target) = &refusal.target {
+            note.goes_to(target);
+        }
+        match self.keep(note.finish(Some(&refusal.fault)), log).await {
+            Ok(()) => refusal.fault,
+            Err(fault) => fault,
+        }
+    }
+
     /// One hop: rules, guard, credentials, then the wire.
     async fn exchange(
         &self,
@@ -272,17 +298,6 @@ impl Note {
         self.record.error = fault.map(|fault| fault.code);
         self.record.duration = Millis(u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX));
         self.record
-    }
-}
-
-/// Records a hop that is not tried, and gives what the caller is told.
-async fn refuse(refusal: Refusal, mut note: Note, log: &dyn RequestLog) -> Fault {
-    if let Some(target) = &refusal.target {
-        note.goes_to(target);
-    }
-    match log.record(note.finish(Some(&refusal.fault))).await {
-        Ok(()) => refusal.fault,
-        Err(fault) => fault,
     }
 }
 

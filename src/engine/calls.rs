@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use crate::call::{Artifacts, Asking, Origin, Progress, RawCall, Reply, whole};
+use crate::call::{Along, Artifacts, Asking, Origin, Progress, RawCall, Reply, whole};
 use crate::domain::{Actor, ApprovalId, ErrorCode, Fault, RunId, StepId};
 use crate::run::CallRecord;
 
@@ -85,6 +85,7 @@ impl StepCalls {
                 actor: self.actor.clone(),
                 run: self.run,
                 tokens: 0,
+                along: Along::default(),
                 cancel: self.cancel.child_token(),
                 asking: Asking::default(),
                 progress: self.progress.clone(),

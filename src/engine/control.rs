@@ -4,11 +4,12 @@
 //! does not fit its step's schema leaves no trace as an output.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use serde_json::Value;
+use tokio::sync::watch;
 
 use crate::domain::{Actor, Budgets, Clock, Digest, ErrorCode, Fault, Labels, Role, RunId, ToolName};
 use crate::run::{Event, Phase, RunCreated, RunEvent, RunKind, RunState, RunStatus, StartedBy, fold, goal_draft, submission_draft};
@@ -21,11 +22,12 @@ use crate::tools::control::types::{
 };
 use crate::workflow::{Library, Plan, Scope, read_stored, read_yaml};
 
+use super::direct::Direct;
 use super::log::Log;
 use super::view;
 
 /// Events read at once.
-const PAGE: u32 = 1_000;
+pub(super) const PAGE: u32 = 1_000;
 /// Events told in one answer.
 const MOST_TOLD: usize = 50;
 /// Longest wait of one watch.
@@ -44,13 +46,43 @@ pub struct Control {
     policy: Arc<dyn Fn() -> Digest + Send + Sync>,
     budgets: Budgets,
     pub(super) tools: Option<Arc<BTreeSet<ToolName>>>,
+    stops: Arc<OnceLock<StopCalls>>,
+}
+
+/// Stops the calls of a run that go on without a client.
+pub type StopCalls = Box<dyn Fn(&RunId) + Send + Sync>;
+
+/// A watch that waits for news.
+pub(super) struct Waiting {
+    until: tokio::time::Instant,
+    changes: watch::Receiver<u64>,
+}
+
+impl Waiting {
+    /// What happens from now on is news.
+    pub(super) fn look(&mut self) {
+        self.changes.mark_unchanged();
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        tokio::time::Instant::now() >= self.until
+    }
+
+    /// Until something was recorded, or may have been by another process.
+    pub(super) async fn more(&mut self) {
+        tokio::select! {
+            _ = self.changes.changed() => {}
+            () = tokio::time::sleep(POLL) => {}
+            () = tokio::time::sleep_until(self.until) => {}
+        }
+    }
 }
 
 impl Control {
     /// `policy` gives the digest of the rules in force, which a run pins.
     #[must_use]
     pub fn new(log: Arc<dyn Log>, workflows: Arc<Library>, clock: Arc<dyn Clock>, policy: Arc<dyn Fn() -> Digest + Send + Sync>) -> Self {
-        Self { log, workflows, clock, policy, budgets: Budgets::default(), tools: None }
+        Self { log, workflows, clock, policy, budgets: Budgets::default(), tools: None, stops: Arc::default() }
     }
 
     /// With what the operator allows.
@@ -63,6 +95,22 @@ impl Control {
     #[must_use]
     pub fn knowing(self, tools: BTreeSet<ToolName>) -> Self {
         Self { tools: Some(Arc::new(tools)), ..self }
+    }
+
+    /// Direct calls are stopped in this way from now on; the first one stays. Said once there is a gateway, which is made later.
+    pub fn stopping(&self, stop: StopCalls) {
+        let _first = self.stops.set(stop);
+    }
+
+    pub(super) fn stop_calls(&self, run: &RunId) {
+        if let Some(stop) = self.stops.get() {
+            stop(run);
+        }
+    }
+
+    pub(super) fn waiting(&self, wait_sec: Option<u32>) -> Waiting {
+        let wait = Duration::from_secs(u64::from(wait_sec.unwrap_or(20).min(MOST_WAIT)));
+        Waiting { until: tokio::time::Instant::now() + wait, changes: self.log.changes() }
     }
 
     /// The workflows there are.
@@ -208,34 +256,39 @@ impl RunControl for Control {
     }
 
     async fn show(&self, who: &Actor, run: &RunId) -> Result<RunView, Fault> {
+        let row = self.row(who, run).await?;
+        if row.kind == RunKind::Adhoc {
+            return self.show_direct(&row).await;
+        }
         let (state, plan) = self.state(who, run).await?;
         Ok(view::run(run, &state, &plan, self.clock.now()))
     }
 
     async fn watch(&self, who: &Actor, request: &WatchInput) -> Result<WatchOutput, Fault> {
-        self.row(who, &request.run_id).await?;
-        let wait = Duration::from_secs(u64::from(request.wait_sec.unwrap_or(20).min(MOST_WAIT)));
-        let until = tokio::time::Instant::now() + wait;
-        let mut changes = self.log.changes();
+        let row = self.row(who, &request.run_id).await?;
+        if row.kind == RunKind::Adhoc {
+            return self.watch_direct(&row, request).await;
+        }
+        let mut waiting = self.waiting(request.wait_sec);
+        // Calls that a client made in this run go on here too.
+        let mut direct = Direct::default();
         let mut state = RunState::default();
         let mut unseen: Vec<Event> = Vec::new();
         loop {
-            changes.mark_unchanged();
+            waiting.look();
             let events = self.catch_up(&request.run_id, &mut state).await?;
+            events.iter().for_each(|event| direct.take(event));
             unseen.extend(events.into_iter().filter(|event| event.seq > request.cursor));
             let plan_is_due = unseen.iter().any(view::is_told) || state.end.is_some() || view::agent_is_waited_for(&state);
-            if plan_is_due || tokio::time::Instant::now() >= until {
+            if plan_is_due || direct.has_news(request.cursor) || waiting.is_over() {
                 break;
             }
-            tokio::select! {
-                _ = changes.changed() => {}
-                () = tokio::time::sleep(POLL) => {}
-                () = tokio::time::sleep_until(until) => {}
-            }
+            waiting.more().await;
         }
         // Nobody is waited for where a run has ended, and an archived one has no plan any more.
         let plan = if state.end.is_some() { None } else { Some(plan_of(&state, &request.run_id)?) };
-        Ok(view::watch(&state, plan.as_ref(), &unseen, request.cursor, MOST_TOLD))
+        let told = view::watch(&state, plan.as_ref(), &unseen, request.cursor, MOST_TOLD);
+        Ok(WatchOutput { calls: direct.lines(request.cursor), ..told })
     }
 
     async fn submit(&self, who: &Actor, request: &SubmitInput) -> Result<Accepted, Fault> {
@@ -259,7 +312,10 @@ impl RunControl for Control {
     }
 
     async fn cancel(&self, who: &Actor, request: &CancelInput) -> Result<Accepted, Fault> {
-        self.row(who, &request.run_id).await?;
+        let row = self.row(who, &request.run_id).await?;
+        if row.kind == RunKind::Adhoc {
+            return self.cancel_direct(&row, who, request).await;
+        }
         self.append_to(&request.run_id, &[], |state| {
             if let Some(end) = &state.end {
                 return Err(Fault::new(ErrorCode::RunState, format!("run `{}` is over: {}", request.run_id, end.status.as_str())));
@@ -283,8 +339,8 @@ impl RunControl for Control {
         }
     }
 
-    fn workflows(&self) -> WorkflowList {
-        let line = |plan: &Plan| WorkflowLine {
+    fn workflows(&self, detail: bool) -> WorkflowList {
+        let line = |plan: &Plan, text: &str| WorkflowLine {
             name: plan.name().to_owned(),
             version: plan.version().to_string(),
             description: plan.description().to_owned(),
@@ -294,8 +350,10 @@ impl RunControl for Control {
                 .iter()
                 .map(|input| format!("{}{}", input.name, if input.required { "" } else { "?" }))
                 .collect(),
+            schema: detail.then(|| plan.inputs().schema().clone()),
+            definition: detail.then(|| text.to_owned()),
         };
-        WorkflowList { workflows: self.workflows.iter().map(|entry| line(&entry.plan)).collect() }
+        WorkflowList { workflows: self.workflows.iter().map(|entry| line(&entry.plan, &entry.text)).collect() }
     }
 
     fn workflow(&self, name: &str) -> Result<WorkflowView, Fault> {

@@ -10,7 +10,7 @@ use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::domain::{Actor, ApprovalId, ErrorCode, Fault, Millis, Overrun, StepId, Timestamp};
+use crate::domain::{Actor, ApprovalId, ErrorCode, Fault, Measured, Millis, Overrun, StepId, Timestamp};
 use crate::run::{
     Action, Answer, EventDraft, Phase, RunEvent, RunState, RunStatus, View, WaitingFor, after_checks, after_failure, after_mending, fold,
     next, reached_draft,
@@ -97,6 +97,7 @@ impl Drive {
             changes.mark_unchanged();
             catch_up(&self.parts, &self.lease, &mut self.state).await?;
             if let Some(end) = &self.state.end {
+                self.parts.settings.meter.tell(Measured::RunEnded { status: end.status.as_str() });
                 return Ok(end.status);
             }
             if stop.is_cancelled() {

@@ -10,7 +10,7 @@ use futures_util::FutureExt as _;
 use tokio_util::sync::CancellationToken;
 
 use crate::call::{NoProgress, Progress, Spawner};
-use crate::domain::{Budgets, Clock, Fault, Millis, RunId, StepId};
+use crate::domain::{Budgets, Clock, Fault, Meter, Millis, NoMeter, RunId, StepId};
 use crate::run::{RunKind, RunStatus};
 use crate::store::{Lease, RunFilter};
 
@@ -36,6 +36,8 @@ pub struct DriverSettings {
     pub progress: ProgressOf,
     /// What runs and principals may use up.
     pub budgets: Budgets,
+    /// Who counts.
+    pub meter: Arc<dyn Meter>,
 }
 
 impl Default for DriverSettings {
@@ -47,6 +49,7 @@ impl Default for DriverSettings {
             approval: Millis(24 * 60 * 60 * 1_000),
             progress: Arc::new(|_, _| Arc::new(NoProgress)),
             budgets: Budgets::default(),
+            meter: Arc::new(NoMeter),
         }
     }
 }

@@ -6,6 +6,7 @@
 mod approval;
 mod calls;
 mod control;
+mod direct;
 mod drive;
 mod driver;
 mod limits;
@@ -19,7 +20,7 @@ mod work;
 mod tests;
 
 pub use calls::CallPath;
-pub use control::Control;
+pub use control::{Control, StopCalls};
 pub use driver::{Driver, DriverParts, DriverSettings, ProgressOf};
 pub use log::Log;
 pub use view::budget as budget_lines;

@@ -31,6 +31,7 @@ pub(super) fn run(id: &RunId, state: &RunState, plan: &Plan, now: Timestamp) -> 
         status: state.status().as_str().to_owned(),
         inputs: state.created.as_ref().map(|created| created.pinned.inputs.clone()).unwrap_or_default(),
         steps: plan.steps().iter().map(line).collect(),
+        calls: Vec::new(),
         budget: budget(&state.budget, state.end.as_ref().and(state.updated).unwrap_or(now)),
         error: state.end.as_ref().and_then(|end| end.error.as_ref()).map(Fault::to_json),
         created: state.created.as_ref().map(|created| created.at.to_string()).unwrap_or_default(),
@@ -77,6 +78,7 @@ pub(super) fn watch(state: &RunState, plan: Option<&Plan>, unseen: &[Event], cur
         cursor,
         events,
         waiting: plan.map(|plan| waiting(state, plan)).unwrap_or_default(),
+        calls: Vec::new(),
         done: state.end.is_some() && !is_cut,
         error: state.end.as_ref().and_then(|end| end.error.as_ref()).map(Fault::to_json),
     }
@@ -131,7 +133,7 @@ fn waiting(state: &RunState, plan: &Plan) -> Vec<WaitingStep> {
     plan.steps().iter().filter_map(of_step).collect()
 }
 
-fn event_line(event: &Event) -> EventLine {
+pub(super) fn event_line(event: &Event) -> EventLine {
     let word = |name: &str| event.payload.get(name).and_then(Value::as_str);
     let name = word("event").unwrap_or_else(|| event.kind.as_str()).to_owned();
     let error = event.payload.get("error").and_then(|error| error.get("message")).and_then(Value::as_str);

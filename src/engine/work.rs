@@ -7,8 +7,9 @@ use std::sync::Arc;
 use futures_util::FutureExt as _;
 use serde_json::Value;
 use tokio::sync::mpsc;
+use tracing::Instrument as _;
 
-use crate::domain::{ErrorCode, Fault, Millis, StepId};
+use crate::domain::{ErrorCode, Fault, Measured, Millis, SPANS, StepId};
 use crate::run::CallRecord;
 use crate::workflow::{Plan, Step};
 
@@ -38,16 +39,26 @@ pub(super) struct Ended {
 
 /// Begins a job; its end arrives on `ends`.
 pub(super) fn begin(parts: &DriverParts, plan: &Arc<Plan>, job: Job, mut calls: StepCalls, ends: mpsc::UnboundedSender<Ended>) {
-    let plan = plan.clone();
+    let (plan, meter) = (plan.clone(), parts.settings.meter.clone());
+    let span = tracing::error_span!(target: SPANS, "step", run_id = %calls.run, step_id = job.step.as_str(), attempt = job.attempt);
     let report = Report { step: job.step.clone(), attempt: job.attempt, ends: Some(ends) };
     let task = async move {
         let result = match plan.step(&job.step) {
             Some(step) => timed(step, job.input, job.submission, &mut calls).await,
             None => Err(Fault::internal(format!("step `{}` is not in the plan", job.step)).into()),
         };
+        meter.tell(Measured::StepEnded { result: word(&result) });
         report.send(result);
     };
-    parts.spawner.spawn("step", task.boxed());
+    parts.spawner.spawn("step", task.instrument(span).boxed());
+}
+
+fn word(result: &Result<Value, Stop>) -> &'static str {
+    match result {
+        Ok(_) => "succeeded",
+        Err(Stop::Asks(_)) => "waits",
+        Err(Stop::Failed { .. }) => "failed",
+    }
 }
 
 async fn timed(step: &Step, input: Value, submission: Option<Value>, calls: &mut StepCalls) -> Result<Value, Stop> {

@@ -59,6 +59,24 @@ impl Gateway {
         Ok(run)
     }
 
+    /// Closes the ad-hoc runs that nobody has used for 12 hours; those who come back get new ones.
+    ///
+    /// # Errors
+    /// Where that cannot be recorded.
+    pub async fn close_idle_adhoc_runs(&self) -> Result<(), Fault> {
+        let now = self.inner.clock.now();
+        let mut current = self.inner.adhoc.current.lock().await;
+        let idle: Vec<Principal> =
+            current.iter().filter(|(_, known)| now.since(known.used) >= IDLE).map(|(principal, _)| principal.clone()).collect();
+        for principal in idle {
+            if let Some(known) = current.get(&principal) {
+                self.close_run(known.run, "idle").await?;
+            }
+            current.remove(&principal);
+        }
+        Ok(())
+    }
+
     /// Closes the ad-hoc runs of this process, at its end.
     ///
     /// # Errors

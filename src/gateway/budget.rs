@@ -5,7 +5,7 @@
 //! What counts is `run::Mark`'s to say.
 
 use crate::call::{ParsedCall, PreparedCall};
-use crate::domain::{Actor, Allowance, Amounts, Effect, ErrorCode, Fault, LimitOf, Overrun, RunId, day_of};
+use crate::domain::{Actor, Allowance, Amounts, Effect, ErrorCode, Fault, LimitOf, Measured, Overrun, RunId, day_of};
 use crate::run::EventDraft;
 use crate::store::{Append, Guard};
 
@@ -70,6 +70,7 @@ impl Inner {
     /// Records that a limit was hit, where the fault says so and the run was not told yet; gives the fault back.
     pub(super) async fn tell_limit(&self, run: RunId, actor: &Actor, fault: Fault) -> Fault {
         let Some(over) = Overrun::of_fault(&fault) else { return fault };
+        self.tell(Measured::OverBudget { of: over.of });
         match self.store.append(Append::telling(run, over, actor.clone())).await {
             Err(broken) if broken.code != ErrorCode::RunState => broken,
             Ok(_) | Err(_) => fault,

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::call::{Asking, Origin, RawCall, whole};
+use crate::call::{Along, Asking, Origin, RawCall, TOOL_CALL, whole};
 use crate::domain::{CallId, Digest, ErrorCode, Fault, Labels, RunId, ToolName};
 use crate::run::{Event, EventDraft, EventKind};
 use crate::store::{Append, Change};
@@ -95,6 +95,7 @@ impl CodeCalls for CodeGate {
                 actor: context.actor.clone(),
                 run: context.run,
                 tokens: 0,
+                along: Along::default(),
                 cancel: call.cancel,
                 asking: Asking::default(),
                 progress: call.progress,
@@ -116,6 +117,10 @@ fn describe(gateway: &Gateway, name: &str) -> Result<CodeTool, Fault> {
         }
     })?;
     let def = &entry.def;
+    if def.name.as_str() == TOOL_CALL {
+        return Err(Fault::new(ErrorCode::InvalidInput, "`tools` names `tool.call`, which a program cannot use")
+            .hint("name each tool that the program is to call"));
+    }
     Ok(CodeTool {
         name: def.name.clone(),
         exposed: entry.exposed.clone(),

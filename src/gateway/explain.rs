@@ -56,12 +56,13 @@ impl Gateway {
     /// As the path's first stages: `UNKNOWN_TOOL`, `INVALID_INPUT`, `UNKNOWN_RUN`, what the tool finds while preparing.
     pub async fn explain(&self, raw: RawCall, more: Labels) -> Result<Explained, Fault> {
         let house = &*self.inner;
+        let raw = house.registry.put_through(&raw)?.unwrap_or(raw);
         let given = raw.run;
         let parsed = house.registry.parse(raw, CallId::mint(house.clock.now()))?;
         house.owns_run(&parsed, given).await?;
         let run = parsed.run;
         let is_new = !house.workspaces.path(run).exists();
-        let context = house.context(&parsed)?;
+        let context = house.context(&parsed, &house.shelf(&parsed.actor))?;
         let preparation = house.registry.prepare(&parsed, &context).await;
         drop(context);
         if is_new {
@@ -69,7 +70,7 @@ impl Gateway {
         }
         let policy = house.policy.get();
         let call = PreparedCall::new(parsed, preparation?, policy.digest())?;
-        let mut facts = house.surroundings(&call, run).await?.facts;
+        let mut facts = house.surroundings(&call, run, None).await?.facts;
         facts.labels = facts.labels.union(more);
         let explanation = policy.explain(&call, &facts);
         let grants = if explanation.verdict == Verdict::Ask { house.grants_beside(&call, &explanation.reasons).await? } else { Vec::new() };

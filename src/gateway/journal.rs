@@ -2,10 +2,11 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::call::{ArtifactRef, Origin, ParsedCall, PreparedCall, reference};
+use crate::call::{ArtifactRef, Origin, ParsedCall, PreparedCall, TOOL_CALL, is_reference, reference};
 use crate::domain::{Actor, CallId, Fault, RunId, StepId};
 use crate::policy::Decision;
 use crate::run::{EventDraft, EventKind};
+use crate::tools::CallContext;
 
 use super::{Inner, budget};
 
@@ -24,9 +25,10 @@ impl Inner {
         })
     }
 
-    /// The value itself where it is small, else a reference to its stored JSON.
+    /// The value itself where it is small, else a reference to its stored JSON. What only looks like a reference is stored too, so that
+    /// nobody's words are read back as another one's bytes.
     pub(super) async fn record_value(&self, value: &Value) -> Result<Recorded, Fault> {
-        if !larger_than(value, self.inline.as_usize()) {
+        if !larger_than(value, self.inline.as_usize()) && !is_reference(value) {
             return Ok(Recorded { value: value.clone(), artifact: None });
         }
         // What stays inline is scrubbed when it is recorded; an artifact is not looked at again.
@@ -35,6 +37,18 @@ impl Inner {
         let bytes = serde_json::to_vec(&value).map_err(|error| Fault::internal(format!("a value has no JSON form: {error}")))?;
         let artifact = self.artifacts.put(bytes, "application/json").await?;
         Ok(Recorded { value: reference(&artifact), artifact: Some(artifact) })
+    }
+
+    /// An outcome with what the client answered while the call ran. That it cannot be kept is no reason to lose the outcome.
+    pub(super) async fn with_answers(&self, draft: EventDraft, context: &CallContext) -> EventDraft {
+        let answers = context.brought.answers();
+        if answers.is_empty() {
+            return draft;
+        }
+        match self.record_value(&json!(answers)).await {
+            Ok(recorded) => draft.sealed("answers", recorded.value),
+            Err(fault) => draft.field("answers_lost", fault.code.as_str()),
+        }
     }
 }
 
@@ -88,7 +102,12 @@ pub(super) fn intent(call: &PreparedCall, decision: &Decision, arguments: Value)
         .sealed("arguments", arguments);
     let draft = budget::counted(draft, call);
     let draft = if call.makes_calls() { draft.field("makes_calls", true) } else { draft };
-    with_seen(draft, &parsed.origin)
+    with_seen(with_way(draft, parsed.along.through), &parsed.origin)
+}
+
+/// With the tool by which the call came, where it was named as that one's argument.
+fn with_way(draft: EventDraft, through: bool) -> EventDraft {
+    if through { draft.field("through", TOOL_CALL) } else { draft }
 }
 
 /// With what a program had seen before it made the call.
@@ -121,6 +140,8 @@ pub(super) struct Identity {
     pub(super) step: Option<StepId>,
     pub(super) tool: String,
     pub(super) origin: Origin,
+    /// Whether it came by `tool.call`.
+    pub(super) through: bool,
     /// What policy saw, once it was asked.
     pub(super) decided: Option<Map<String, Value>>,
 }
@@ -138,5 +159,5 @@ pub(super) fn refusal(who: &Identity, stage: &'static str, fault: &Fault, argume
         .sealed("arguments", arguments);
     let decided = who.decided.iter().flatten();
     let draft = decided.fold(draft, |draft, (name, value)| draft.field(name, value.clone()));
-    with_seen(draft, &who.origin)
+    with_seen(with_way(draft, who.through), &who.origin)
 }

@@ -10,6 +10,7 @@ mod budget;
 mod code;
 mod explain;
 mod form;
+mod handover;
 mod idempotency;
 mod journal;
 mod path;
@@ -18,7 +19,9 @@ mod recovery;
 mod replay;
 mod room;
 mod scope;
+mod shelf;
 mod surroundings;
+mod tasks;
 mod ticket;
 mod workspaces;
 
@@ -27,15 +30,17 @@ pub use approval::ApprovalSettings;
 pub use code::CodeGate;
 pub use explain::{Explained, GrantBeside};
 pub use form::{Filled, Form};
+pub use handover::{can_be_long, with_handle};
 pub use question::{Amount, describe};
-pub use ticket::Retry;
+pub use tasks::{Glance, KeptTask, Standing, TASK_TTL, TaskOpening};
+pub use ticket::{Retry, Ticket};
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, OnceLock};
 
 use crate::call::{Artifacts, Spawner};
-use crate::domain::{Budgets, Bytes, Clock, Globs};
+use crate::domain::{Budgets, Bytes, Clock, Globs, Measured, Meter};
 use crate::policy::{Current, PolicySet};
 use crate::registry::Registry;
 use crate::store::Store;
@@ -85,8 +90,19 @@ struct Inner {
     tickets: ticket::Tickets,
     budgets: Budgets,
     scopes: scope::Scopes,
+    going_on: handover::GoingOn,
     /// Set when an outcome could not be recorded: from then on nothing new runs in this process.
     halted: AtomicBool,
+    /// Set where calls are counted.
+    meter: OnceLock<Arc<dyn Meter>>,
+}
+
+impl Inner {
+    fn tell(&self, what: Measured<'_>) {
+        if let Some(meter) = self.meter.get() {
+            meter.tell(what);
+        }
+    }
 }
 
 impl Gateway {
@@ -100,6 +116,7 @@ impl Gateway {
                 adhoc: adhoc::AdhocRuns::default(),
                 tickets: ticket::Tickets::default(),
                 halted: AtomicBool::new(false),
+                meter: OnceLock::new(),
                 registry: parts.registry,
                 policy: parts.policy,
                 store: parts.store,
@@ -110,8 +127,14 @@ impl Gateway {
                 private_paths: parts.private_paths,
                 budgets: parts.budgets,
                 scopes: scope::Scopes::default(),
+                going_on: handover::GoingOn::default(),
             }),
         }
+    }
+
+    /// Tells of every call from now on; the first meter stays.
+    pub fn measured_by(&self, meter: Arc<dyn Meter>) {
+        let _first = self.inner.meter.set(meter);
     }
 
     /// The tools.

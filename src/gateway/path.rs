@@ -1,25 +1,30 @@
 //! The one path, top to bottom: parse, prepare, decide, ask, intent, execute, check, outcome, reply.
 
+use std::collections::BTreeSet;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::FutureExt as _;
+use futures_util::future::join;
 use serde_json::Value;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 use crate::call::{CheckedOutput, Origin, ParsedCall, PreparedCall, RawCall, RawOutput, Reply, WallTime};
-use crate::domain::{CallId, Digest, ErrorCode, Fault, GrantId, Labels, Role, RunId};
-use crate::policy::{Decision, Grant, Verdict};
+use crate::domain::{CallId, Digest, ErrorCode, Fault, GrantId, Labels, Measured, Role, RunId, SPANS, StepId};
+use crate::policy::{Decision, Grant, PolicySet, Verdict};
 use crate::run::{EventDraft, EventKind};
 use crate::store::{Append, Change};
 use crate::tools::{Brought, CallContext};
 
 use super::approval::{Approved, Yes};
+use super::handover::Patience;
 use super::idempotency::CallKey;
 use super::journal::{self, Identity, Recorded};
+use super::shelf::Shelf;
 use super::surroundings::{Surroundings, seen};
 use super::{Gateway, Inner};
 
@@ -33,43 +38,117 @@ enum Leave {
     Standing(Grant, GrantId),
 }
 
+/// A call with all that it needs to run.
+struct Ready {
+    call: PreparedCall,
+    decision: Decision,
+    leave: Leave,
+    context: CallContext,
+    around: Surroundings,
+    shelf: Arc<Shelf>,
+}
+
 /// A call that may go on.
 enum Admitted {
-    /// With all that it needs to run.
-    New(Box<(PreparedCall, Decision, Leave, CallContext, Surroundings)>),
+    /// To be run.
+    New(Box<Ready>),
     /// It ran before, under the same key: what came of it.
-    Done(Result<CheckedOutput, Fault>),
+    Done(Outcome),
+}
+
+/// What came of a call.
+type Outcome = Result<CheckedOutput, Fault>;
+
+/// A call that is to be decided.
+struct Readied {
+    prepared: PreparedCall,
+    context: CallContext,
+    /// One set for the digest and the decision: rules may be replaced at any time.
+    policy: Arc<PolicySet>,
+    shelf: Arc<Shelf>,
 }
 
 /// An intent that is recorded or will share its outcome's commit. Only `finish` ends it.
 #[must_use = "an intent needs its outcome"]
-struct OpenCall {
-    unrecorded: Option<EventDraft>,
+pub(super) struct OpenCall {
+    /// With what must be said beside it.
+    pub(super) unrecorded: Option<(EventDraft, Option<Change>)>,
 }
 
 impl Gateway {
     /// Walks the path. Whoever awaits this may go away: the call is then cancelled and its outcome still recorded.
     pub async fn call(&self, raw: RawCall) -> Reply {
-        let call = CallId::mint(self.inner.clock.now());
-        let run = raw.run;
-        let cancel = raw.cancel.child_token();
-        let raw = RawCall { cancel: cancel.clone(), ..raw };
-        let (answer, answered) = oneshot::channel();
-        let gateway = self.clone();
-        let walk = async move {
-            // Nobody listens any more where this fails; the journal has the outcome.
-            let _unheard = answer.send(gateway.walk(call, raw).await);
-        };
-        self.inner.spawner.spawn("call", walk.boxed());
-        let guard = cancel.drop_guard();
-        let reply = answered.await;
-        drop(guard.disarm());
-        reply.unwrap_or_else(|_| Reply { call, run, outcome: Err(Fault::internal("the call's task ended without an answer")) })
+        self.begin(raw, None).await
     }
 
-    async fn walk(&self, id: CallId, raw: RawCall) -> Reply {
+    /// The same for a client that waits so long and no longer: where the tool can take long and runs by then, it is answered with a handle
+    /// (see [`super::with_handle`]) and the call goes on.
+    pub async fn call_within(&self, raw: RawCall, within: Duration) -> Reply {
+        let is_long = self.inner.registry.find(&raw.tool).is_some_and(super::can_be_long);
+        self.begin(raw, is_long.then_some(within)).await
+    }
+
+    async fn begin(&self, raw: RawCall, within: Option<Duration>) -> Reply {
+        let call = raw.along.call.unwrap_or_else(|| CallId::mint(self.inner.clock.now()));
+        let (run, unwanted) = (raw.run, raw.cancel);
+        // Of its own: a call that goes on does not end with its client's request.
+        let cancel = CancellationToken::new();
+        let raw = RawCall { cancel: cancel.clone(), ..raw };
+        let (answer, mut answered) = oneshot::channel();
+        let (patience, handed) = within.map(Patience::new).unzip();
+        let gateway = self.clone();
+        let step = journal::step_of(&raw.origin);
+        // Every line that belongs to the call gets its ids from here.
+        let step = step.as_ref().map(StepId::as_str);
+        let span = tracing::error_span!(target: SPANS, "call", run_id = %run, call_id = %call, step_id = step);
+        let walk = async move {
+            // Nobody listens any more where this fails; the journal has the outcome.
+            let _unheard = answer.send(gateway.walk(call, raw, patience).await);
+        };
+        self.inner.spawner.spawn("call", walk.instrument(span).boxed());
+        let guard = cancel.clone().drop_guard();
+        let handle = async {
+            match handed {
+                Some(handed) => handed.await,
+                None => std::future::pending().await,
+            }
+        };
+        let mut handle = std::pin::pin!(handle.fuse());
+        let reply = loop {
+            tokio::select! {
+                biased;
+                reply = &mut answered => break reply.ok(),
+                // Without a handle the answer itself is on its way.
+                Ok(reply) = &mut handle => break Some(reply),
+                () = unwanted.cancelled(), if !cancel.is_cancelled() => cancel.cancel(),
+            }
+        };
+        drop(guard.disarm());
+        reply.unwrap_or_else(|| Reply { call, run, outcome: Err(Fault::internal("the call's task ended without an answer")) })
+    }
+
+    /// Records that a face turned a call away, because whoever makes it shows a credential that does not reach so far, and gives the
+    /// refusal back. Nothing is decided here, and nothing runs.
+    pub async fn turn_away(&self, raw: RawCall, fault: Fault) -> Reply {
+        let call = CallId::mint(self.inner.clock.now());
+        let who = Identity {
+            call,
+            run: raw.run,
+            actor: raw.actor,
+            step: journal::step_of(&raw.origin),
+            tool: raw.tool,
+            origin: raw.origin,
+            through: false,
+            decided: None,
+        };
+        let fault = self.inner.refuse(&who, "token", fault, raw.arguments).await;
+        tracing::info!(call_id = %call, run_id = %who.run, tool = %who.tool, code = %fault.code, "{}", fault.message);
+        Reply { call, run: who.run, outcome: Err(fault) }
+    }
+
+    async fn walk(&self, id: CallId, raw: RawCall, patience: Option<Patience>) -> Reply {
         let house = &*self.inner;
-        let run = raw.run;
+        let (run, begun) = (raw.run, Instant::now());
         let raw = match house.record_origin(raw.origin.clone()).await {
             Ok(origin) => RawCall { origin, ..raw },
             Err(fault) => return Reply { call: id, run, outcome: Err(fault) },
@@ -81,18 +160,18 @@ impl Gateway {
             step: journal::step_of(&raw.origin),
             tool: raw.tool.clone(),
             origin: raw.origin.clone(),
+            through: false,
             decided: None,
         };
         let outcome = match house.admit(&mut who, raw).await {
-            Ok(Admitted::New(call)) => {
-                let (prepared, decision, leave, context, around) = *call;
-                house.carry_out(&prepared, decision, leave, &context, &around).await
-            }
+            Ok(Admitted::New(ready)) => house.carry_out(*ready, patience).await,
             Ok(Admitted::Done(outcome)) => outcome,
             Err(fault) => Err(fault),
         };
+        let tool = house.registry.find(&who.tool).map(|entry| &entry.def.name);
+        house.tell(Measured::Call { tool, code: outcome.as_ref().err().map(|fault| fault.code), took: begun.elapsed() });
         if let Err(fault) = &outcome {
-            tracing::info!(call_id = %id, run_id = %who.run, tool = %who.tool, code = %fault.code, "{}", fault.message);
+            tracing::info!(name: "call_failed", run_id = %who.run, tool = %who.tool, code = %fault.code, "{}", fault.message);
         }
         Reply { call: id, run: who.run, outcome }
     }
@@ -109,38 +188,26 @@ impl Inner {
         if let Err(none) = self.store.room(&raw.run).await {
             return Err(self.refuse_for_room(who, none).await);
         }
-        let written = raw.arguments.clone();
-        let parsed = match self.registry.parse(raw, who.call) {
-            Ok(parsed) => parsed,
-            Err(fault) => return Err(self.refuse(who, "parse", fault, written).await),
-        };
-        if let Err(fault) = self.owns_run(&parsed, who.run).await {
-            return Err(self.refuse(who, "run", fault, written).await);
-        }
-        let here = std::mem::replace(&mut who.run, parsed.run);
-        if let Err(fault) = self.declared(&parsed).await {
-            return Err(self.refuse(who, "scope", fault, written).await);
-        }
-        if let Some(key) = CallKey::of(&parsed) {
-            match self.recorded_outcome(&parsed, &key, here).await {
-                Ok(Some(outcome)) => return Ok(Admitted::Done(outcome)),
-                Ok(None) => {}
-                Err(fault) => return Err(self.refuse(who, "idempotency", fault, written).await),
+        let raw = match self.registry.put_through(&raw) {
+            Ok(None) => raw,
+            Ok(Some(meant)) => {
+                who.tool.clone_from(&meant.tool);
+                who.through = true;
+                meant
             }
-        }
-        let context = self.context(&parsed)?;
-        let preparation = match self.registry.prepare(&parsed, &context).await {
-            Ok(preparation) => preparation,
-            Err(fault) => return Err(self.refuse(who, "prepare", fault, written).await),
+            Err(fault) => return Err(self.refuse(who, "parse", fault, raw.arguments).await),
         };
-        // One set for the digest and the decision: rules may be replaced at any time.
-        let policy = self.policy.get();
-        let prepared = PreparedCall::new(parsed, preparation, policy.digest())?;
-        if let Err(fault) = self.affordable(&prepared).await {
-            return Err(self.refuse(who, "budget", fault, written).await);
-        }
-        let around = self.surroundings(&prepared, here).await?;
+        let written = raw.arguments.clone();
+        let here = raw.run;
+        // Read meanwhile: a passage to the database's thread and back takes as long as the stages before the decision.
+        let (row, readied) = join(self.store.run(&here), self.readied(who, raw, &written)).await;
+        let Readied { prepared, context, policy, shelf } = match readied? {
+            Ok(readied) => *readied,
+            Err(outcome) => return Ok(Admitted::Done(outcome)),
+        };
+        let around = self.surroundings(&prepared, here, Some(row?)).await?;
         let decision = policy.decide(&prepared, &around.facts);
+        self.tell(Measured::Decision { verdict: decision.verdict.as_str() });
         who.decided = Some(seen(EventDraft::new(EventKind::ToolError, who.actor.clone()), &decision, &prepared, &around.facts).payload);
         let leave = match decision.verdict {
             Verdict::Deny => return Err(self.refuse(who, "policy", decision.refusal(), written).await),
@@ -155,25 +222,72 @@ impl Inner {
             },
         };
         let context = CallContext { digest: *prepared.digest(), labels: around.facts.labels, ..context };
-        Ok(Admitted::New(Box::new((prepared, decision, leave, context, around))))
+        Ok(Admitted::New(Box::new(Ready { call: prepared, decision, leave, context, around, shelf })))
+    }
+
+    /// The stages before the decision; or what came of the call before, under the same key.
+    async fn readied(&self, who: &mut Identity, raw: RawCall, written: &Value) -> Result<Result<Box<Readied>, Outcome>, Fault> {
+        let parsed = match self.registry.parse(raw, who.call) {
+            Ok(parsed) => parsed,
+            Err(fault) => return Err(self.refuse(who, "parse", fault, written.clone()).await),
+        };
+        if let Err(fault) = self.owns_run(&parsed, who.run).await {
+            return Err(self.refuse(who, "run", fault, written.clone()).await);
+        }
+        let here = std::mem::replace(&mut who.run, parsed.run);
+        if let Err(fault) = self.declared(&parsed).await {
+            return Err(self.refuse(who, "scope", fault, written.clone()).await);
+        }
+        if let Some(key) = CallKey::of(&parsed) {
+            match self.recorded_outcome(&parsed, &key, here).await {
+                Ok(Some(outcome)) => return Ok(Err(outcome)),
+                Ok(None) => {}
+                Err(fault) => return Err(self.refuse(who, "idempotency", fault, written.clone()).await),
+            }
+        }
+        let shelf = self.shelf(&parsed.actor);
+        let context = self.context(&parsed, &shelf)?;
+        let preparation = match self.registry.prepare(&parsed, &context).await {
+            Ok(preparation) => preparation,
+            Err(fault) => return Err(self.refuse(who, "prepare", fault, written.clone()).await),
+        };
+        // One set for the digest and the decision: rules may be replaced at any time.
+        let policy = self.policy.get();
+        let prepared = PreparedCall::new(parsed, preparation, policy.digest())?;
+        if let Err(fault) = self.affordable(&prepared).await {
+            return Err(self.refuse(who, "budget", fault, written.clone()).await);
+        }
+        Ok(Ok(Box::new(Readied { prepared, context, policy, shelf })))
     }
 
     /// From the leave to a recorded outcome.
-    async fn carry_out(
-        &self,
-        call: &PreparedCall,
-        decision: Decision,
-        leave: Leave,
-        context: &CallContext,
-        around: &Surroundings,
-    ) -> Result<CheckedOutput, Fault> {
-        let (open, grant) = self.record_intent(call, &decision, leave, around).await?;
-        let _program = self.scopes.begin(call);
+    async fn carry_out(&self, ready: Ready, patience: Option<Patience>) -> Result<CheckedOutput, Fault> {
+        let Ready { call, decision, leave, context, around, shelf } = ready;
+        let (mut open, grant) = self.record_intent(&call, &decision, leave, &around).await?;
+        let _program = self.scopes.begin(&call);
         let started = self.clock.now();
-        let output = self.execute(call, grant, context).await;
-        let checked = output.and_then(|output| self.registry.check(call, output));
+        let (output, _going) = {
+            let mut running = std::pin::pin!(self.execute(&call, grant, &context));
+            let in_time = match &patience {
+                Some(Patience { until, .. }) => tokio::time::timeout_at(*until, &mut running).await.ok(),
+                None => Some((&mut running).await),
+            };
+            match (in_time, patience) {
+                (Some(output), _) => (output, None),
+                (None, Some(Patience { handle, .. })) => match self.hand_over(call.parsed(), &mut open, handle).await {
+                    Ok(going) => (running.await, Some(going)),
+                    Err(fault) => {
+                        call.parsed().cancel.cancel();
+                        let _stopped = running.await;
+                        (Err(fault), None)
+                    }
+                },
+                (None, None) => (Err(Fault::internal("a call without patience ran out of it")), None),
+            }
+        };
+        let checked = output.and_then(|output| self.registry.check(&call, output));
         let millis = self.clock.now().since(started).0;
-        self.record_outcome(call.parsed(), open, checked, millis, (context, around)).await
+        self.record_outcome(call.parsed(), open, checked, millis, (&context, &around, &shelf)).await
     }
 
     /// Writes the intent and takes the Grant that it allows. A call that leaves nothing behind and that nobody was asked about
@@ -185,10 +299,11 @@ impl Inner {
         leave: Leave,
         around: &Surroundings,
     ) -> Result<(OpenCall, Grant), Fault> {
-        let arguments = self.record_value(call.parsed().args.value()).await?.value;
+        let Recorded { value: arguments, artifact } = self.record_value(call.parsed().args.value()).await?;
         let parsed = call.parsed();
         let mut intent = seen(journal::intent(call, decision, arguments), decision, call, &around.facts);
         let mut changes = around.before();
+        let arguments: Option<Change> = artifact.map(Change::OwnArtifact);
         let key = CallKey::of(parsed);
         if let Some(key) = &key {
             intent = intent.field("arguments_digest", key.arguments.to_string());
@@ -197,7 +312,7 @@ impl Inner {
         match &leave {
             Leave::Policy(_) if call.may_share_commit() && key.is_none() => {
                 let Leave::Policy(grant) = leave else { return Err(Fault::internal("a leave changed its kind")) };
-                return Ok((OpenCall { unrecorded: Some(intent) }, grant));
+                return Ok((OpenCall { unrecorded: Some((intent, arguments)) }, grant));
             }
             Leave::Policy(_) => {}
             Leave::Human(approved) => {
@@ -209,6 +324,7 @@ impl Inner {
                 changes.push(Change::UseGrant(*id));
             }
         }
+        changes.extend(arguments);
         let idempotent = self.registry.find(parsed.tool.name.as_str()).is_some_and(|entry| entry.def.idempotent);
         changes.push(Change::OpenCall { call: parsed.id, idempotent });
         let guards = self.budget_guard(parsed).await?;
@@ -252,7 +368,7 @@ impl Inner {
         open: OpenCall,
         result: Result<Value, Fault>,
         millis: u64,
-        (context, around): (&CallContext, &Surroundings),
+        (context, around, shelf): (&CallContext, &Surroundings, &Shelf),
     ) -> Result<CheckedOutput, Fault> {
         let (draft, reply, artifact) = match result {
             Ok(value) => match self.record_value(&value).await {
@@ -264,11 +380,16 @@ impl Inner {
             },
             Err(fault) => (journal::outcome(call, Err(&fault), millis), Err(fault), None),
         };
+        let draft = self.with_answers(draft, context).await;
         let (draft, mut changes) = around.after(draft, context, reply.as_ref().ok().map(|output| &output.value));
-        changes.extend(artifact.map(Change::LinkArtifact));
+        changes.extend(artifact.map(Change::OwnArtifact));
+        changes.extend(shelf.stored());
         let mut events = Vec::with_capacity(2);
         let was_recorded = open.unrecorded.is_none();
-        events.extend(open.unrecorded);
+        if let Some((intent, arguments)) = open.unrecorded {
+            events.push(intent);
+            changes.extend(arguments);
+        }
         events.push(draft);
         if was_recorded {
             changes.push(Change::CloseCall(call.id));
@@ -280,7 +401,7 @@ impl Inner {
             Err(fault) if !was_recorded => Err(self.unaffordable(call, fault).await),
             Err(fault) => {
                 self.halted.store(true, Ordering::Release);
-                tracing::error!(call_id = %call.id, "outcome not recorded: {fault}");
+                tracing::error!(name: "outcome_not_recorded", "outcome not recorded: {fault}");
                 Err(Fault::new(ErrorCode::OutcomeUnknown, format!("`{}` ran, but its outcome could not be recorded", call.tool.name))
                     .hint("do not repeat it unseen; after the next start the log shows the call as interrupted"))
             }
@@ -289,32 +410,33 @@ impl Inner {
 
     /// Records that a call was turned away, and gives the reason back.
     pub(super) async fn refuse(&self, who: &Identity, stage: &'static str, fault: Fault, arguments: Value) -> Fault {
-        let arguments = match self.record_value(&arguments).await {
-            Ok(recorded) => recorded.value,
+        let Recorded { value, artifact } = match self.record_value(&arguments).await {
+            Ok(recorded) => recorded,
             Err(broken) => return broken,
         };
-        let draft = journal::refusal(who, stage, &fault, arguments);
-        let append = Append { run: Some(who.run), events: vec![draft], ..Append::default() };
+        let draft = journal::refusal(who, stage, &fault, value);
+        let changes = artifact.map(Change::OwnArtifact).into_iter().collect();
+        let append = Append { run: Some(who.run), events: vec![draft], changes, ..Append::default() };
         match self.store.record(append).await {
             Ok(()) => self.tell_limit(who.run, &who.actor, fault).await,
             Err(broken) => broken,
         }
     }
 
-    /// A run that the arguments name must be the caller's and open; another's is as unknown as none.
+    /// A run that the arguments name, to work in it or to look at it, must be the caller's; another's is as unknown as none. This is said
+    /// here for every tool, so that none can forget it.
     pub(super) async fn owns_run(&self, call: &ParsedCall, given: RunId) -> Result<(), Fault> {
-        if call.run == given {
-            return Ok(());
-        }
-        let unknown = || Fault::new(ErrorCode::UnknownRun, format!("no run `{}`", call.run)).hint("run.list shows the runs there are");
-        let row = self.store.run(&call.run).await?.ok_or_else(unknown)?;
-        if row.principal != call.actor.principal && call.actor.role != Role::Operator {
-            return Err(unknown());
+        let named = call.args.value().get("run_id").and_then(Value::as_str).and_then(|text| text.parse().ok());
+        for run in BTreeSet::from_iter([Some(call.run).filter(|run| *run != given), named].into_iter().flatten()) {
+            let row = self.store.run(&run).await?;
+            if row.is_none_or(|row| row.principal != call.actor.principal && call.actor.role != Role::Operator) {
+                return Err(Fault::new(ErrorCode::UnknownRun, format!("no run `{run}`")).hint("run.list shows the runs there are"));
+            }
         }
         Ok(())
     }
 
-    pub(super) fn context(&self, call: &ParsedCall) -> Result<CallContext, Fault> {
+    pub(super) fn context(&self, call: &ParsedCall, shelf: &Arc<Shelf>) -> Result<CallContext, Fault> {
         Ok(CallContext {
             call: call.id,
             run: call.run,
@@ -324,6 +446,7 @@ impl Inner {
             wall: Arc::new(WallTime::default()),
             labels: Labels::default(),
             brought: Arc::new(Brought::new(self.private_paths.clone())),
+            artifacts: shelf.clone(),
             workspace: self.workspaces.of(call.run)?,
             limits: call.limits,
             cancel: CancellationToken::child_token(&call.cancel),

@@ -13,7 +13,7 @@ impl Inner {
     /// server's own log tells of it: what is left is for the outcomes of calls that have begun.
     pub(super) async fn refuse_for_room(&self, who: &Identity, none: NoRoom) -> Fault {
         let NoRoom { fault, may_record } = none;
-        tracing::warn!(call_id = %who.call, run_id = %who.run, "refused for want of room: {}", fault.message);
+        tracing::warn!(name: "refused_for_room", "refused for want of room: {}", fault.message);
         if may_record {
             // Whether that could be written or not: the call is refused for the same reason.
             let _answer = self.refuse(who, "storage", fault.clone(), Value::Null).await;

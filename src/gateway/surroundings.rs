@@ -12,7 +12,7 @@ use crate::call::{ArtifactRef, PreparedCall};
 use crate::domain::{Actor, ArtifactId, Fault, Labels, Role, RunId};
 use crate::policy::{Decision, Facts};
 use crate::run::{EventDraft, EventKind};
-use crate::store::{Append, Change};
+use crate::store::{Append, Change, RunRow};
 use crate::tools::CallContext;
 
 use super::Inner;
@@ -43,15 +43,26 @@ pub(super) struct Surroundings {
 }
 
 impl Inner {
-    /// Looks at the runs and artifacts that a call made in `here` touches.
-    pub(super) async fn surroundings(&self, call: &PreparedCall, here: RunId) -> Result<Surroundings, Fault> {
+    /// Looks at the runs and artifacts that a call made in `here` touches; the row of that run may have been read already, since the call
+    /// came.
+    pub(super) async fn surroundings(
+        &self,
+        call: &PreparedCall,
+        here: RunId,
+        mut row_here: Option<Option<RunRow>>,
+    ) -> Result<Surroundings, Fault> {
         let parsed = call.parsed();
         let named = parsed.args.value().get("run_id").and_then(Value::as_str).and_then(|text| text.parse().ok());
         let mut facts = Facts::default();
         let mut touched = Vec::new();
         for run in BTreeSet::from_iter([Some(here), Some(parsed.run), named].into_iter().flatten()) {
             // A run that is not there, or another's, tells nothing and is told nothing.
-            let Some(row) = self.store.run(&run).await? else { continue };
+            let known = if run == here { row_here.take() } else { None };
+            let row = match known {
+                Some(row) => row,
+                None => self.store.run(&run).await?,
+            };
+            let Some(row) = row else { continue };
             if row.principal != parsed.actor.principal && parsed.actor.role != Role::Operator {
                 continue;
             }
@@ -64,8 +75,10 @@ impl Inner {
         let mut artifacts = Vec::new();
         gather(parsed.args.value(), DEPTH, &mut artifacts);
         if !artifacts.is_empty() {
+            // What others stored is not there for whoever asks, and tells nothing.
+            let whose = Some(&parsed.actor.principal).filter(|_| parsed.actor.role != Role::Operator);
             let ids: Vec<ArtifactId> = artifacts.into_iter().map(|artifact| artifact.artifact).collect();
-            facts.labels = facts.labels.union(self.store.labels_of_artifacts(&ids).await?);
+            facts.labels = facts.labels.union(self.store.labels_of_artifacts(whose, &ids).await?);
         }
         let stated = self.registry.find(parsed.tool.name.as_str()).map(|entry| entry.def.marks.of(call.effects())).unwrap_or_default();
         Ok(Surroundings { facts, touched, stated, writes: !call.effects().leave_nothing_behind() })
@@ -108,7 +121,7 @@ impl Surroundings {
         if let Some(output) = output.filter(|_| !self.facts.labels.union(brought).is_empty()) {
             let mut artifacts = Vec::new();
             gather(output, DEPTH, &mut artifacts);
-            changes.extend(artifacts.into_iter().map(Change::LinkArtifact));
+            changes.extend(artifacts.into_iter().map(Change::NameArtifact));
         }
         (outcome, changes)
     }

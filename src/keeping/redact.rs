@@ -15,6 +15,9 @@ use crate::store::{Append, ApprovalFilter, ApprovalStatus, Change, SealedRow, St
 
 use super::Keeper;
 
+/// Stored values larger than this were not recorded as one.
+const MOST_READ: u64 = 16 << 20;
+
 /// What is to be taken away.
 #[derive(Debug, Clone)]
 pub struct Redaction {
@@ -64,7 +67,8 @@ impl Keeper {
     pub async fn redact(&self, ask: &Redaction) -> Result<Redacted, Fault> {
         let rows = self.store.sealed(&ask.run).await?;
         let found = find(ask, &rows)?;
-        let (named, elsewhere) = named(&found.value, ask, &rows)?;
+        let (mut named, elsewhere) = named(&found.value, ask, &rows)?;
+        self.add_inner(&mut named).await?;
         let mut changes = vec![Change::TakeAway(Taken::Values { index: found.index, old: found.old, new: found.new })];
         changes.extend(
             self.questions(ask, found.digest.as_deref(), &found.value).await?.into_iter().map(|id| Change::TakeAway(Taken::Question(id))),
@@ -81,6 +85,19 @@ impl Keeper {
         let scrubbed = self.store.scrub().await?;
         let event = written.first().map_or(0, |event| event.seq);
         Ok(Redacted { event, commitment: found.commitment, artifacts, kept, also: found.also, scrubbed })
+    }
+
+    /// Adds what is named inside of values that are stored apart.
+    async fn add_inner(&self, named: &mut HashSet<ArtifactId>) -> Result<(), Fault> {
+        for id in named.clone() {
+            match self.store.artifacts().read(&id, 0, MOST_READ).await {
+                Ok((bytes, _)) => named.extend(serde_json::from_slice(&bytes).iter().flat_map(ids)),
+                // A value can name what was never stored here.
+                Err(fault) if fault.code == ErrorCode::UnknownArtifact => {}
+                Err(fault) => return Err(fault),
+            }
+        }
+        Ok(())
     }
 
     /// Answered questions of the run that show the value.
@@ -153,10 +170,13 @@ fn find(ask: &Redaction, rows: &[SealedRow]) -> Result<Found, Fault> {
     })
 }
 
+/// The artifacts that a value names.
+fn ids(value: &Value) -> Vec<ArtifactId> {
+    bundle::references(value).into_iter().filter_map(|artifact| artifact.artifact.parse().ok()).collect()
+}
+
 /// The artifacts that the value names, and those that other values of the run name.
 fn named(value: &Value, ask: &Redaction, rows: &[SealedRow]) -> Result<(HashSet<ArtifactId>, HashSet<ArtifactId>), Fault> {
-    let ids =
-        |value: &Value| bundle::references(value).into_iter().filter_map(|artifact| artifact.artifact.parse().ok()).collect::<Vec<_>>();
     let mut elsewhere = HashSet::new();
     for row in rows {
         for (name, opening) in values(row)? {

@@ -6,9 +6,10 @@ use serde_json::Value;
 
 use super::fields::Fields;
 use super::marks::Marks;
+use super::reach::{Reach, Said};
 use super::yaml::Node;
 use super::{Example, Executor, ManifestFile, ToolDef, limits};
-use crate::domain::{Digest, Effect, Effects, Limits, Problem, Problems, ToolName, nearest};
+use crate::domain::{Digest, Effect, Effects, Limits, Problem, Problems, TaskUse, ToolName, nearest};
 use crate::schema::Schema;
 
 const KNOWN: &[&str] = &[
@@ -18,6 +19,8 @@ const KNOWN: &[&str] = &[
     "description",
     "executor",
     "effects",
+    "hosts",
+    "secrets",
     "scopes",
     "marks",
     "limits",
@@ -25,9 +28,12 @@ const KNOWN: &[&str] = &[
     "input_schema",
     "output_schema",
     "examples",
+    "search_hint",
+    "task",
 ];
 const LONGEST_TITLE: usize = 60;
 const LONGEST_DESCRIPTION: usize = 1_000;
+const LONGEST_HINT: usize = 120;
 
 /// Reads all files, in the order given; a tool that a later file names again is a problem of that file.
 ///
@@ -77,10 +83,14 @@ impl Reader<'_> {
         let version = self.version(&fields);
         let title = self.title(&fields);
         let description = self.description(&fields);
+        let search_hint = self.search_hint(&fields);
+        let task = self.task(&fields);
         let executor = self.executor(&fields);
         let effects = self.effects(&fields);
         let scopes = self.scopes(&fields);
-        let marks = Marks::read(&self.file.path, &fields, effects.as_ref(), self.problems);
+        let said = Said { executor: executor.as_ref(), effects: effects.as_ref() };
+        let reach = Reach::read(&self.file.path, &fields, &said, self.problems);
+        let marks = Marks::read(&self.file.path, &fields, effects.as_ref(), self.problems).with(&reach);
         let limits = self.limits(&fields);
         let idempotent = fields.flag("idempotent", self.problems).unwrap_or(false);
         let input = self.schema(&fields, "input_schema");
@@ -91,8 +101,11 @@ impl Reader<'_> {
             version: version?,
             title: title.unwrap_or_else(|| name.to_string()),
             description: description?,
+            search_hint,
+            task,
             executor: executor?,
             effects: effects?,
+            reach,
             scopes,
             marks,
             limits: limits?,
@@ -135,6 +148,21 @@ impl Reader<'_> {
     fn description(&mut self, fields: &Fields<'_>) -> Option<String> {
         let (text, line) = fields.need_text("description", self.problems)?;
         self.plain("description", text, line, LONGEST_DESCRIPTION)
+    }
+
+    fn search_hint(&mut self, fields: &Fields<'_>) -> Option<String> {
+        let (text, line) = fields.text("search_hint", self.problems)?;
+        self.plain("search_hint", text, line, LONGEST_HINT)
+    }
+
+    fn task(&mut self, fields: &Fields<'_>) -> TaskUse {
+        let Some((text, line)) = fields.text("task", self.problems) else { return TaskUse::default() };
+        TaskUse::from_word(text).unwrap_or_else(|| {
+            let known: Vec<&str> = TaskUse::ALL.iter().map(|known| known.as_str()).collect();
+            let shown: String = text.chars().take(40).collect();
+            self.problem(line, format!("`task` cannot be `{shown}`; known: {}", known.join(", ")));
+            TaskUse::default()
+        })
     }
 
     /// A text that clients show to models: not empty, printable ASCII, not long.

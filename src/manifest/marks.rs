@@ -3,6 +3,7 @@
 //! INVARIANT: a word that is not known is a problem of its file, never passed over.
 
 use super::fields::Fields;
+use super::reach::Reach;
 use crate::domain::{Effect, Effects, Label, Labels, Problem};
 
 /// The labels that calls of a tool give to their runs.
@@ -25,6 +26,17 @@ impl Marks {
             None => label.as_str().to_owned(),
         };
         self.0.iter().map(word).collect()
+    }
+
+    /// With the labels that what a script reaches brings, whatever its manifest says of them.
+    pub(super) fn with(mut self, reach: &Reach) -> Self {
+        let certain = [(Label::Untrusted, !reach.hosts.is_empty()), (Label::Private, !reach.secrets.is_empty())];
+        for (label, _) in certain.into_iter().filter(|(_, is_certain)| *is_certain) {
+            self.0.retain(|(said, _)| *said != label);
+            self.0.push((label, None));
+        }
+        self.0.sort_unstable();
+        self
     }
 
     /// Reads `marks: [private, untrusted if egress]`; none where it is not there.

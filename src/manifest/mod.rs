@@ -7,12 +7,16 @@ pub(crate) mod fields;
 mod limits;
 mod load;
 mod marks;
+mod reach;
 mod source;
 mod tool;
 pub(crate) mod yaml;
 
 pub use load::load;
 pub use marks::Marks;
+pub use reach::Reach;
+#[cfg(debug_assertions)]
+pub use source::fixture_files;
 pub use source::{ManifestFile, read_folder, shipped, shipped_files};
 pub use tool::{Example, Executor, ToolDef};
 

@@ -14,6 +14,10 @@ use crate::domain::{Problem, Problems};
 static MANIFESTS: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/tool-manifests");
 static SCHEMAS: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/schemas");
 
+/// Tools that a conformance suite asks for; no release has them.
+#[cfg(debug_assertions)]
+static FIXTURES: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/fixtures/conformance");
+
 /// Bytes of one file.
 const LARGEST: u64 = 1 << 20;
 
@@ -41,10 +45,21 @@ pub fn shipped() -> Result<Vec<ToolDef>, Problems> {
 /// # Errors
 /// Where one is not UTF-8.
 pub fn shipped_files() -> Result<Vec<ManifestFile>, Problems> {
-    let files = |dir: &'static Dir<'static>| {
-        dir.files().filter_map(|file| Some((file.path().file_name()?.to_str()?.to_owned(), file.contents().to_vec())))
-    };
-    gather("tool-manifests", files(&MANIFESTS).collect(), files(&SCHEMAS).collect())
+    gather("tool-manifests", embedded(&MANIFESTS), embedded(&SCHEMAS))
+}
+
+/// The manifests of the fixtures, with the schemas beside them.
+///
+/// # Errors
+/// Where one is not UTF-8.
+#[cfg(debug_assertions)]
+pub fn fixture_files() -> Result<Vec<ManifestFile>, Problems> {
+    gather("fixtures/conformance", embedded(&FIXTURES), BTreeMap::new())
+}
+
+fn embedded(folder: &'static Dir<'static>) -> BTreeMap<String, Vec<u8>> {
+    let files = folder.files();
+    files.filter_map(|file| Some((file.path().file_name()?.to_str()?.to_owned(), file.contents().to_vec()))).collect()
 }
 
 /// The manifests in a folder, with the schemas and scripts beside them; none where the folder is not there.

@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 
 use super::marks::Marks;
-use crate::domain::{Digest, Effects, Fault, Limits, ToolName};
+use super::reach::Reach;
+use crate::domain::{Digest, Effects, Fault, Limits, TaskUse, ToolName};
 use crate::schema::Schema;
 
 /// What runs a tool.
@@ -43,10 +44,14 @@ pub struct ToolDef {
     pub title: String,
     /// For a model that chooses among tools: ASCII, the first sentence short.
     pub description: String,
+    /// Words by which it is searched for that stand in neither name, title nor description.
+    pub search_hint: Option<String>,
     /// What runs it.
     pub executor: Executor,
     /// The widest effects a call of it can have.
     pub effects: Effects,
+    /// The hosts it may reach and the secrets it may use there, where it is a script.
+    pub reach: Reach,
     /// What it touches, in words that policy can speak of.
     pub scopes: Vec<String>,
     /// The labels that what it gives brings into the run.
@@ -59,6 +64,8 @@ pub struct ToolDef {
     pub input: Schema,
     /// Of the structured answer; an object.
     pub output: Schema,
+    /// When a long call of it is answered with a task.
+    pub task: TaskUse,
     /// At least one accepted and one refused.
     pub examples: Vec<Example>,
     /// Over all of the above. Comments, order and layout of the file do not count.
@@ -85,11 +92,21 @@ impl ToolDef {
                 Example::Refuse { arguments, because } => json!({ "refuse": arguments, "because": because }),
             })
             .collect();
-        let covered = json!({
+        let mut covered = json!({
             "name": self.name, "version": self.version, "title": self.title, "description": self.description, "executor": executor,
             "effects": self.effects, "scopes": self.scopes, "marks": self.marks.words(), "limits": self.limits, "idempotent": self.idempotent,
             "input": self.input.json(), "output": self.output.json(), "examples": examples,
         });
+        // Left out where they say nothing, so that manifests from before them keep their digests.
+        if let (true, Some(covered)) = (self.task != TaskUse::default(), covered.as_object_mut()) {
+            covered.insert("task".to_owned(), json!(self.task));
+        }
+        if let (Some(hint), Some(covered)) = (&self.search_hint, covered.as_object_mut()) {
+            covered.insert("search_hint".to_owned(), hint.as_str().into());
+        }
+        if let Some(fields) = covered.as_object_mut().filter(|_| self.reach != Reach::default()) {
+            fields.insert("reach".to_owned(), json!({ "hosts": self.reach.host_words(), "secrets": self.reach.secret_words() }));
+        }
         let bytes = serde_json_canonicalizer::to_vec(&covered)
             .map_err(|error| Fault::internal(format!("manifest of `{}` has no canonical form: {error}", self.name)))?;
         Ok(Digest::of_parts("toolgate/manifest/v1", &[&bytes]))

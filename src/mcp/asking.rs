@@ -8,16 +8,16 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use rmcp::model::{
-    CallToolRequestParams, ElicitRequest, ElicitRequestParams, ElicitResult, ElicitationAction, ElicitationSchema, InputRequest,
-    InputRequiredResult, ServerRequest,
+    ElicitRequest, ElicitRequestParams, ElicitResult, ElicitationAction, ElicitationSchema, InputRequest, InputRequiredResult,
+    ServerRequest,
 };
 use rmcp::service::{PeerRequestOptions, RequestContext};
 use rmcp::{ErrorData, RoleServer};
 use serde_json::{Value, json};
 
-use crate::call::Reply;
+use crate::call::{Answers, Reply};
 use crate::domain::{Actor, ApprovalId, ErrorCode, Fault};
-use crate::gateway::{Filled, Form, Retry};
+use crate::gateway::{Filled, Form, Retry, Ticket};
 
 use super::Gate;
 
@@ -91,28 +91,71 @@ async fn heard(gate: &dyn Gate, form: Form, filled: Filled) -> Result<(), Fault>
     }
 }
 
-/// The answer that wants a newer client's human to fill in a form; `None` where there is none to fill in.
+/// The answer that wants a newer client's human to fill in a form; `None` where there is none to fill in. What the client has told the tool
+/// so far comes back with it.
 pub(super) async fn input_required(
     gate: &dyn Gate,
     actor: &Actor,
     retry: &Retry<'_>,
     question: ApprovalId,
+    answers: Answers,
 ) -> Result<Option<InputRequiredResult>, Fault> {
     let Some(form) = gate.form(actor, &question).await? else { return Ok(None) };
     let requests = BTreeMap::from([(NAME.to_owned(), InputRequest::Elicitation(request(&form)?))]);
-    Ok(Some(InputRequiredResult::new(Some(requests), Some(gate.ticket(retry, question).await?))))
+    let ticket = Ticket { approval: Some(question), answers, ..Ticket::default() };
+    Ok(Some(InputRequiredResult::new(Some(requests), Some(gate.ticket(retry, ticket).await?))))
+}
+
+/// What a newer client brought with its request.
+#[derive(Default)]
+pub(super) struct Brought {
+    /// Whether it was asked for a human's yes.
+    pub(super) was_for_approval: bool,
+    /// Answers to what a tool asked it.
+    pub(super) bidden: Answers,
+    /// Whatever else it answered.
+    pub(super) unbidden: Answers,
+}
+
+/// The form of a question and the request that shows it; `None` where there is none to be shown.
+pub(super) async fn form_request(gate: &dyn Gate, actor: &Actor, question: &ApprovalId) -> Result<Option<(Form, InputRequest)>, Fault> {
+    let Some(form) = gate.form(actor, question).await? else { return Ok(None) };
+    let request = InputRequest::Elicitation(request(&form)?);
+    Ok(Some((form, request)))
+}
+
+/// Takes what a client answered to such a request; what is no answer leaves the question as it is.
+pub(super) async fn hear(gate: &dyn Gate, form: Form, answer: Value) -> Result<(), Fault> {
+    match serde_json::from_value::<ElicitResult>(answer) {
+        Ok(result) => heard(gate, form, filled(result)).await,
+        Err(_) => Ok(()),
+    }
 }
 
 /// Takes what a newer client brought back. A state that is not ours for this request is refused before anything else happens.
-pub(super) async fn take_back(gate: &dyn Gate, actor: &Actor, retry: &Retry<'_>, params: &CallToolRequestParams) -> Result<(), ErrorData> {
-    let Some(state) = &params.request_state else { return Ok(()) };
+pub(super) async fn take_back(
+    gate: &dyn Gate,
+    actor: &Actor,
+    retry: &Retry<'_>,
+    state: Option<&str>,
+    responses: Option<&Answers>,
+) -> Result<Brought, ErrorData> {
+    let mut brought = Brought { unbidden: responses.cloned().unwrap_or_default(), ..Brought::default() };
+    let Some(state) = state else { return Ok(brought) };
     let refuse = |fault: Fault| ErrorData::invalid_params(format!("requestState: {}", fault.message), None);
-    let question = gate.redeem(retry, state).map_err(refuse)?;
-    let brought = params.input_responses.as_ref().and_then(|responses| responses.get(NAME));
-    let Some(result) = brought.and_then(|value| serde_json::from_value::<ElicitResult>(value.clone()).ok()) else { return Ok(()) };
-    let form = gate.form(actor, &question).await.map_err(refuse)?;
-    match form {
-        Some(form) => heard(gate, form, filled(result)).await.map_err(refuse),
-        None => Ok(()),
+    let ticket = gate.redeem(retry, state).map_err(refuse)?;
+    brought.bidden = ticket.answers;
+    for name in ticket.asked {
+        if let Some((name, answer)) = brought.unbidden.remove_entry(&name) {
+            brought.bidden.insert(name, answer);
+        }
     }
+    let Some(question) = ticket.approval else { return Ok(brought) };
+    brought.was_for_approval = true;
+    let answer = brought.unbidden.remove(NAME).and_then(|value| serde_json::from_value::<ElicitResult>(value).ok());
+    let Some(result) = answer else { return Ok(brought) };
+    if let Some(form) = gate.form(actor, &question).await.map_err(refuse)? {
+        heard(gate, form, filled(result)).await.map_err(refuse)?;
+    }
+    Ok(brought)
 }

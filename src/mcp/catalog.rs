@@ -1,7 +1,7 @@
 //! Which tools a client sees, under which names, and how they are described.
 //!
-//! INVARIANT: the list is made once and is byte for byte the same for every client and connection; every tool in it can be called by
-//! its canonical and by its exposed name, whichever of the two is listed.
+//! INVARIANT: the list is made once and is byte for byte the same for every connection of the same token; every tool in it can be called
+//! by its canonical and by its exposed name, whichever of the two is listed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -9,7 +9,8 @@ use std::sync::Arc;
 use rmcp::model::{ListToolsResult, MetaObject, Tool, ToolAnnotations};
 use serde_json::{Map, Value};
 
-use crate::domain::{Effect, Effects, ErrorCode, Fault};
+use crate::call::BLOCKS;
+use crate::domain::{Effect, Effects, ErrorCode, Fault, Scope, Scopes, TaskUse, ToolName};
 
 use super::{PublishedTool, lean};
 
@@ -56,6 +57,12 @@ const STANDARD: &[&str] = &[
     "tool.search",
     "tool.call",
 ];
+
+/// Words that a client which loads tools as they are needed searches by.
+const HINT: &str = "anthropic/searchHint";
+
+/// The tools that a client which loads tools as they are needed is to load at once: from them all others are found.
+const CORE: &[&str] = &["tool.search", "tool.call", "run.start"];
 
 impl Toolset {
     /// Reads the value of `--toolsets`: `default`, `all`, or words separated by commas.
@@ -115,7 +122,10 @@ fn matches_word(tool: &PublishedTool, word: &str) -> bool {
 #[derive(Debug)]
 pub struct Catalog {
     listed: Vec<Tool>,
+    /// Every tool in name order, for lists of other toolsets.
+    all: Vec<PublishedTool>,
     known: BTreeMap<String, Entry>,
+    ids: Vec<String>,
 }
 
 /// One known tool.
@@ -123,28 +133,60 @@ pub struct Catalog {
 pub struct Entry {
     /// As it is or would be listed.
     pub tool: Tool,
+    /// What the gateway calls it.
+    pub canonical: ToolName,
+    /// The member of its answers that holds blocks.
+    pub blocks: Option<String>,
     /// Whether a cut answer may carry the member `truncated`: its schema does not use the word for something else.
     pub may_mark: bool,
+    /// When a long call of it is answered with a task.
+    pub task: TaskUse,
+    /// What the token of whoever calls it must reach.
+    pub needs: Scope,
 }
 
 impl Catalog {
-    /// Describes `tools`, listing those of `toolset`.
+    /// Describes `tools`, listing those of `toolset`; the usual ones within [`BUDGET`].
     #[must_use]
     pub fn new(tools: &[PublishedTool], naming: Naming, toolset: &Toolset) -> Self {
         let mut listed = Vec::new();
         let mut known = BTreeMap::new();
         let mut in_order: Vec<&PublishedTool> = tools.iter().collect();
         in_order.sort_by(|a, b| a.name.cmp(&b.name));
-        for published in in_order {
+        for published in &in_order {
             let tool = describe(published, naming);
             if toolset.includes(published) {
                 listed.push(tool.clone());
             }
-            let entry = Entry { tool, may_mark: !declares(&published.output, &published.output, "truncated", 0) };
+            let entry = Entry {
+                tool,
+                canonical: published.name.clone(),
+                blocks: blocks(&published.output).map(str::to_owned),
+                may_mark: !declares(&published.output, &published.output, "truncated", 0),
+                needs: Scope::to_call(&published.effects),
+                task: published.task,
+            };
+            known.extend(alias(published).map(|alias| (alias.to_owned(), entry.clone())));
             known.insert(published.name.exposed(), entry.clone());
             known.insert(published.name.as_str().to_owned(), entry);
         }
-        Self { listed, known }
+        if *toolset == Toolset::Standard {
+            fit(&mut listed);
+        }
+        let ids = tools.iter().map(|tool| tool.name.to_string()).collect::<BTreeSet<_>>().into_iter().collect();
+        Self { listed, all: in_order.into_iter().cloned().collect(), known, ids }
+    }
+
+    /// What `tools/list` answers to a token of its own toolset or scopes: the tools of that toolset (this catalog's where it has none) that
+    /// need no wider scope.
+    #[must_use]
+    pub fn listed_for(&self, toolset: Option<&Toolset>, scopes: Option<&Scopes>) -> Vec<Tool> {
+        let within = |entry: &Entry| scopes.is_none_or(|scopes| scopes.allow(entry.needs));
+        let Some(toolset) = toolset else {
+            return self.listed.iter().filter(|tool| self.find(&tool.name).is_none_or(within)).cloned().collect();
+        };
+        let chosen = self.all.iter().filter(|tool| toolset.includes(tool)).filter_map(|tool| self.find(tool.name.as_str()));
+        chosen.filter(|entry| within(entry)).map(|entry| entry.tool.clone()).collect()
     }
 
     /// What `tools/list` answers, in name order.
@@ -159,6 +201,11 @@ impl Catalog {
         self.known.get(name)
     }
 
+    /// The canonical names of all tools, in their order.
+    pub fn ids(&self) -> impl Iterator<Item = &str> {
+        self.ids.iter().map(String::as_str)
+    }
+
     /// How many bytes the answer to `tools/list` takes on the wire, without the JSON-RPC envelope.
     #[must_use]
     pub fn listing_bytes(&self) -> usize {
@@ -166,24 +213,88 @@ impl Catalog {
     }
 }
 
+/// What the list of the usual tools may take on the wire, in bytes: every model reads it in every chat.
+const BUDGET: usize = 20 * 1024;
+/// What stands around the tools in the answer.
+const ENVELOPE: usize = 512;
+
+/// Brings the list within its budget by leaving out what `tool.search` tells as well: schemas of answers, the largest first, then search
+/// hints. Arguments and descriptions stay whatever they take.
+fn fit(listed: &mut [Tool]) {
+    let bytes = |tool: &Tool| serde_json::to_vec(tool).map_or(0, |bytes| bytes.len() + 1);
+    let mut total: usize = listed.iter().map(bytes).sum();
+    let mut leave_out = |spare: &dyn Fn(&Tool) -> Option<usize>, without: &dyn Fn(&mut Tool)| {
+        while total + ENVELOPE > BUDGET {
+            let largest = listed.iter_mut().filter_map(|tool| spare(tool).map(|size| (size, tool))).max_by_key(|(size, _)| *size);
+            let Some((_, tool)) = largest else { return };
+            total -= bytes(tool);
+            without(tool);
+            total += bytes(tool);
+        }
+    };
+    let schema = |tool: &Tool| tool.output_schema.as_ref().and_then(|schema| serde_json::to_vec(&**schema).ok()).map(|bytes| bytes.len());
+    leave_out(&schema, &|tool| tool.output_schema = None);
+    let hint = |tool: &Tool| tool.meta.as_ref()?.get(HINT)?.as_str().map(str::len);
+    leave_out(&hint, &|tool| {
+        let rest = tool.meta.take().map(|mut meta| {
+            meta.shift_remove(HINT);
+            meta
+        });
+        tool.meta = rest.filter(|meta| !meta.is_empty());
+    });
+}
+
 fn describe(published: &PublishedTool, naming: Naming) -> Tool {
     let canonical = published.name.as_str();
-    let name = match naming {
-        Naming::Underscore => published.name.exposed(),
-        Naming::Dotted => canonical.to_owned(),
+    let name = match (alias(published), naming) {
+        (Some(alias), _) => alias.to_owned(),
+        (None, Naming::Underscore) => published.name.exposed(),
+        (None, Naming::Dotted) => canonical.to_owned(),
     };
     let mut tool = Tool::new(name, published.description.clone(), Arc::new(lean::input(&published.input)))
         .with_title(published.title.clone())
         .with_annotations(annotations(&published.effects, published.idempotent));
-    if let Some(schema) = lean::output(&published.output) {
+    if let Some(schema) = structured(&published.output) {
         tool = tool.with_raw_output_schema(Arc::new(schema));
     }
+    let mut meta = Map::new();
     if published.title != canonical {
-        let mut meta = Map::new();
         meta.insert("toolgate/id".to_owned(), Value::String(canonical.to_owned()));
+    }
+    if let Some(hint) = &published.search_hint {
+        meta.insert(HINT.to_owned(), Value::String(hint.clone()));
+    }
+    if CORE.contains(&canonical) {
+        meta.insert("anthropic/alwaysLoad".to_owned(), Value::Bool(true));
+    }
+    if !meta.is_empty() {
         tool = tool.with_meta(MetaObject::from(meta));
     }
     tool
+}
+
+/// The name of its own that a fixture has, as the suite that calls it wants it so: its title. In a release nothing has one.
+fn alias(published: &PublishedTool) -> Option<&str> {
+    (cfg!(debug_assertions) && published.scopes.iter().any(|scope| scope == "fixtures")).then_some(&*published.title)
+}
+
+/// The member of an answer of this schema that holds blocks.
+fn blocks(schema: &Value) -> Option<&str> {
+    schema.get(BLOCKS).and_then(Value::as_str)
+}
+
+/// The schema of what is left of an answer without its blocks; `None` where that is nothing.
+fn structured(schema: &Value) -> Option<Map<String, Value>> {
+    let Some(member) = blocks(schema) else { return lean::output(schema) };
+    let mut rest = schema.clone();
+    let members = rest.as_object_mut()?;
+    members.shift_remove(BLOCKS);
+    if let Some(Value::Array(required)) = members.get_mut("required") {
+        required.retain(|name| name != member);
+    }
+    let properties = members.get_mut("properties").and_then(Value::as_object_mut)?;
+    properties.shift_remove(member);
+    if properties.is_empty() { None } else { lean::output(&rest) }
 }
 
 /// Hints true to the effects. Those that mean nothing for a tool that only reads are left out.

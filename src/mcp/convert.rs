@@ -15,6 +15,9 @@ use crate::domain::{ErrorCode, Fault, Reader};
 use super::catalog::Entry;
 use super::cut::{self, Shown};
 
+/// So much of an address is told back.
+const LONGEST_URI: usize = 2_000;
+
 /// A reply as the answer to `tools/call`.
 pub(super) fn call_result(reply: Reply, entry: &Entry) -> CallToolResult {
     let reference = reply.call.to_string();
@@ -22,16 +25,23 @@ pub(super) fn call_result(reply: Reply, entry: &Entry) -> CallToolResult {
     meta.insert("toolgate/call".to_owned(), reference.clone().into());
     meta.insert("toolgate/run".to_owned(), reply.run.to_string().into());
     let mut result = match reply.outcome {
-        Ok(output) => success(output, entry.may_mark, &reference),
+        Ok(output) => success(output, entry, &reference),
         Err(fault) => failure(&fault, &reference),
     };
     result.meta = Some(MetaObject::from(meta));
     result
 }
 
-fn success(output: CheckedOutput, may_mark: bool, reference: &str) -> CallToolResult {
-    let CheckedOutput { value, artifact } = output;
-    let value = match cut::fit(value, artifact.as_ref(), may_mark) {
+fn success(output: CheckedOutput, entry: &Entry, reference: &str) -> CallToolResult {
+    let CheckedOutput { mut value, artifact } = output;
+    let blocks = match entry.blocks.as_ref().map(|member| take_blocks(&mut value, member)).transpose() {
+        Ok(blocks) => blocks.unwrap_or_default(),
+        Err(fault) => return failure(&fault, reference),
+    };
+    if !blocks.is_empty() && value.as_object().is_some_and(Map::is_empty) {
+        return CallToolResult::success(blocks);
+    }
+    let value = match cut::fit(value, artifact.as_ref(), entry.may_mark) {
         Shown::Whole(value) | Shown::Cut(value) => value,
         Shown::TooLarge { bytes } => return too_large(bytes, artifact.as_ref(), reference),
     };
@@ -41,8 +51,15 @@ fn success(output: CheckedOutput, may_mark: bool, reference: &str) -> CallToolRe
     } else {
         CallToolResult::success(vec![ContentBlock::text(value.to_string())])
     };
+    result.content.extend(blocks);
     result.content.extend(artifact.as_ref().map(link));
     result
+}
+
+/// Takes the blocks out of an answer. They are not cut: a part of a picture is none, and their size is bounded by the tool's limit.
+fn take_blocks(value: &mut Value, member: &str) -> Result<Vec<ContentBlock>, Fault> {
+    let Some(blocks) = value.as_object_mut().and_then(|members| members.shift_remove(member)) else { return Ok(Vec::new()) };
+    serde_json::from_value(blocks).map_err(|error| Fault::internal(format!("`{member}` of an answer holds no blocks: {error}")))
 }
 
 fn too_large(bytes: usize, artifact: Option<&ArtifactRef>, reference: &str) -> CallToolResult {
@@ -98,6 +115,25 @@ pub(super) fn protocol_error(fault: &Fault, reference: &str) -> ErrorData {
         Reader::Internal => RpcCode::INTERNAL_ERROR,
     };
     ErrorData::new(code, message, data)
+}
+
+/// The error that names the resource it is about, as the protocol wants it in its data.
+pub(super) fn about(error: ErrorData, uri: &str) -> ErrorData {
+    let mut error = error;
+    let data = error.data.get_or_insert_with(|| json!({}));
+    if let Some(members) = data.as_object_mut() {
+        members.insert("uri".to_owned(), uri.chars().take(LONGEST_URI).collect::<String>().into());
+    }
+    error
+}
+
+/// The protocol's own error for a call that had to ask its client what it cannot answer; clients of the older generation have none.
+pub(super) fn lacking(passed: &Result<Reply, Fault>, is_modern: bool) -> Option<ErrorData> {
+    let reply = passed.as_ref().ok().filter(|_| is_modern)?;
+    let fault = reply.outcome.as_ref().err().filter(|fault| fault.code == ErrorCode::ClientCapability)?;
+    let required = fault.details.as_ref()?.get("requiredCapabilities")?;
+    let data = json!({ "requiredCapabilities": required, "code": fault.code.as_str() });
+    Some(ErrorData::new(RpcCode::MISSING_REQUIRED_CLIENT_CAPABILITY, format!("{}: {}", fault.code, fault.message), Some(data)))
 }
 
 fn is_absence(code: ErrorCode) -> bool {

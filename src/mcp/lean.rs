@@ -8,6 +8,9 @@ use serde_json::{Map, Value};
 /// The arguments' schema without what a model does not need: titles, machine widths of numbers, bounds on length and spelling, and `null` as a
 /// second way of leaving an optional member out.
 pub(super) fn input(schema: &Value) -> Map<String, Value> {
+    if has_places(schema) {
+        return object(schema);
+    }
     let mut root = object(&inline_once(&walk(schema, Side::Input)));
     // The tool's own description says what the arguments as a whole are.
     root.remove("description");
@@ -15,15 +18,55 @@ pub(super) fn input(schema: &Value) -> Map<String, Value> {
     root
 }
 
-/// The answer's schema as names and types only; `None` where the answer is not always an object, as clients of the older
+/// The answer's schema as the names of its members and their types only; `None` where the answer is not always an object, as clients of the older
 /// generation accept nothing else.
 pub(super) fn output(schema: &Value) -> Option<Map<String, Value>> {
     if !always_object(schema, schema, 0) {
         return None;
     }
-    let mut root = object(&inline_once(&walk(schema, Side::Output)));
+    let lean = walk(schema, Side::Output);
+    let mut root = object(&shallow(&lean, &lean, 0));
     root.entry("type").or_insert_with(|| "object".into());
     Some(root)
+}
+
+/// The members of an object, or of each form of it, with the types of their values and nothing below.
+fn shallow(schema: &Value, root: &Value, depth: usize) -> Value {
+    let schema = resolved(schema, root, depth);
+    let mut flat = Map::new();
+    for word in ["anyOf", "oneOf"] {
+        if let Some(forms) = schema.get(word).and_then(Value::as_array).filter(|_| depth < 8) {
+            flat.insert("anyOf".to_owned(), forms.iter().map(|form| shallow(form, root, depth + 1)).collect());
+        }
+    }
+    if let Some(members) = schema.get("properties").and_then(Value::as_object) {
+        let kind = |member: &Value| {
+            let kind = resolved(member, root, 0).get("type").cloned();
+            Value::Object(kind.into_iter().map(|kind| ("type".to_owned(), kind)).collect())
+        };
+        flat.insert("properties".to_owned(), Value::Object(members.iter().map(|(name, member)| (name.clone(), kind(member))).collect()));
+    }
+    flat.extend(schema.get("type").cloned().map(|kind| ("type".to_owned(), kind)));
+    Value::Object(flat)
+}
+
+/// What a reference leads to.
+fn resolved<'a>(schema: &'a Value, root: &'a Value, depth: usize) -> &'a Value {
+    let target = schema.get("$ref").and_then(Value::as_str).and_then(|target| target.strip_prefix('#'));
+    match target.and_then(|pointer| root.pointer(pointer)).filter(|_| depth < 8) {
+        Some(found) => resolved(found, root, depth + 1),
+        None => schema,
+    }
+}
+
+/// Whether parts of the schema have names of their own. What refers to them may be anywhere, so nothing can be moved or left out: such a schema, which
+/// only somebody who knows it writes, is listed as it is.
+fn has_places(schema: &Value) -> bool {
+    match schema {
+        Value::Object(members) => members.keys().any(|word| word == "$anchor") || members.values().any(has_places),
+        Value::Array(items) => items.iter().any(has_places),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -258,6 +301,33 @@ mod tests {
                 "required": ["must"],
             })
         );
+    }
+
+    #[test]
+    fn an_output_is_told_one_level_deep() {
+        let full = json!({
+            "type": "object",
+            "properties": {
+                "files": {"type": "array", "items": {"$ref": "#/$defs/File"}}, "file": {"$ref": "#/$defs/File"},
+                "any": {"anyOf": [{"type": "string"}, {"$ref": "#/$defs/Loop"}]}, "loop": {"$ref": "#/$defs/Loop"},
+            },
+            "required": ["files"],
+            "$defs": {"File": {"type": "object", "properties": {"path": {"type": "string"}}}, "Loop": {"$ref": "#/$defs/Loop"}},
+        });
+        let lean = output(&full).map(Value::Object).unwrap();
+        let expected =
+            json!({"type": "object", "properties": {"files": {"type": "array"}, "file": {"type": "object"}, "any": {}, "loop": {}}});
+        assert_eq!(lean, expected);
+    }
+
+    #[test]
+    fn a_schema_whose_parts_have_names_is_listed_as_it_is() {
+        let full = json!({
+            "$schema": "https://json-schema.org/draft/2020-12/schema", "type": "object",
+            "$defs": {"address": {"$anchor": "place", "type": "object", "properties": {"street": {"type": "string", "minLength": 1}}}},
+            "properties": {"home": {"$ref": "#place"}, "work": {"$ref": "#/$defs/address"}},
+        });
+        assert_eq!(Value::Object(input(&full)), full);
     }
 
     #[test]

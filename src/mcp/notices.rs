@@ -1,6 +1,7 @@
 //! Notices for the person, on their way to a client of the older generation. The newer one has no channel for them.
 //!
-//! INVARIANT: a notice waits for nobody; a client that is slow or gone loses notices, never calls.
+//! INVARIANT: a notice of a run reaches the clients of that run's principal and no others. It waits for nobody; a client that is slow or
+//! gone loses notices, never calls.
 #![expect(deprecated, reason = "the protocol gives up log messages, but older clients have no other channel")]
 
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,12 +15,16 @@ use serde_json::{Map, Value};
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 
+use crate::call::LogLevel;
+use crate::domain::Principal;
+
 use super::{Notice, NoticeLevel};
 
 /// One client's end.
 #[derive(Default)]
 pub(super) struct NoticeListener {
-    peer: OnceLock<Peer<RoleServer>>,
+    /// With whose it is.
+    peer: OnceLock<(Principal, Peer<RoleServer>)>,
     /// Index into [`LEVELS`] of the least level that the client asked for.
     least: AtomicUsize,
 }
@@ -49,9 +54,9 @@ fn level(level: NoticeLevel) -> LoggingLevel {
 }
 
 impl NoticeListener {
-    /// From now on this client gets notices.
-    pub(super) fn attach(&self, peer: Peer<RoleServer>) {
-        let _ = self.peer.set(peer);
+    /// From now on this client gets the notices of its principal's runs, and those that are for all.
+    pub(super) fn attach(&self, whose: Principal, peer: Peer<RoleServer>) {
+        let _ = self.peer.set((whose, peer));
     }
 
     /// The client wants nothing that matters less than this.
@@ -59,10 +64,26 @@ impl NoticeListener {
         self.least.store(rank(least), Ordering::Relaxed);
     }
 
+    /// A line of a running call, to the client that made it.
+    pub(super) async fn log(&self, peer: &Peer<RoleServer>, level: LogLevel, text: String) {
+        let level = match level {
+            LogLevel::Debug => LoggingLevel::Debug,
+            LogLevel::Info => LoggingLevel::Info,
+            LogLevel::Warning => LoggingLevel::Warning,
+            LogLevel::Error => LoggingLevel::Error,
+        };
+        if rank(level) >= self.least.load(Ordering::Relaxed) {
+            let param = LoggingMessageNotificationParam::new(level, Value::String(text)).with_logger("toolgate");
+            // A client that is gone is noticed elsewhere.
+            let _ = peer.notify_logging_message(param).await;
+        }
+    }
+
     async fn tell(&self, notice: &Notice) {
-        let Some(peer) = self.peer.get() else { return };
+        let Some((whose, peer)) = self.peer.get() else { return };
         let level = level(notice.level);
-        if rank(level) < self.least.load(Ordering::Relaxed) {
+        let is_anothers = notice.whose.as_ref().is_some_and(|one| one != whose);
+        if is_anothers || rank(level) < self.least.load(Ordering::Relaxed) {
             return;
         }
         let mut data = Map::new();

@@ -1,13 +1,15 @@
 //! How a server shows itself, over whatever it is reached.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::call::{NoRedaction, Redact};
+use crate::domain::{Meter, NoMeter};
 
-use super::{Naming, Notices, Pace, Toolset};
+use super::{HttpLimits, Metrics, Naming, Notices, Pace, Toolset};
 
 /// How a server shows itself.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct ServeOptions {
     /// Under which names tools are listed.
     pub naming: Naming,
@@ -15,12 +17,37 @@ pub struct ServeOptions {
     pub toolset: Toolset,
     /// How often waiting clients are told of progress.
     pub pace: Pace,
+    /// How long a client waits for the answer of a tool that can take long, before it gets a handle.
+    pub answer: Duration,
     /// Where notices for the person come from.
     pub notices: Option<Arc<dyn Notices>>,
+    /// How much one principal may ask over HTTP.
+    pub limits: HttpLimits,
     /// What takes secrets out of everything that clients are told.
     pub redact: Option<Arc<dyn Redact>>,
     /// What models are told of the server as a whole; its own text where there is none.
     pub instructions: Option<String>,
+    /// Who counts requests and connections over HTTP.
+    pub meter: Arc<dyn Meter>,
+    /// Where `/metrics` has its text from; without it nothing is there.
+    pub metrics: Option<Arc<dyn Metrics>>,
+}
+
+impl Default for ServeOptions {
+    fn default() -> Self {
+        Self {
+            naming: Naming::default(),
+            toolset: Toolset::default(),
+            pace: Pace::default(),
+            answer: Duration::from_secs(45),
+            notices: None,
+            limits: HttpLimits::default(),
+            redact: None,
+            instructions: None,
+            meter: Arc::new(NoMeter),
+            metrics: None,
+        }
+    }
 }
 
 impl ServeOptions {
@@ -38,4 +65,5 @@ wait_sec: 30}. For each entry of `waiting` with waiting_for \"agent\" do what it
 output}, where output fits its output_schema. Stop when `done`. Entries that wait for a human are not yours to answer: tell the user.
 An error is {error: {code, message, hint}}: do what the hint says. After APPROVAL_REQUIRED tell the user what `details.how` says, then make \
 the same call again.
+{status: \"running\", run_id, cursor} means that a call goes on: run_watch with both tells in `calls` what came of it.
 Long answers are cut: artifact_read gives the whole. tool_search finds tools that are not listed; tool_call calls them.";

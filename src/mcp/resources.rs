@@ -17,7 +17,10 @@ const LARGEST: u64 = 4 * 1024 * 1024;
 const PAGE: u64 = 256 * 1024;
 
 /// How many runs are listed.
-const LISTED_RUNS: u64 = 50;
+pub(super) const LISTED_RUNS: u32 = 50;
+
+/// No address of ours is longer, in bytes.
+const LONGEST: usize = 256;
 
 /// A resource that a client names.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,13 +31,34 @@ pub(super) enum Target {
     Events(RunId, u64),
     /// `artifact://{sha256}`.
     Artifact(ArtifactId),
+    /// `workflow://{name}`.
+    Workflow(String),
+    /// `tool://{name}`.
+    Tool(String),
 }
 
 impl Target {
+    /// The run whose moves change it; `None` where nothing does.
+    pub(super) fn run(&self) -> Option<RunId> {
+        match self {
+            Self::Run(run) | Self::Events(run, _) => Some(*run),
+            Self::Artifact(_) | Self::Workflow(_) | Self::Tool(_) => None,
+        }
+    }
+
     /// Reads a resource's address; `None` where it is none of ours.
     pub(super) fn parse(uri: &str) -> Option<Self> {
+        if uri.len() > LONGEST {
+            return None;
+        }
         if let Some(id) = uri.strip_prefix("artifact://") {
             return id.parse().ok().map(Self::Artifact);
+        }
+        if let Some(name) = uri.strip_prefix("workflow://") {
+            return is_name(name).then(|| Self::Workflow(name.to_owned()));
+        }
+        if let Some(name) = uri.strip_prefix("tool://") {
+            return is_name(name).then(|| Self::Tool(name.to_owned()));
         }
         let rest = uri.strip_prefix("run://")?;
         let Some((id, tail)) = rest.split_once('/') else { return rest.parse().ok().map(Self::Run) };
@@ -47,6 +71,19 @@ impl Target {
     }
 }
 
+/// Whether this can be the name of a workflow or tool.
+fn is_name(text: &str) -> bool {
+    !text.is_empty() && text.len() <= 64 && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
+}
+
+/// No such resource.
+pub(super) fn absent(uri: &str) -> Fault {
+    let uri: String = uri.chars().take(120).collect();
+    Fault::new(ErrorCode::NotFound, format!("`{uri}` is not a resource of this server")).hint(
+        "resources are `run://{id}`, `run://{id}/events`, `artifact://{sha256}`, `workflow://{name}`, `tool://{name}` and the files of skills",
+    )
+}
+
 /// What the addresses look like.
 pub(super) fn templates() -> Vec<ResourceTemplate> {
     vec![
@@ -57,6 +94,15 @@ pub(super) fn templates() -> Vec<ResourceTemplate> {
             .with_description("The first page of a run's event log; add ?cursor=N with the page's cursor for the next.")
             .with_mime_type("application/json"),
         ResourceTemplate::new("artifact://{sha256}", "artifact").with_description("Stored bytes, named by their SHA-256."),
+        ResourceTemplate::new("workflow://{name}", "workflow")
+            .with_description("A workflow: its inputs and its definition.")
+            .with_mime_type("application/json"),
+        ResourceTemplate::new("tool://{name}", "tool")
+            .with_description("A tool, listed or not: what it does, and the schemas of its arguments and its answer.")
+            .with_mime_type("application/json"),
+        ResourceTemplate::new("skill://{name}/SKILL.md", "skill")
+            .with_description("How to run a workflow, and how to write programs that call tools.")
+            .with_mime_type("text/markdown"),
     ]
 }
 
@@ -109,6 +155,15 @@ pub(super) async fn read(reader: &impl Reader, uri: &str, target: &Target) -> Re
             reader.call("run.watch", arguments).await.map(|value| json_text(&value))
         }
         Target::Artifact(id) => artifact(reader, uri, id).await,
+        Target::Workflow(name) => reader.call("workflow.show", json!({ "workflow": name })).await.map(|value| json_text(&value)),
+        Target::Tool(name) => {
+            let found = reader.call("tool.search", json!({ "query": name, "limit": 1, "output_schema": true })).await?;
+            let tool = found.pointer("/tools/0").filter(|tool| {
+                let known = tool.get("name").and_then(Value::as_str).unwrap_or_default();
+                known == name || known.replace('.', "_") == *name
+            });
+            Ok(json_text(tool.ok_or_else(|| absent(uri))?))
+        }
     }
 }
 
@@ -163,12 +218,32 @@ mod tests {
         assert_eq!(Target::parse(&format!("run://{run}/events")), Some(Target::Events(run.parse().unwrap(), 0)));
         assert_eq!(Target::parse(&format!("run://{run}/events?cursor=7")), Some(Target::Events(run.parse().unwrap(), 7)));
         assert_eq!(Target::parse(&format!("artifact://{sha}")), Some(Target::Artifact(sha.parse().unwrap())));
-        let long = format!("run://{}", "a/".repeat(500_000));
-        for bad in ["", "run://", "run://x", "file:///etc/passwd", "artifact://../x", "RUN://x", &long] {
+        for (uri, name) in [("workflow://build_service", "build_service"), ("tool://audit.verify", "audit.verify")] {
+            let found = Target::parse(uri).unwrap();
+            assert!(matches!(&found, Target::Workflow(found) | Target::Tool(found) if found == name), "{found:?}");
+        }
+        for bad in ["", "run://", "run://x", "file:///etc/passwd", "artifact://../x", "RUN://x", "tool://", "tool://../x", "workflow://a/b"]
+        {
             assert_eq!(Target::parse(bad), None, "{}", bad.chars().take(40).collect::<String>());
         }
         for tail in ["/", "/event", "/events/", "/events?cursor=-1", "/events?x=1", "/events#a"] {
             assert_eq!(Target::parse(&format!("run://{run}{tail}")), None, "{tail}");
         }
+    }
+
+    /// A megabyte of an address is looked at once from front to back, whatever it repeats: what grows faster takes minutes.
+    #[test]
+    fn a_hostile_address_costs_no_more_than_its_length() {
+        let begun = std::time::Instant::now();
+        for scheme in
+            ["run://", "artifact://", "workflow://", "tool://", "skill://", "run://run_0190b1c2d3e4f5061728394a5b6c7d8e/events?cursor=", ""]
+        {
+            for part in ["a/", "{id}", "%2e%2e/", "?cursor=1", "run://", "\u{301}", "0"] {
+                let uri = format!("{scheme}{}", part.repeat((1 << 20) / part.len()));
+                assert_eq!(Target::parse(&uri), None, "{scheme} {part}");
+                assert!(absent(&uri).message.len() < 800);
+            }
+        }
+        assert!(begun.elapsed() < std::time::Duration::from_secs(10), "{:?}", begun.elapsed());
     }
 }

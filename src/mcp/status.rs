@@ -1,5 +1,7 @@
 //! What is served where toolgate's own files are wrong: one tool that says what is wrong.
 //!
+//! A server that runs has a tool of the same name (`tools/status`), which answers in the same words.
+//!
 //! INVARIANT: nothing else can be called, nothing is read or written; the person sees the problems in the client, not a dead server.
 
 use std::sync::Arc;
@@ -9,7 +11,7 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use crate::call::{CheckedOutput, RawCall, Reply};
-use crate::domain::{Actor, CallId, Clock, Effect, Effects, ErrorCode, Fault, Problems, RunId, ToolName};
+use crate::domain::{Actor, CallId, Clock, Effect, Effects, ErrorCode, Fault, Problems, RunId, TaskUse, ToolName};
 
 use super::stdio;
 use super::{Gate, PublishedTool, ServeOptions, Toolset};
@@ -72,6 +74,10 @@ impl Gate for Broken {
         Reply { call: CallId::mint(self.clock.now()), run: self.run, outcome }
     }
 
+    async fn refuse(&self, _raw: RawCall, fault: Fault) -> Reply {
+        Reply { call: CallId::mint(self.clock.now()), run: self.run, outcome: Err(fault) }
+    }
+
     async fn adhoc_run(&self, _actor: &Actor) -> Result<RunId, Fault> {
         Ok(self.run)
     }
@@ -97,6 +103,8 @@ impl Gate for Broken {
             effects: Effects::only(Effect::Read),
             scopes: vec!["toolgate".to_owned()],
             idempotent: true,
+            task: TaskUse::Never,
+            search_hint: None,
         }]
     }
 }

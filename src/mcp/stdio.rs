@@ -61,7 +61,8 @@ where
     let ending = Ending { ended: CancellationToken::new(), hurry: shutdown.clone() };
     let ended = ending.ended.clone();
     let listeners = Listeners::default();
-    let server = Arc::new(Server::new(gate, options, ending)?.again(listeners.enter()));
+    let server = Arc::new(Server::new(gate.clone(), options, ending)?.again(listeners.enter()));
+    let beside = server.beside();
     let (out, lines) = mpsc::channel(64);
     let wire = Wire::new(input, out, redact, shutdown, ended.clone());
     let writing = async {
@@ -74,6 +75,7 @@ where
         tokio::select! {
             served = Box::pin(serve(server, wire)) => served,
             () = listeners.forward(notices) => Ok(()),
+            () = beside.go_on(&*gate) => Ok(()),
         }
     };
     let last_moment = async {

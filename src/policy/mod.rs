@@ -36,6 +36,8 @@ pub use grant::{Grant, UsedApproval};
 pub use principals::Principals;
 pub use replay::{ChangedVerdict, RecordedCall, Replay, Unasked};
 pub use set::PolicySet;
+#[cfg(debug_assertions)]
+pub use source::fixtures;
 pub use source::{PolicySource, read_file, read_folder, read_present_folder, read_test_folder, shipped, shipped_tests};
 pub use standing::{Coverage, StandingGrant};
 pub use trial::{Trial, TrialCount};

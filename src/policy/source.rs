@@ -34,6 +34,14 @@ pub fn shipped_tests(profile: Profile) -> Vec<PolicySource> {
     embedded(profile, TESTS)
 }
 
+/// The rule for the fixtures of a conformance suite, which no release has.
+#[cfg(debug_assertions)]
+#[must_use]
+pub fn fixtures() -> PolicySource {
+    let text = include_str!("../../fixtures/conformance/policy.cedar").to_owned();
+    PolicySource { name: "fixtures/conformance/policy.cedar".to_owned(), text }
+}
+
 /// The `*.cedar` files in a folder; none where the folder is not there.
 ///
 /// # Errors

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 
 use super::Principals;
 use super::shape::{self, Record};
+use crate::call::TOOL_CALL;
 use crate::domain::{Problem, Problems, Role, ToolName};
 use crate::manifest::ToolDef;
 
@@ -84,6 +85,9 @@ impl Roles {
 impl Vocabulary {
     /// Makes the schema.
     pub(super) fn of(tools: &[ToolDef]) -> Result<Self, Problems> {
+        // No call is ever decided on under that name, so a rule that speaks of it is a mistake.
+        let tools: Vec<&ToolDef> = tools.iter().filter(|tool| tool.name.as_str() != TOOL_CALL).collect();
+        let tools = tools.as_slice();
         let mut problems = Vec::new();
         let mut exposed = BTreeMap::new();
         for tool in tools {
@@ -143,7 +147,7 @@ fn unmade(error: impl std::fmt::Display) -> Problems {
 }
 
 /// The tools by every group they are in: each part of their names before a dot, each of their widest effects, each of their scopes.
-fn groups(tools: &[ToolDef]) -> BTreeMap<String, BTreeSet<String>> {
+fn groups(tools: &[&ToolDef]) -> BTreeMap<String, BTreeSet<String>> {
     let mut groups: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for tool in tools {
         let name = tool.name.as_str();

@@ -26,6 +26,17 @@ pub struct Entry {
     handler: Arc<dyn Handler>,
 }
 
+/// Scopes of tools for which a `run_id` is what they look at, not where they work.
+const ABOUT_RUNS: &[&str] = &["runs", "artifacts"];
+
+impl Entry {
+    /// Whether the tool is about runs: what `run_id` names is looked at, not worked in.
+    #[must_use]
+    pub fn is_about_runs(&self) -> bool {
+        self.def.scopes.iter().any(|scope| ABOUT_RUNS.contains(&scope.as_str()))
+    }
+}
+
 impl std::fmt::Debug for Entry {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Entry").field("def", &self.def).field("exposed", &self.exposed).finish_non_exhaustive()

@@ -5,13 +5,10 @@ use std::io::Write;
 use serde_json::{Map, Value};
 
 use super::{Entry, Registry};
-use crate::call::{ParsedCall, Preparation, PreparedCall, RawCall, RawOutput, ToolRef};
+use crate::call::{ParsedCall, Preparation, PreparedCall, RawCall, RawOutput, TOOL_CALL, ToolRef};
 use crate::domain::{CallId, ErrorCode, Fault, RunId};
 use crate::policy::Grant;
 use crate::tools::CallContext;
-
-/// Scopes of tools for which a `run_id` is what they look at, not where they work.
-const ABOUT_RUNS: &[&str] = &["runs", "artifacts"];
 
 impl Registry {
     /// Finds the tool and reads the arguments, once: policy and handler see the same value. Arguments that are missing (`null`) are
@@ -25,7 +22,7 @@ impl Registry {
         let def = &entry.def;
         let arguments = if raw.arguments.is_null() { Value::Object(Map::new()) } else { raw.arguments };
         def.input.check(&arguments).map_err(|fault| Fault { message: format!("`{}`: {}", def.name, fault.message), ..fault })?;
-        let is_about_runs = def.scopes.iter().any(|scope| ABOUT_RUNS.contains(&scope.as_str()));
+        let is_about_runs = entry.is_about_runs();
         let run = match arguments.get("run_id") {
             Some(Value::String(text)) if !is_about_runs => run_id(text)?,
             _ => raw.run,
@@ -40,11 +37,23 @@ impl Registry {
             origin: raw.origin,
             run,
             tokens: raw.tokens,
+            along: raw.along,
             limits: def.limits,
             cancel: raw.cancel,
             asking: raw.asking,
             progress: raw.progress,
         })
+    }
+
+    /// The call that one of `tool.call` stands for; `None` where this is no such call.
+    ///
+    /// # Errors
+    /// `INVALID_INPUT` where its arguments do not fit, or it may not be used here. That the tool it names exists is for [`Self::parse`].
+    pub fn put_through(&self, raw: &RawCall) -> Result<Option<RawCall>, Fault> {
+        let Some(entry) = self.find(&raw.tool).filter(|entry| entry.def.name.as_str() == TOOL_CALL) else { return Ok(None) };
+        let checked = entry.def.input.check(&raw.arguments);
+        checked.map_err(|fault| Fault { message: format!("`{TOOL_CALL}`: {}", fault.message), ..fault })?;
+        raw.put_through().map(Some)
     }
 
     /// The effects and target of this very call, found by reading only.

@@ -81,6 +81,7 @@ fn now() -> Timestamp {
 fn raw(tool: &str, arguments: Value) -> RawCall {
     RawCall {
         tokens: 0,
+        along: crate::call::Along::default(),
         tool: tool.to_owned(),
         arguments,
         origin: Origin::Client,
@@ -102,6 +103,7 @@ fn context(folder: &std::path::Path) -> CallContext {
         wall: Arc::default(),
         labels: Default::default(),
         brought: Default::default(),
+        artifacts: Arc::new(crate::tools::testing::MemoryArtifacts::default()),
         workspace: Arc::new(Folder::create(folder).unwrap()),
         limits: Limits { wall: Millis(1), output: Bytes(64) },
         cancel: CancellationToken::new(),

@@ -14,6 +14,7 @@ use crate::domain::Fault;
 mod host;
 mod kept;
 mod outcome;
+pub mod peer;
 #[cfg_attr(not(target_os = "linux"), path = "process_absent.rs")]
 pub mod process;
 mod spec;

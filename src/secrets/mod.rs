@@ -12,4 +12,5 @@ pub mod reference;
 pub mod scan;
 pub mod sealed;
 pub mod source;
+pub mod tokens;
 pub mod vault;

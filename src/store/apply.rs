@@ -65,6 +65,15 @@ pub(super) enum ApprovalWrite {
     Move { id: ApprovalId, status: ApprovalStatus, answer: Option<String>, channel: Option<Channel> },
 }
 
+/// That a run stored an artifact, or names it.
+pub(super) struct ArtifactLink {
+    pub(super) run: RunId,
+    pub(super) artifact: ArtifactRef,
+    /// The run's principal, where the run stored it.
+    pub(super) owner: Option<Principal>,
+    pub(super) at: Timestamp,
+}
+
 /// All that a batch writes.
 #[derive(Default)]
 pub(super) struct Writes {
@@ -76,7 +85,7 @@ pub(super) struct Writes {
     pub(super) opened: Vec<Opening>,
     pub(super) closed: Vec<CallId>,
     pub(super) questions: Vec<QuestionWrite>,
-    pub(super) artifacts: Vec<(RunId, ArtifactRef, Timestamp)>,
+    pub(super) artifacts: Vec<ArtifactLink>,
     /// What is taken away, and from which run.
     pub(super) taken: Vec<(RunId, Taken)>,
     /// Keys, and the call remembered under each from now on, if one is.
@@ -346,9 +355,14 @@ impl Stage<'_> {
                 }
                 self.share.writes.remembered.push((*key, None));
             }
-            Change::LinkArtifact(artifact) => {
+            Change::OwnArtifact(artifact) => {
+                let row = self.the_run(run)?;
+                let (run, owner) = (row.id, Some(row.principal.clone()));
+                self.share.writes.artifacts.push(ArtifactLink { run, artifact: artifact.clone(), owner, at: self.now });
+            }
+            Change::NameArtifact(artifact) => {
                 let run = self.the_run(run)?.id;
-                self.share.writes.artifacts.push((run, artifact.clone(), self.now));
+                self.share.writes.artifacts.push(ArtifactLink { run, artifact: artifact.clone(), owner: None, at: self.now });
             }
             Change::Vault(write) => self.share.writes.vault.push(write.clone()),
             Change::TakeAway(taken) => {

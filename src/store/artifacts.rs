@@ -1,7 +1,7 @@
 //! Artifact bytes, stored once under their SHA-256.
 //!
 //! INVARIANT: what `put` acknowledged is on disk; what `read` gives was hashed since it last changed there, so damage is an error and
-//! never an answer. Does not know who may read what.
+//! never an answer. Does not know who may read what: see [`super::Store::may_read`].
 
 mod keep;
 
@@ -23,7 +23,13 @@ use super::home;
 
 pub use keep::Stored as StoredArtifact;
 
-fn unknown(id: &ArtifactId) -> Fault {
+/// The artifacts that lie in a home; none where it has no folder for them.
+pub(super) fn listed(home: &Path) -> Result<Vec<StoredArtifact>, Fault> {
+    if home.join("artifacts").is_dir() { Files::open(home)?.all() } else { Ok(Vec::new()) }
+}
+
+/// There is no such artifact, or none that whoever asks may read.
+pub fn unknown(id: &ArtifactId) -> Fault {
     Fault::new(ErrorCode::UnknownArtifact, format!("no artifact `{id}`")).hint("artifact.list shows a run's artifacts")
 }
 

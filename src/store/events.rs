@@ -96,6 +96,13 @@ pub(super) async fn of_call(mut connection: Reading, call: &CallId) -> Result<Op
     Ok(intent.map(|intent| (intent, outcome)))
 }
 
+/// Events that name a call, at most a thousand: a call has few.
+pub(super) async fn naming_call(mut connection: Reading, call: &CallId) -> Result<Vec<Event>, Fault> {
+    let sql = "SELECT idx, record, hash, sealed FROM journal WHERE call_id = ?1 ORDER BY idx LIMIT 1000";
+    let rows = sqlx::query(sql).bind(call.to_string()).fetch_all(&mut *connection).await.doing("reading a call's events")?;
+    rows.iter().map(event_of).collect()
+}
+
 /// Place and hash of the last record.
 pub(super) async fn head(connection: &mut sqlx::SqliteConnection) -> Result<Option<(u64, Digest)>, Fault> {
     let row = sqlx::query("SELECT idx, hash FROM journal ORDER BY idx DESC LIMIT 1")

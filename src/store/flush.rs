@@ -6,12 +6,13 @@ use std::sync::{Arc, LazyLock};
 
 use futures_util::TryStreamExt as _;
 use serde_json::json;
+use sqlx::error::BoxDynError;
 use sqlx::sqlite::SqliteArguments;
-use sqlx::{Arguments as _, AssertSqlSafe, Executor as _, SqlSafeStr as _, SqlStr, SqliteConnection};
+use sqlx::{Arguments as _, AssertSqlSafe, Either, Executor as _, SqlSafeStr as _, SqlStr, SqliteConnection};
 
 use crate::domain::{Digest, OwnerId, RunId};
 
-use super::apply::{ApprovalWrite, Remembered, Row, Writes};
+use super::apply::{ApprovalWrite, ArtifactLink, Remembered, Row, Writes};
 use super::fault::int;
 use super::{Taken, questions, vault};
 
@@ -45,11 +46,25 @@ pub(super) async fn flush(connection: &mut SqliteConnection, writes: &Writes, ow
     sqlx::query("COMMIT").execute(connection).await.map(drop).map_err(Failed::Committing)
 }
 
-/// How a statement leaves the transaction.
+/// Writes records, runs and budgets in a transaction of their own, provided that nobody else changed the database since it had this version.
+/// Everything travels at once; where the database was changed nothing is written, and the transaction is to be rolled back.
+pub(super) async fn at_once(connection: &mut SqliteConnection, writes: &Writes, version: i64) -> Result<(), Failed> {
+    let size = SIZES.into_iter().find(|size| *size >= writes.rows.len()).unwrap_or(MOST);
+    run(connection, (Ends::AtOnce, size), unchanged(writes, version)).await
+}
+
+/// Whether [`at_once`] writes all of these.
+pub(super) fn fits_at_once(writes: &Writes) -> bool {
+    (1..=MOST).contains(&writes.rows.len()) && writes.opened.is_empty() && writes.closed.is_empty() && !writes.holds_rare()
+}
+
+/// How a text of statements leaves the transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Ends {
     Open,
     Committed,
+    /// It began it as well.
+    AtOnce,
 }
 
 /// Which of the few texts: how it ends, and for how many rows.
@@ -58,17 +73,14 @@ type Which = (Ends, usize);
 /// The statements of [`statement`] that come before the commit.
 const BEFORE_COMMIT: usize = 6;
 
-async fn run(
-    connection: &mut SqliteConnection,
-    which: Which,
-    arguments: Result<SqliteArguments, sqlx::error::BoxDynError>,
-) -> Result<(), Failed> {
+async fn run(connection: &mut SqliteConnection, which: Which, arguments: Result<SqliteArguments, BoxDynError>) -> Result<(), Failed> {
     let arguments = arguments.map_err(|error| Failed::Writing(sqlx::Error::Encode(error)))?;
     let mut steps = connection.fetch_many(sqlx::query_with(text(which), arguments));
     let mut done = 0;
     loop {
         match steps.try_next().await {
-            Ok(Some(_)) => done += 1,
+            Ok(Some(Either::Left(_))) => done += 1,
+            Ok(Some(Either::Right(_))) => {}
             Ok(None) => return Ok(()),
             Err(error) if done >= BEFORE_COMMIT => return Err(Failed::Committing(error)),
             Err(error) => return Err(Failed::Writing(error)),
@@ -77,18 +89,40 @@ async fn run(
 }
 
 /// The arguments of [`statement`], in its order.
-fn arguments(writes: &Writes, rows: &[Row], owner: OwnerId) -> Result<SqliteArguments, sqlx::error::BoxDynError> {
-    let runs: Vec<_> = writes
-        .runs
-        .values()
-        .map(|run| {
-            let (created, updated) = (run.created.unix_millis(), run.updated.unix_millis());
-            let labels = (u8::from(run.labels.untrusted), u8::from(run.labels.private));
-            json!([run.id, run.kind, run.workflow, run.principal, run.status, created, updated, run.last_seq, labels.0, labels.1])
-        })
-        .collect();
+fn arguments(writes: &Writes, rows: &[Row], owner: OwnerId) -> Result<SqliteArguments, BoxDynError> {
     let opened: Vec<_> =
         writes.opened.iter().map(|opening| json!([opening.call, opening.run, opening.step, u8::from(opening.idempotent)])).collect();
+    let mut arguments = SqliteArguments::default();
+    arguments.reserve(6 + rows.len() * COLUMNS, 0);
+    arguments.add(runs(writes)?)?;
+    arguments.add(owner.to_string())?;
+    arguments.add(serde_json::to_string(&opened)?)?;
+    arguments.add(serde_json::to_string(&writes.closed)?)?;
+    add(&mut arguments, writes, rows)?;
+    Ok(arguments)
+}
+
+/// The arguments of the text for [`at_once`].
+fn unchanged(writes: &Writes, version: i64) -> Result<SqliteArguments, BoxDynError> {
+    let mut arguments = SqliteArguments::default();
+    arguments.reserve(4 + writes.rows.len() * COLUMNS, 0);
+    arguments.add(version)?;
+    arguments.add(runs(writes)?)?;
+    add(&mut arguments, writes, &writes.rows)?;
+    Ok(arguments)
+}
+
+fn runs(writes: &Writes) -> Result<String, serde_json::Error> {
+    let runs = writes.runs.values().map(|run| {
+        let (created, updated) = (run.created.unix_millis(), run.updated.unix_millis());
+        let labels = (u8::from(run.labels.untrusted), u8::from(run.labels.private));
+        json!([run.id, run.kind, run.workflow, run.principal, run.status, created, updated, run.last_seq, labels.0, labels.1])
+    });
+    serde_json::to_string(&runs.collect::<Vec<_>>())
+}
+
+/// Budgets and the journal's rows.
+fn add(arguments: &mut SqliteArguments, writes: &Writes, rows: &[Row]) -> Result<(), BoxDynError> {
     let budgets: Vec<_> = writes
         .budgets
         .iter()
@@ -99,12 +133,6 @@ fn arguments(writes: &Writes, rows: &[Row], owner: OwnerId) -> Result<SqliteArgu
         .iter()
         .map(|((principal, day), used)| Ok(json!([principal, day, serde_json::to_string(used)?])))
         .collect::<Result<_, serde_json::Error>>()?;
-    let mut arguments = SqliteArguments::default();
-    arguments.reserve(6 + rows.len() * COLUMNS, 0);
-    arguments.add(serde_json::to_string(&runs)?)?;
-    arguments.add(owner.to_string())?;
-    arguments.add(serde_json::to_string(&opened)?)?;
-    arguments.add(serde_json::to_string(&writes.closed)?)?;
     arguments.add(serde_json::to_string(&budgets)?)?;
     arguments.add(serde_json::to_string(&days)?)?;
     for row in rows {
@@ -119,7 +147,7 @@ fn arguments(writes: &Writes, rows: &[Row], owner: OwnerId) -> Result<SqliteArgu
         arguments.add(row.sealed.values.as_deref())?;
         arguments.add(row.tree.as_slice())?;
     }
-    Ok(arguments)
+    Ok(())
 }
 
 /// Runs, calls and the journal's rows. They travel as one query, which SQLite's driver alone can do; the rows come last, as the
@@ -127,16 +155,19 @@ fn arguments(writes: &Writes, rows: &[Row], owner: OwnerId) -> Result<SqliteArgu
 fn statement((ends, size): Which) -> String {
     let row = format!("({})", ["?"; COLUMNS].join(", "));
     let rows = vec![row; size].join(", ");
-    let commit = if ends == Ends::Committed { "; COMMIT" } else { "" };
+    // What is no JSON is an error, and ends the whole.
+    let begin = "BEGIN IMMEDIATE; SELECT json(iif(data_version = ?, 'true', 'changed')) FROM pragma_data_version; ";
+    let calls = "INSERT INTO open_calls (owner, call_id, run_id, step_id, idempotent) \
+                 SELECT ?, value ->> 0, value ->> 1, value ->> 2, value ->> 3 FROM json_each(?); \
+                 DELETE FROM open_calls WHERE call_id IN (SELECT value FROM json_each(?)); ";
+    let (begin, calls) = if ends == Ends::AtOnce { (begin, "") } else { ("", calls) };
+    let commit = if ends == Ends::Open { "" } else { "; COMMIT" };
     format!(
-        "INSERT INTO runs (id, kind, workflow, principal, status, created, updated, last_seq, untrusted, private) \
+        "{begin}INSERT INTO runs (id, kind, workflow, principal, status, created, updated, last_seq, untrusted, private) \
          SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7, value ->> 8, value ->> 9 \
          FROM json_each(?) WHERE true \
          ON CONFLICT (id) DO UPDATE SET status = excluded.status, updated = excluded.updated, last_seq = excluded.last_seq, \
-         untrusted = max(untrusted, excluded.untrusted), private = max(private, excluded.private); \
-         INSERT INTO open_calls (owner, call_id, run_id, step_id, idempotent) \
-         SELECT ?, value ->> 0, value ->> 1, value ->> 2, value ->> 3 FROM json_each(?); \
-         DELETE FROM open_calls WHERE call_id IN (SELECT value FROM json_each(?)); \
+         untrusted = max(untrusted, excluded.untrusted), private = max(private, excluded.private); {calls}\
          INSERT INTO budgets (run_id, budget) SELECT value ->> 0, value ->> 1 FROM json_each(?) WHERE true \
          ON CONFLICT (run_id) DO UPDATE SET budget = excluded.budget; \
          INSERT INTO budget_days (principal, day, used) SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(?) WHERE true \
@@ -149,7 +180,7 @@ fn statement((ends, size): Which) -> String {
 /// The text of [`statement`], made once.
 fn text(which: Which) -> SqlStr {
     static TEXTS: LazyLock<Vec<(Which, Arc<str>)>> = LazyLock::new(|| {
-        let all = SIZES.into_iter().flat_map(|size| [(Ends::Open, size), (Ends::Committed, size)]);
+        let all = SIZES.into_iter().flat_map(|size| [(Ends::Open, size), (Ends::Committed, size), (Ends::AtOnce, size)]);
         all.map(|which| (which, statement(which).into())).collect()
     });
     let known = TEXTS.iter().find(|(known, _)| *known == which).map(|(_, text)| Arc::clone(text));
@@ -173,13 +204,17 @@ async fn rare(connection: &mut SqliteConnection, writes: &Writes) -> Result<(), 
     for write in &writes.vault {
         vault::write(connection, write).await?;
     }
-    for (run, artifact, at) in &writes.artifacts {
-        sqlx::query("INSERT OR IGNORE INTO run_artifacts (run_id, artifact, size, media_type, linked) VALUES (?1, ?2, ?3, ?4, ?5)")
+    for ArtifactLink { run, artifact, owner, at } in &writes.artifacts {
+        // What it stored stays its own, however often it is named.
+        let sql = "INSERT INTO run_artifacts (run_id, artifact, size, media_type, linked, owner) VALUES (?1, ?2, ?3, ?4, ?5, ?6) \
+                   ON CONFLICT (run_id, artifact) DO UPDATE SET owner = coalesce(owner, excluded.owner)";
+        sqlx::query(sql)
             .bind(run.to_string())
             .bind(artifact.artifact.to_string())
             .bind(int(artifact.size))
             .bind(&artifact.media_type)
             .bind(int(at.unix_millis()))
+            .bind(owner.as_ref().map(|owner| owner.as_str().to_owned()))
             .execute(&mut *connection)
             .await?;
     }

@@ -2,11 +2,13 @@
 //!
 //! INVARIANT: writes go through the one writer, reads through connections that cannot write. Holds no rule of its own.
 
+mod calls;
 mod keep;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Instant;
 
 use sqlx::Connection as _;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -14,7 +16,9 @@ use toolgate_evidence::tree::{Hash, Subtree};
 
 use crate::call::{ArtifactRef, Artifacts, Redact};
 use crate::domain::{
-    Amounts, ApprovalId, ArtifactId, CallId, Clock, Digest, ErrorCode, Fault, GrantId, Labels, Millis, OwnerId, Principal, RunId, ToolName,
+    Actor, Amounts, ApprovalId, ArtifactId, CallId, Clock, Digest, ErrorCode, Fault, GrantId, Labels, Measured, Meter, Millis, OwnerId, Principal,
+    Role,
+    RunId, ToolName,
 };
 use crate::run::{Budget, Event};
 
@@ -54,6 +58,8 @@ struct Inner {
     redact: Arc<dyn Redact>,
     /// Set where room is limited.
     room: OnceLock<Room>,
+    /// Set where appends are counted.
+    meter: OnceLock<Arc<dyn Meter>>,
     /// `None` in memory, and once closed.
     lock: Mutex<Option<OwnerLock>>,
     /// `None` where there are no checkpoints.
@@ -139,9 +145,14 @@ impl Store {
         let (jobs, task) = writer::start(writer);
         let (writer, lock) = (Mutex::new(Some(task)), Mutex::new(lock));
         let artifacts: Arc<dyn Artifacts> = Arc::new(scrub::Scrubbed { artifacts, redact: Arc::clone(&redact) });
-        let room = OnceLock::new();
-        let inner = Inner { owner, clock, home, jobs, writer, changes, readers, artifacts, redact, room, lock, outside };
+        let (room, meter) = (OnceLock::new(), OnceLock::new());
+        let inner = Inner { owner, clock, home, jobs, writer, changes, readers, artifacts, redact, room, meter, lock, outside };
         Ok((Self { inner: Arc::new(inner) }, act))
+    }
+
+    /// Tells of every append from now on; the first meter stays.
+    pub fn measured_by(&self, meter: Arc<dyn Meter>) {
+        let _first = self.inner.meter.set(meter);
     }
 
     /// This process.
@@ -173,9 +184,14 @@ impl Store {
     async fn write(&self, append: Append) -> Result<Vec<Row>, Fault> {
         let Append { run, events, guards, changes } = scrub::scrubbed(append, &*self.inner.redact);
         let events = events.into_iter().map(events::prepare).collect::<Result<Vec<_>, Fault>>()?;
+        let begun = Instant::now();
         let (answer, answered) = oneshot::channel();
         self.queue(Job::Append(Task { run, events, guards, changes }, answer)).await?;
-        answered.await.map_err(|_| unanswered())?
+        let written = answered.await.map_err(|_| unanswered()).flatten();
+        if let Some(meter) = self.inner.meter.get() {
+            meter.tell(Measured::Append { took: begun.elapsed(), code: written.as_ref().err().map(|fault| fault.code) });
+        }
+        written
     }
 
     async fn queue(&self, job: Job) -> Result<(), Fault> {
@@ -238,12 +254,23 @@ impl Store {
         runs::list(self.inner.readers.get().await?, &filter).await
     }
 
-    /// The labels of all runs that these artifacts are from.
+    /// The labels of all runs that these artifacts are from; of this principal's runs, where one is named.
     ///
     /// # Errors
     /// `STORE_FAILED`.
-    pub async fn labels_of_artifacts(&self, artifacts: &[ArtifactId]) -> Result<Labels, Fault> {
-        runs::labels_of_artifacts(self.inner.readers.get().await?, artifacts).await
+    pub async fn labels_of_artifacts(&self, principal: Option<&Principal>, artifacts: &[ArtifactId]) -> Result<Labels, Fault> {
+        runs::labels_of_artifacts(self.inner.readers.get().await?, principal, artifacts).await
+    }
+
+    /// Whether this one may read this artifact: a run of theirs stored it, or they are the operator. To know its name is not enough.
+    ///
+    /// # Errors
+    /// `STORE_FAILED`.
+    pub async fn may_read(&self, who: &Actor, artifact: &ArtifactId) -> Result<bool, Fault> {
+        if who.role == Role::Operator {
+            return Ok(true);
+        }
+        runs::may_read(self.inner.readers.get().await?, &who.principal, artifact).await
     }
 
     /// The artifacts linked to a run, in the order they came.
@@ -500,7 +527,7 @@ impl Store {
         &*self.inner.redact
     }
 
-    /// The artifact files.
+    /// The artifact files, whosever they are.
     #[must_use]
     pub fn artifacts(&self) -> Arc<dyn Artifacts> {
         Arc::clone(&self.inner.artifacts)

@@ -14,6 +14,7 @@ mod flush;
 mod handle;
 mod home;
 mod keep;
+mod known;
 mod leases;
 mod open;
 mod owners;
@@ -30,7 +31,7 @@ mod vault;
 mod verify;
 mod writer;
 
-pub use artifacts::StoredArtifact;
+pub use artifacts::{StoredArtifact, unknown as unknown_artifact};
 pub use handle::{Shut, Store, fold, shut};
 pub use keep::SealedRow;
 pub use proof::{AuditOptions, InclusionProof, SignedCheckpoint};

@@ -14,7 +14,7 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 use crate::domain::{ErrorCode, Fault};
 
 use super::fault::Doing as _;
-use super::{Durability, home, tree};
+use super::{Durability, artifacts, home, tree};
 
 /// The database's name inside a home.
 pub(super) const FILE: &str = "toolgate.db";
@@ -27,9 +27,12 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/0005_vault.sql"),
     include_str!("../../migrations/0006_questions.sql"),
     include_str!("../../migrations/0007_budgets.sql"),
+    include_str!("../../migrations/0008_owners.sql"),
 ];
 /// The format from which on records have their place in the tree.
 const TREE: u32 = 4;
+/// The format from which on it is written down who stored an artifact.
+const OWNERS: u32 = 8;
 /// How long SQLite waits for another process's lock.
 const BUSY_MILLIS: u32 = 5000;
 /// Connections that read beside the writer.
@@ -221,9 +224,21 @@ async fn migrate_inside(connection: &mut SqliteConnection, path: &Path) -> Resul
     if found < TREE {
         tree::fill(connection).await?;
     }
+    if found > 0 && found < OWNERS {
+        note_artifacts_before(connection, path).await?;
+    }
     let marks = format!("PRAGMA application_id = {}; PRAGMA user_version = {}", home::APPLICATION_ID, version());
     sqlx::raw_sql(AssertSqlSafe(marks)).execute(&mut *connection).await.doing("marking its format")?;
     Ok(())
+}
+
+/// Writes down which artifacts lie in the home, as nothing tells who stored them.
+async fn note_artifacts_before(connection: &mut SqliteConnection, path: &Path) -> Result<(), Fault> {
+    let there = path.parent().map(artifacts::listed).transpose()?.unwrap_or_default();
+    let names: Vec<String> = there.iter().map(|stored| stored.id.to_string()).collect();
+    let names = serde_json::to_string(&names).map_err(|error| Fault::internal(format!("names have no JSON form: {error}")))?;
+    let sql = "INSERT OR IGNORE INTO artifacts_before (artifact) SELECT value FROM json_each(?1)";
+    sqlx::query(sql).bind(names).execute(connection).await.map(drop).doing("writing down whose artifacts there are")
 }
 
 #[cfg(test)]

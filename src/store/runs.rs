@@ -88,12 +88,30 @@ pub(super) async fn open_calls(mut connection: Reading) -> Result<Vec<(String, O
         .collect()
 }
 
-/// The labels of all runs that these artifacts are from.
-pub(super) async fn labels_of_artifacts(mut connection: Reading, artifacts: &[ArtifactId]) -> Result<Labels, Fault> {
+/// Whether a run of this principal stored this artifact. Finding that it did not takes the same way for every artifact.
+pub(super) async fn may_read(mut connection: Reading, principal: &Principal, artifact: &ArtifactId) -> Result<bool, Fault> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM run_artifacts WHERE owner = ?1 AND artifact = ?2) \
+               OR (?1 = 'local' AND EXISTS (SELECT 1 FROM artifacts_before WHERE artifact = ?2))";
+    let found: i64 = sqlx::query_scalar(sql)
+        .bind(principal.as_str().to_owned())
+        .bind(artifact.to_string())
+        .fetch_one(&mut *connection)
+        .await
+        .doing("looking whose an artifact is")?;
+    Ok(found != 0)
+}
+
+/// The labels of all runs (of this principal, where one is named) that these artifacts are from.
+pub(super) async fn labels_of_artifacts(
+    mut connection: Reading,
+    principal: Option<&Principal>,
+    artifacts: &[ArtifactId],
+) -> Result<Labels, Fault> {
     let ids = serde_json::to_string(artifacts).map_err(|error| Fault::internal(format!("ids have no JSON form: {error}")))?;
     let sql = "SELECT coalesce(max(untrusted), 0), coalesce(max(private), 0) FROM runs WHERE id IN \
-               (SELECT run_id FROM run_artifacts WHERE artifact IN (SELECT value FROM json_each(?1)))";
-    let row = sqlx::query(sql).bind(ids).fetch_one(&mut *connection).await.doing("reading the labels of artifacts")?;
+               (SELECT run_id FROM run_artifacts WHERE artifact IN (SELECT value FROM json_each(?1))) AND (?2 IS NULL OR principal = ?2)";
+    let whose = principal.map(|principal| principal.as_str().to_owned());
+    let row = sqlx::query(sql).bind(ids).bind(whose).fetch_one(&mut *connection).await.doing("reading the labels of artifacts")?;
     let flag = |column: usize| row.try_get::<i64, _>(column).doing("reading the labels of artifacts").map(|flag| flag != 0);
     Ok(Labels { untrusted: flag(0)?, private: flag(1)? })
 }

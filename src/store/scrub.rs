@@ -71,7 +71,8 @@ fn scrub_change(change: &mut Change, redact: &dyn Redact) {
         | Change::CloseCall(_)
         | Change::Remember { .. }
         | Change::Forget(_)
-        | Change::LinkArtifact(_)
+        | Change::OwnArtifact(_)
+        | Change::NameArtifact(_)
         // Sealed, or checked to hold no value.
         | Change::Vault(_)
         // What is left of values that were recorded: already clean, and compared to the byte.

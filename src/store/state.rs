@@ -87,6 +87,8 @@ pub(super) struct State {
     pub(super) budgets: HashMap<RunId, Budget>,
     /// Of the principals asked about: what they used up on the days from today on.
     pub(super) days: HashMap<Day, Amounts>,
+    /// Changes when another connection changes the database.
+    pub(super) version: i64,
 }
 
 /// Begins the transaction and reads everything, in one passage to the database's thread. The first column says what a row is.
@@ -101,7 +103,8 @@ const BEGIN: &str = "\
     SELECT 6, key FROM remembered WHERE key IN (SELECT value FROM json_each(?)); \
     SELECT 7, run_id, budget FROM budgets WHERE run_id IN (SELECT value FROM json_each(?)); \
     SELECT 8, principal, day, used FROM budget_days WHERE day >= ? AND principal IN (\
-        SELECT value FROM json_each(?) UNION SELECT principal FROM runs WHERE id IN (SELECT value FROM json_each(?)))";
+        SELECT value FROM json_each(?) UNION SELECT principal FROM runs WHERE id IN (SELECT value FROM json_each(?))); \
+    SELECT 9, data_version FROM pragma_data_version";
 
 /// Why a batch could not begin.
 pub(super) enum Failed {
@@ -118,6 +121,24 @@ impl From<Fault> for Failed {
 }
 
 impl State {
+    /// Nothing but the end of the journal.
+    pub(super) fn at(head: Head) -> Self {
+        Self {
+            head,
+            tree: Frontier::default(),
+            runs: HashMap::new(),
+            leases: HashMap::new(),
+            approvals: HashMap::new(),
+            ended: HashSet::new(),
+            open: HashSet::new(),
+            remembered: HashSet::new(),
+            questions: Questions::default(),
+            budgets: HashMap::new(),
+            days: HashMap::new(),
+            version: 0,
+        }
+    }
+
     /// Begins the transaction and reads what is asked.
     pub(super) async fn begin(connection: &mut SqliteConnection, asked: &Asked) -> Result<Self, Failed> {
         let calls = ids(&asked.calls)?;
@@ -132,20 +153,7 @@ impl State {
             .bind(int(asked.today.saturating_sub(1)))
             .bind(ids(&asked.principals)?)
             .bind(ids(&asked.budgets)?);
-        let head = Head { next: 0, prev: Digest::ZERO, ts: Timestamp::from_unix_millis(0) };
-        let mut state = Self {
-            head,
-            tree: Frontier::default(),
-            runs: HashMap::new(),
-            leases: HashMap::new(),
-            approvals: HashMap::new(),
-            ended: HashSet::new(),
-            open: HashSet::new(),
-            remembered: HashSet::new(),
-            questions: Questions::default(),
-            budgets: HashMap::new(),
-            days: HashMap::new(),
-        };
+        let mut state = Self::at(Head { next: 0, prev: Digest::ZERO, ts: Timestamp::from_unix_millis(0) });
         let mut steps = connection.fetch_many(query);
         while let Some(step) = steps.try_next().await.map_err(Failed::Database)? {
             if let sqlx::Either::Right(row) = step {
@@ -187,6 +195,7 @@ impl State {
             5 => drop(self.open.insert(parsed(row, "a call")?)),
             6 => drop(self.remembered.insert(parsed(row, "a key")?)),
             7 => drop(self.budgets.insert(parsed(row, "a budget")?, budgets::budget(row, 2)?)),
+            9 => self.version = row.try_get(1).doing("reading the database's version")?,
             _ => {
                 let principal: String = row.try_get(1).doing("reading a day's use")?;
                 let day = uint(row.try_get(2).doing("reading a day's use")?);

@@ -85,9 +85,13 @@ pub(super) fn changing(run: RunId, change: Change) -> Append {
 }
 
 pub(super) async fn run(store: &Store) -> RunId {
+    run_of(store, &Principal::local()).await
+}
+
+pub(super) async fn run_of(store: &Store, whose: &Principal) -> RunId {
     let run = RunId::mint(Timestamp::from_unix_millis(1_700_000_000_000));
-    let created = EventDraft::new(EventKind::RunCreated, Actor::agent(Principal::local())).field("kind", "adhoc");
-    let change = Change::CreateRun { kind: RunKind::Adhoc, workflow: None, principal: Principal::local() };
+    let created = EventDraft::new(EventKind::RunCreated, Actor::agent(whose.clone())).field("kind", "adhoc");
+    let change = Change::CreateRun { kind: RunKind::Adhoc, workflow: None, principal: whose.clone() };
     store.append(Append { run: Some(run), events: vec![created], changes: vec![change], ..Append::default() }).await.unwrap();
     run
 }

@@ -162,8 +162,10 @@ pub enum Change {
     },
     /// Nothing is remembered under this key any more: `RUN_STATE` where nothing was.
     Forget(Digest),
-    /// The artifact belongs to the run; linking it again changes nothing.
-    LinkArtifact(ArtifactRef),
+    /// The run stored this artifact, so its principal may read it; saying it again changes nothing.
+    OwnArtifact(ArtifactRef),
+    /// The run names this artifact, which then carries its labels. Whoever names it may not read it for that.
+    NameArtifact(ArtifactRef),
     /// A row of the vault; the events must tell of it.
     Vault(VaultWrite),
     /// Something is taken away for good.

@@ -1,9 +1,12 @@
 //! Verifies the whole journal as `audit` says, reading it in large pieces and checking them on all cores.
 //!
 //! INVARIANT: what is reported sound was recomputed from the stored bytes; damage is a finding, only a database that cannot be used at
-//! all is a fault. Each piece is read quickly, as a few long texts; where such a piece is not sound beyond doubt, it is read again row by
-//! row, and that decides. Does not repair.
+//! all is a fault. Each piece is read quickly, as one long text and two long blobs; where such a piece is not sound beyond doubt, it is
+//! read again row by row, and that decides. Does not repair.
 
+use std::collections::VecDeque;
+
+use sqlx::sqlite::SqliteRow;
 use sqlx::{Connection as _, Row as _, SqliteConnection};
 use toolgate_evidence::tree::{Frontier, Hash, leaf};
 
@@ -12,26 +15,24 @@ use crate::domain::{Digest, Fault, RunId};
 
 use super::events::stored;
 use super::fault::{Doing as _, Kind, failed, int, kind, uint};
-use super::open::{Readers, Reading};
+use super::open::Readers;
 use super::proof::{Broken, Checks, Outside, Signatures};
 use super::{BadRecord, VerifyReport};
 
 /// Records of one piece: few enough that its texts are allocated from memory used before, and not from fresh pages.
 const PIECE: u64 = 128;
+/// Pieces that are being checked while the next one is read.
+const AHEAD: usize = 4;
 
 /// Verifies what the journal held when this began.
 pub(super) async fn verify(readers: &Readers, outside: Option<&Outside>) -> Result<VerifyReport, Fault> {
-    let mut first = readers.get().await?;
+    // One connection alone: two of them wait for each other inside SQLite more than they gain.
+    let mut connection = readers.get().await?;
     // Ends with this future, also where that is dropped half way.
-    let mut snapshot = first.begin().await.doing("beginning to read")?;
-    // A second one reads at the same time. Records up to the head are never changed, so it sees the same.
-    let mut second = match readers {
-        Readers::Pool(_) => Some(readers.get().await?),
-        Readers::Shared(_) => None,
-    };
+    let mut snapshot = connection.begin().await.doing("beginning to read")?;
     let mut walk =
         Walk { chain: Chain::default(), tree: Frontier::default(), checks: Signatures::read(&mut snapshot, outside).await?.verify().await };
-    let bad = inside(&mut snapshot, second.as_mut(), &mut walk).await?;
+    let bad = inside(&mut snapshot, &mut walk).await?;
     snapshot.rollback().await.doing("ending to read")?;
     let Walk { chain, checks, .. } = walk;
     let (proven, checkpoints) = checks.proven();
@@ -74,9 +75,9 @@ fn signed(broken: Broken) -> Bad {
     Bad { index: broken.index, why: Why::NotSigned(broken.why) }
 }
 
-async fn inside(first: &mut SqliteConnection, second: Option<&mut Reading>, walk: &mut Walk) -> Result<Option<BadRecord>, Fault> {
-    let bad = match end(first).await? {
-        Ok(end) => match records(first, second, end, walk).await? {
+async fn inside(connection: &mut SqliteConnection, walk: &mut Walk) -> Result<Option<BadRecord>, Fault> {
+    let bad = match end(connection).await? {
+        Ok(end) => match records(connection, end, walk).await? {
             None => walk.checks.end(walk.tree.size()).err().map(signed),
             found => found,
         },
@@ -89,8 +90,8 @@ async fn inside(first: &mut SqliteConnection, second: Option<&mut Reading>, walk
         (bad, early) => bad.or(early),
     };
     match bad {
-        Some(bad) => Ok(Some(named(first, bad).await)),
-        None => runs(first, &walk.chain).await,
+        Some(bad) => Ok(Some(named(connection, bad).await)),
+        None => runs(connection, &walk.chain).await,
     }
 }
 
@@ -109,52 +110,36 @@ async fn end(connection: &mut SqliteConnection) -> Result<Result<u64, Bad>, Faul
     }
 }
 
-async fn records(first: &mut SqliteConnection, mut second: Option<&mut Reading>, end: u64, walk: &mut Walk) -> Result<Option<Bad>, Fault> {
-    let mut checking: Vec<Checking> = Vec::new();
+async fn records(connection: &mut SqliteConnection, end: u64, walk: &mut Walk) -> Result<Option<Bad>, Fault> {
+    let mut checking: VecDeque<Checking> = VecDeque::with_capacity(AHEAD);
     let mut from = 0;
     while from < end || !checking.is_empty() {
-        let middle = (from + PIECE).min(end);
-        let next = if second.is_some() { (middle + PIECE).min(end) } else { middle };
-        let (one, two) = match &mut second {
-            Some(second) => tokio::join!(piece(first, from, middle), piece(second, middle, next)),
-            None => (piece(first, from, middle).await, Ok(None)),
-        };
-        let read = [one?, two?];
-        from = next;
-        // While these are being checked, the next ones are read.
-        let done = std::mem::replace(&mut checking, read.into_iter().flatten().map(Checking::start).collect());
-        for checking in done {
-            if let Some(bad) = checking.finish(first, walk).await? {
-                return Ok(Some(bad));
+        let to = (from + PIECE).min(end);
+        let oldest = if from == end || checking.len() == AHEAD { checking.pop_front() } else { None };
+        let checked = async {
+            match oldest {
+                Some(oldest) => Some((oldest.from, oldest.to, oldest.sound.await)),
+                None => None,
             }
+        };
+        let (read, checked) = tokio::join!(piece(connection, from, to), checked);
+        if from < to {
+            checking.push_back(Checking::start(from, to, read?));
+        }
+        from = to;
+        let bad = match checked {
+            None => None,
+            Some((_, _, Ok(Some(sound)))) => sound.take_in(walk).err(),
+            Some((from, to, _)) => one_by_one(connection, from, to, walk).await?,
+        };
+        if bad.is_some() {
+            return Ok(bad);
         }
     }
     Ok(None)
 }
 
-/// Some records as a few long texts.
-struct Piece {
-    from: u64,
-    count: usize,
-    /// Five lines a record: run, seq, kind, step, call; the last two as `+text`, or `-` for none.
-    columns: String,
-    /// One line a record.
-    records: String,
-    /// 32 bytes a record.
-    hashes: Vec<u8>,
-    /// One line a record, as `+text`, or `-` for none.
-    sealed: String,
-    /// 32 bytes for each leaf and each subtree that it completes.
-    tree: Vec<u8>,
-}
-
-/// Records that are sound by themselves.
-struct Sound {
-    links: Vec<Link>,
-    leaves: Vec<Hash>,
-    tree: Vec<u8>,
-}
-
+/// Records that are being checked.
 struct Checking {
     from: u64,
     to: u64,
@@ -162,99 +147,97 @@ struct Checking {
 }
 
 impl Checking {
-    fn start((from, to, piece): (u64, u64, Option<Piece>)) -> Self {
-        Self { from, to, sound: tokio::task::spawn_blocking(move || piece.and_then(sound)) }
-    }
-
-    /// Takes the records in, or says which is the first bad one.
-    async fn finish(self, connection: &mut SqliteConnection, walk: &mut Walk) -> Result<Option<Bad>, Fault> {
-        if let Ok(Some(Sound { links, leaves, tree })) = self.sound.await {
-            let mut stored = tree.as_slice();
-            return Ok(links.iter().zip(leaves).find_map(|(link, leaf)| walk.add(link, leaf, &mut stored).err()));
-        }
-        for index in self.from..self.to {
-            match row(connection, index).await? {
-                Ok((link, leaf, stored)) => {
-                    let mut stored = stored.as_slice();
-                    if let Err(bad) = walk.add(&link, leaf, &mut stored) {
-                        return Ok(Some(bad));
-                    }
-                    if !stored.is_empty() {
-                        return Ok(Some(Bad { index, why: Why::ColumnDiffers("tree") }));
-                    }
-                }
-                Err(why) => return Ok(Some(Bad { index, why })),
-            }
-        }
-        Ok(None)
+    fn start(from: u64, to: u64, read: Option<SqliteRow>) -> Self {
+        Self { from, to, sound: tokio::task::spawn_blocking(move || read.and_then(|read| Sound::of(from, to, &read))) }
     }
 }
 
-/// Reads records `from..to`; `None` for nothing, and no piece where it is not what sound records give.
-async fn piece(connection: &mut SqliteConnection, from: u64, to: u64) -> Result<Option<(u64, u64, Option<Piece>)>, Fault> {
+/// Takes in the records `from..to`, or says which is the first bad one.
+async fn one_by_one(connection: &mut SqliteConnection, from: u64, to: u64, walk: &mut Walk) -> Result<Option<Bad>, Fault> {
+    for index in from..to {
+        match row(connection, index).await? {
+            Ok((link, leaf, stored)) => {
+                let mut stored = stored.as_slice();
+                if let Err(bad) = walk.add(&link, leaf, &mut stored) {
+                    return Ok(Some(bad));
+                }
+                if !stored.is_empty() {
+                    return Ok(Some(Bad { index, why: Why::ColumnDiffers("tree") }));
+                }
+            }
+            Err(why) => return Ok(Some(Bad { index, why })),
+        }
+    }
+    Ok(None)
+}
+
+/// The records `from..to`: how many there are, how many hashes of 32 bytes, eight lines a record (see [`Sound::of`]), their hashes, and
+/// their columns `tree`. What may not be NULL becomes two lines where it is, so that there are too many, as where a text holds a line's end.
+const READ: &str = "SELECT count(*), sum(octet_length(hash) = 32), group_concat(concat_ws(char(10), \
+    coalesce(run_id, char(10)), coalesce(seq, char(10)), coalesce(kind, char(10)), coalesce(step_id, ''), coalesce(call_id, ''), \
+    coalesce(sealed, ''), \
+    coalesce(octet_length(tree) * 8 + (step_id IS NULL) * 4 + (call_id IS NULL) * 2 + (sealed IS NULL), char(10)), \
+    coalesce(record, char(10))), char(10)), CAST(group_concat(hash, '') AS BLOB), CAST(group_concat(tree, '') AS BLOB) \
+    FROM journal WHERE idx >= ?1 AND idx < ?2";
+
+/// Reads records `from..to`; `None` where they cannot be read at once.
+async fn piece(connection: &mut SqliteConnection, from: u64, to: u64) -> Result<Option<SqliteRow>, Fault> {
     if from >= to {
         return Ok(None);
     }
-    // The counts make sure that no value was left out for being NULL.
-    let sql = "SELECT count(*), count(run_id) + count(seq) + count(kind) + count(record), sum(octet_length(hash) = 32), \
-               group_concat(concat_ws(char(10), run_id, seq, kind, coalesce('+' || step_id, '-'), coalesce('+' || call_id, '-')), char(10)), \
-               CAST(group_concat(record, char(10)) AS TEXT), CAST(group_concat(hash, '') AS BLOB), \
-               group_concat(coalesce('+' || sealed, '-'), char(10)), CAST(group_concat(tree, '') AS BLOB), sum(octet_length(tree)) \
-               FROM journal WHERE idx >= ?1 AND idx < ?2";
-    let read = sqlx::query(sql).bind(int(from)).bind(int(to)).fetch_one(connection).await;
-    let row = match read {
-        Ok(row) => row,
+    match sqlx::query(READ).bind(int(from)).bind(int(to)).fetch_one(connection).await {
+        Ok(row) => Ok(Some(row)),
+        Err(error) if kind(&error) == Kind::Busy => Err(failed("reading the journal", &error)),
         // Too long, damaged, or whatever: row by row it will show.
-        Err(error) if kind(&error) != Kind::Busy => return Ok(Some((from, to, None))),
-        Err(error) => return Err(failed("reading the journal", &error)),
-    };
-    let count = to - from;
-    // Subtrees that records from..to complete: those that all before `to` do, without those that all before `from` do.
-    let completed = |to: u64| 2 * to - u64::from(to.count_ones());
-    let counts = [(0, count), (1, 4 * count), (2, count), (8, 32 * (completed(to) - completed(from)))];
-    let whole = counts.iter().all(|(column, expected)| row.try_get::<i64, _>(*column).is_ok_and(|found| found == int(*expected)));
-    let texts = (row.try_get(3), row.try_get(4), row.try_get(5), row.try_get(6), row.try_get(7));
-    let piece = match (whole, texts, usize::try_from(count)) {
-        (true, (Ok(columns), Ok(records), Ok(hashes), Ok(sealed), Ok(tree)), Ok(count)) => {
-            Some(Piece { from, count, columns, records, hashes, sealed, tree })
+        Err(_) => Ok(None),
+    }
+}
+
+/// Records that are sound by themselves.
+struct Sound {
+    links: Vec<Link>,
+    leaves: Vec<Hash>,
+    /// 32 bytes for each leaf and each subtree that it completes.
+    tree: Vec<u8>,
+}
+
+impl Sound {
+    /// Checks what [`READ`] found; `None` where it is not sound beyond doubt.
+    fn of(from: u64, to: u64, read: &SqliteRow) -> Option<Self> {
+        let count = int(to - from);
+        let (records, whole): (i64, i64) = (read.try_get(0).ok()?, read.try_get(1).ok()?);
+        let lines: &str = read.try_get(2).ok()?;
+        let (hashes, rest) = read.try_get::<&[u8], _>(3).ok()?.as_chunks::<32>();
+        let tree: &[u8] = read.try_get(4).ok()?;
+        if (records, whole) != (count, count) || hashes.len() != usize::try_from(count).ok()? || !rest.is_empty() {
+            return None;
         }
-        _ => None,
-    };
-    Ok(Some((from, to, piece)))
-}
-
-/// Checks a piece; `None` where it is not sound beyond doubt.
-fn sound(piece: Piece) -> Option<Sound> {
-    let mut columns = piece.columns.split('\n');
-    let mut records = piece.records.split('\n');
-    let mut sealed = piece.sealed.split('\n');
-    let (hashes, rest) = piece.hashes.as_chunks::<32>();
-    if hashes.len() != piece.count || !rest.is_empty() {
-        return None;
+        let mut lines = lines.split('\n');
+        let (mut links, mut leaves) = (Vec::with_capacity(hashes.len()), Vec::with_capacity(hashes.len()));
+        for (hash, index) in hashes.iter().zip(from..to) {
+            let (run_id, seq, kind) = (lines.next()?, lines.next()?, lines.next()?);
+            let (step, call, sealed) = (lines.next()?, lines.next()?, lines.next()?);
+            let shape = audit::canonical::whole(lines.next()?)?;
+            let there = |text, bit: u64| if shape & bit == 0 { Some(text) } else { None };
+            let record = lines.next()?.as_bytes();
+            // A leaf, and a subtree for every trailing 1 of the index.
+            if shape >> 3 != 32 * (1 + u64::from(index.trailing_ones())) {
+                return None;
+            }
+            let seq = audit::canonical::whole(seq)?;
+            let (step_id, call_id, sealed) = (there(step, 4), there(call, 2), there(sealed, 1));
+            let view = View { index, run_id, seq, kind, step_id, call_id, record, hash, sealed };
+            links.push(audit::check(&view).ok()?);
+            leaves.push(leaf(record));
+        }
+        lines.next().is_none().then(|| Self { links, leaves, tree: tree.to_vec() })
     }
-    let mut links = Vec::with_capacity(piece.count);
-    let mut leaves = Vec::with_capacity(piece.count);
-    for (hash, index) in hashes.iter().zip(piece.from..) {
-        let view = View {
-            index,
-            run_id: columns.next()?,
-            seq: audit::canonical::whole(columns.next()?)?,
-            kind: columns.next()?,
-            step_id: perhaps(columns.next()?)?,
-            call_id: perhaps(columns.next()?)?,
-            record: records.next()?.as_bytes(),
-            hash,
-            sealed: perhaps(sealed.next()?)?,
-        };
-        links.push(audit::check(&view).ok()?);
-        leaves.push(leaf(view.record));
-    }
-    let all_used = columns.next().is_none() && records.next().is_none() && sealed.next().is_none();
-    all_used.then_some(Sound { links, leaves, tree: piece.tree })
-}
 
-fn perhaps(text: &str) -> Option<Option<&str>> {
-    if text == "-" { Some(None) } else { text.strip_prefix('+').map(Some) }
+    /// Takes the records into the walk, or says which is the first bad one.
+    fn take_in(&self, walk: &mut Walk) -> Result<(), Bad> {
+        let mut stored = self.tree.as_slice();
+        self.links.iter().zip(&self.leaves).try_for_each(|(link, leaf)| walk.add(link, *leaf, &mut stored))
+    }
 }
 
 /// Reads and checks one record by itself.

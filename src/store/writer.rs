@@ -15,6 +15,7 @@ use crate::domain::{Clock, ErrorCode, Fault, OwnerId, Timestamp, day_of};
 use super::apply::{self, Row, Task, Writes};
 use super::fault::{Kind, failed, kind};
 use super::flush::{self, flush};
+use super::known::{self, Known};
 use super::leases::{self, LeaseAct, LeaseDone};
 use super::open::Writing;
 use super::proof::{Act, Proofs, Sealing};
@@ -108,15 +109,26 @@ pub(super) type Handle = tokio::task::JoinHandle<Option<SqliteConnection>>;
 pub(super) fn start(writer: Writer) -> (mpsc::Sender<Job>, Handle) {
     let (sender, queue) = mpsc::channel(QUEUE);
     #[expect(clippy::disallowed_methods, reason = "the writer belongs to the store's handle, which ends it by `close` or by being dropped")]
-    let task = tokio::spawn(Running { reserve: writer.home.as_deref().map(Reserve::of), writer, queue, last: None, halted: None }.run());
+    let task = tokio::spawn(
+        Running { reserve: writer.home.as_deref().map(Reserve::of), writer, queue, last: None, known: None, halted: None }.run(),
+    );
     (sender, task)
 }
 
 /// The end of the journal: its head and the tree up to there.
 type End = (Head, Frontier);
 
-/// What came of a transaction: where the journal then ends, what came of each job, what was sealed, and how the commit went.
-type Transacted = (End, Vec<Done>, Sealing, Result<(), sqlx::Error>);
+/// What came of a transaction.
+struct Transacted {
+    /// Where the journal then ends.
+    end: End,
+    /// What is then known of the database.
+    known: Known,
+    /// What came of each job.
+    done: Vec<Done>,
+    sealing: Sealing,
+    committed: Result<(), sqlx::Error>,
+}
 
 fn no_key() -> Trouble {
     Trouble::own(Fault::internal("a checkpoint was asked for where none are made"))
@@ -140,6 +152,8 @@ struct Running {
     queue: mpsc::Receiver<Job>,
     /// The end of the journal as this process last wrote it.
     last: Option<End>,
+    /// What else it knows; nothing after a failure.
+    known: Option<Known>,
     /// Why nothing more is written.
     halted: Option<Fault>,
 }
@@ -205,10 +219,13 @@ impl Running {
         }
         let connection = Arc::clone(&self.writer.connection);
         let mut connection = connection.lock().await;
-        let transacted = self.transact(&mut connection, &jobs).await;
+        let transacted = match self.at_once(&mut connection, &jobs).await {
+            Some(done) => Ok(done),
+            None => self.transact(&mut connection, &jobs).await,
+        };
         let found_no_room = match &transacted {
-            Ok((.., Err(error))) => kind(error) == Kind::Full,
-            Ok((.., Ok(()))) => false,
+            Ok(Transacted { committed: Err(error), .. }) => kind(error) == Kind::Full,
+            Ok(_) => false,
             Err(trouble) => trouble.fault.code == ErrorCode::StorageFull,
         };
         // What was begun must still be recorded: that is what the reserve is for.
@@ -217,7 +234,7 @@ impl Running {
             tracing::error!("the disk is full: the reserve was given up, and new calls are refused until there is room");
             return Some(jobs);
         }
-        let (end, done, sealing, committed) = match transacted {
+        let Transacted { end, known, done, sealing, committed } = match transacted {
             Ok(done) => done,
             Err(trouble) => {
                 if let Err(error) = rollback(&mut connection).await {
@@ -253,6 +270,7 @@ impl Running {
             None => {
                 let next = end.0.next;
                 self.last = Some(end);
+                self.known = Some(known);
                 self.writer.changes.send_modify(|count| *count += 1);
                 let mut accepted = false;
                 for (mut job, done) in all {
@@ -296,8 +314,39 @@ impl Running {
         self.halted = Some(refusal);
     }
 
+    /// The whole transaction in one passage to the database, where the jobs are usual ones, all that they depend on is known and nobody
+    /// else wrote since. `None` where any of this is not so, whatever the reason: nothing is written then, and nothing known any more.
+    async fn at_once(&mut self, connection: &mut SqliteConnection, jobs: &[Job]) -> Option<Transacted> {
+        let tasks = known::plain(jobs)?;
+        let mut asked = asked(jobs);
+        asked.today = day_of(self.writer.clock.now());
+        let known = self.known.take_if(|known| known.answers(&asked))?;
+        let (mut state, rest) = known.state(self.last.clone()?);
+        let mut writes = Writes::default();
+        let mut apply = |task: &Task| apply::apply(task, self.writer.clock.now(), self.writer.owner, &mut state, &mut writes);
+        let done = tasks.into_iter().map(|task| Done::Append(apply(task))).collect();
+        let is_due = self.writer.proofs.as_ref().is_some_and(|proofs| proofs.is_due(&state, &writes));
+        if is_due || !flush::fits_at_once(&writes) {
+            return None;
+        }
+        let committed = match flush::at_once(connection, &writes, state.version).await {
+            Ok(()) => Ok(()),
+            Err(flush::Failed::Committing(error)) => Err(error),
+            Err(flush::Failed::Writing(_)) => {
+                // Where this fails the next transaction cannot begin, and says so.
+                let _ = rollback(connection).await;
+                return None;
+            }
+        };
+        #[cfg(test)]
+        known::AT_ONCE.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let end = (state.head, std::mem::take(&mut state.tree));
+        Some(Transacted { end, known: rest.with(state), done, sealing: writes.sealing, committed })
+    }
+
     /// The whole transaction. An error is one before the commit.
     async fn transact(&mut self, connection: &mut SqliteConnection, jobs: &[Job]) -> Result<Transacted, Trouble> {
+        let known = self.known.take();
         let mut asked = asked(jobs);
         asked.today = day_of(self.writer.clock.now());
         asked.runs.extend(self.writer.proofs.as_ref().map(|proofs| proofs.run));
@@ -338,7 +387,8 @@ impl Running {
             Err(flush::Failed::Committing(error)) => Err(error),
             Err(flush::Failed::Writing(error)) => return Err(Trouble::of("writing", &error)),
         };
-        Ok(((state.head, state.tree), done, writes.sealing, committed))
+        let end = (state.head, std::mem::take(&mut state.tree));
+        Ok(Transacted { end, known: Known::after(known, asked, state), done, sealing: writes.sealing, committed })
     }
 
     async fn begin(&self, connection: &mut SqliteConnection, asked: &Asked) -> Result<State, Trouble> {
@@ -443,7 +493,8 @@ fn asked(jobs: &[Job]) -> Asked {
                             asked.principals.insert(principal.clone());
                         }
                         Change::SetStatus(_)
-                        | Change::LinkArtifact(_)
+                        | Change::OwnArtifact(_)
+                        | Change::NameArtifact(_)
                         | Change::TakeAway(_)
                         | Change::Vault(_)
                         | Change::ToldOf(_)

@@ -10,7 +10,8 @@ use crate::domain::Fault;
 /// # Errors
 /// Those of `work`; `INTERNAL` where it panicked.
 pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Fault> + Send + 'static) -> Result<T, Fault> {
-    match tokio::task::spawn_blocking(work).await {
+    let span = tracing::Span::current();
+    match tokio::task::spawn_blocking(move || span.in_scope(work)).await {
         Ok(answer) => answer,
         Err(error) => Err(Fault::internal(format!("work on the side ended early: {error}"))),
     }

@@ -1,9 +1,11 @@
-//! The labels that a running call brings into its run, besides those that its manifest states.
+//! What a running call brings besides its answer: labels for its run, beyond those that its manifest states, and what its client answered.
 //!
-//! INVARIANT: a label that was told is never taken back.
+//! INVARIANT: what was told is never taken back.
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 
+use crate::call::Answers;
 use crate::confine::RelPath;
 use crate::domain::{Globs, Labels};
 
@@ -14,6 +16,7 @@ pub struct Brought {
     private: AtomicBool,
     nothing: AtomicBool,
     private_paths: Globs,
+    answers: Mutex<Answers>,
 }
 
 impl Brought {
@@ -39,6 +42,17 @@ impl Brought {
     /// The answer holds nothing of what the manifest's labels speak of, as where a search finds nothing.
     pub fn found_nothing(&self) {
         self.nothing.store(true, Ordering::Release);
+    }
+
+    /// What the client was asked, and answered.
+    pub fn answered(&self, answers: &Answers) {
+        self.answers.lock().unwrap_or_else(PoisonError::into_inner).extend(answers.clone());
+    }
+
+    /// All that the client answered.
+    #[must_use]
+    pub fn answers(&self) -> Answers {
+        self.answers.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// All labels of the call, given those that its manifest states.

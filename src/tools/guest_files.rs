@@ -8,7 +8,6 @@ use base64::Engine as _;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::call::Artifacts;
 use crate::confine::RelPath;
 use crate::domain::{ArtifactId, Bytes, ErrorCode, Fault, twin_key};
 use crate::sandbox::GuestFile;
@@ -97,7 +96,7 @@ pub(crate) fn from_workspace(files: &[FileInput]) -> bool {
 ///
 /// # Errors
 /// What [`check`] refuses; `NOT_FOUND`, `UNKNOWN_ARTIFACT`, `LIMIT_EXCEEDED`.
-pub(crate) async fn load(files: &[FileInput], artifacts: &dyn Artifacts, context: &CallContext) -> Result<Vec<GuestFile>, Fault> {
+pub(crate) async fn load(files: &[FileInput], context: &CallContext) -> Result<Vec<GuestFile>, Fault> {
     check(files)?;
     let mut left = MOST_BYTES;
     let mut loaded = Vec::with_capacity(files.len());
@@ -108,7 +107,7 @@ pub(crate) async fn load(files: &[FileInput], artifacts: &dyn Artifacts, context
                 Fault::new(ErrorCode::InvalidInput, format!("`content_base64` of file `{}` is not base64: {error}", file.path))
             })?,
             Source::Artifact(id) => {
-                let (bytes, size) = artifacts.read(&id, 0, left).await?;
+                let (bytes, size) = context.artifacts.read(&id, 0, left).await?;
                 if size > bytes.len() as u64 {
                     return Err(too_large());
                 }

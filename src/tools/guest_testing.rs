@@ -1,46 +1,26 @@
 //! What the tests of the tools that run programs share.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use crate::call::{ArtifactRef, Artifacts, NoProgress};
+use crate::call::NoProgress;
 use crate::confine::Folder;
-use crate::domain::{Actor, ArtifactId, Bytes, CallId, ErrorCode, Fault, Limits, Millis, Principal, RunId, Timestamp};
+use crate::domain::{Actor, Bytes, CallId, ErrorCode, Fault, Limits, Millis, Principal, RunId, Timestamp};
 
 use crate::call::Spawner;
-use crate::egress::{Egress, EgressOptions, NoCredentials, SystemResolver};
+use crate::egress::{Egress, EgressOptions, NoCredentials, RequestLog, RequestRecord, SystemResolver};
 use crate::packages::{
     BuildBox, BuildJob, BuildOutcome, Compile, Environments, EnvironmentsOptions, InstallerOptions, Packages, PackagesOptions, PythonAt,
 };
 use crate::sandbox::process::{Launcher, ProcessOptions, ProcessSandbox};
 
 use super::native::Native;
-use super::testing::StillClock;
+use super::network::{HttpEvents, NetworkPorts};
+use super::testing::{MemoryArtifacts, StillClock};
 use super::{CallContext, Handler};
-
-/// Artifacts in memory.
-#[derive(Default)]
-pub(crate) struct MemArtifacts(pub(crate) Mutex<HashMap<ArtifactId, Vec<u8>>>);
-
-#[async_trait]
-impl Artifacts for MemArtifacts {
-    async fn put(&self, bytes: Vec<u8>, media_type: &str) -> Result<ArtifactRef, Fault> {
-        let artifact = ArtifactId::of(&bytes);
-        let size = bytes.len() as u64;
-        self.0.lock().unwrap().insert(artifact, bytes);
-        Ok(ArtifactRef { artifact, size, media_type: media_type.to_owned() })
-    }
-
-    async fn read(&self, id: &ArtifactId, offset: u64, limit: u64) -> Result<(Vec<u8>, u64), Fault> {
-        let all = self.0.lock().unwrap().get(id).cloned().ok_or_else(|| Fault::new(ErrorCode::UnknownArtifact, "none"))?;
-        let part = all.iter().skip(offset as usize).take(limit as usize).copied().collect();
-        Ok((part, all.len() as u64))
-    }
-}
 
 /// A context whose workspace is `folder`.
 pub(crate) fn context(folder: &std::path::Path) -> CallContext {
@@ -54,6 +34,7 @@ pub(crate) fn context(folder: &std::path::Path) -> CallContext {
         wall: Arc::default(),
         labels: Default::default(),
         brought: Default::default(),
+        artifacts: Arc::new(MemoryArtifacts::default()),
         workspace: Arc::new(Folder::create(folder).unwrap()),
         limits: Limits { wall: Millis(60_000), output: Bytes(8 << 20) },
         cancel: CancellationToken::new(),
@@ -105,6 +86,33 @@ pub(crate) fn egress() -> Egress {
         credentials: Arc::new(NoCredentials),
     };
     Egress::new(options).unwrap()
+}
+
+/// Requests are recorded nowhere.
+struct NoEvents;
+
+impl HttpEvents for NoEvents {
+    fn of(&self, _: &CallContext) -> Arc<dyn RequestLog> {
+        Arc::new(NoEvents)
+    }
+}
+
+#[async_trait]
+impl RequestLog for NoEvents {
+    async fn record(&self, _: RequestRecord) -> Result<(), Fault> {
+        Ok(())
+    }
+}
+
+/// A network that leads to nothing private, with no secrets.
+pub(crate) fn network(spawner: Arc<dyn Spawner>) -> NetworkPorts {
+    NetworkPorts {
+        egress: egress(),
+        http_events: Arc::new(NoEvents),
+        secrets: Arc::new(crate::secrets::source::NoSecrets),
+        redact: Arc::new(crate::call::NoRedaction),
+        spawner,
+    }
 }
 
 /// Packages on a machine without an installer.

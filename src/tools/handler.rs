@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use crate::call::{ParsedArgs, Preparation, Progress, RawOutput, WallTime};
+use crate::call::{Answers, Artifacts, Inquiry, ParsedArgs, Preparation, Progress, RawOutput, WallTime};
 use crate::confine::Folder;
 use crate::domain::{Actor, CallId, Digest, ErrorCode, Fault, Labels, Limits, RunId};
 
@@ -34,6 +34,8 @@ pub struct CallContext {
     pub labels: Labels,
     /// Where the call tells which labels it brings, beyond those of its manifest.
     pub brought: Arc<Brought>,
+    /// Stored bytes, as far as whoever asks may read them; what is put here belongs to the run.
+    pub artifacts: Arc<dyn Artifacts>,
     /// The run's workspace.
     pub workspace: Arc<Folder>,
     /// What the call may use up.
@@ -42,6 +44,23 @@ pub struct CallContext {
     pub cancel: CancellationToken,
     /// Where progress goes.
     pub progress: Arc<dyn Progress>,
+}
+
+impl CallContext {
+    /// Asks whoever made the call. The wall time stands still meanwhile, and the answers are recorded with the outcome. To be done before the tool
+    /// changes anything: a client of the newer generation answers by making the call anew.
+    ///
+    /// # Errors
+    /// As [`Progress::ask`], to be given back as they are; `CANCELLED`.
+    pub async fn ask(&self, inquiry: Inquiry) -> Result<Answers, Fault> {
+        let _leisure = self.wall.pause();
+        let answers = tokio::select! {
+            answers = self.progress.ask(inquiry) => answers?,
+            () = self.cancel.cancelled() => return Err(Fault::new(ErrorCode::Cancelled, "the call was cancelled while its client was asked")),
+        };
+        self.brought.answered(&answers);
+        Ok(answers)
+    }
 }
 
 /// A tool with typed input and output: what authors of built-in tools write.

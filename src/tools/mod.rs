@@ -4,13 +4,17 @@
 //! without a Grant. Does not decide whether a call may run.
 
 mod blocking;
+mod borrowed;
 mod brought;
 pub mod control;
 pub mod drive;
 pub mod eval;
+#[cfg(debug_assertions)]
+pub mod fixtures;
 pub(crate) mod guest_files;
 pub mod handler;
 pub mod native;
+pub mod network;
 pub mod notify;
 pub mod policy_explain;
 pub mod python;
@@ -18,15 +22,18 @@ pub mod repo_git;
 pub mod sandbox_status;
 pub mod script;
 pub mod secret_list;
+pub mod status;
 mod text;
+pub mod tool_search;
 pub mod transform;
+pub mod web;
 pub mod workers;
 pub mod workspace;
 
 #[cfg(test)]
 mod guest_testing;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 
 /// What stands among the hosts of a call that fetches packages: the installer is told by its own settings where to go.
 pub(crate) const PACKAGE_INDEX: &str = "package-index";

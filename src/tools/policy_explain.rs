@@ -48,7 +48,7 @@ pub struct Told {
     pub reasons: Vec<ToldReason>,
     /// What would have to differ for it to be allowed; empty where it is. Of rules that must match, one is enough.
     pub differ: Vec<ToldDifference>,
-    /// Where a human would be asked: what the operator allowed whoever asks, for this tool and for a while.
+    /// Where a human would be asked: what the operator allowed for a while, whoever asks.
     pub grants: Vec<ToldGrant>,
     /// Digest of the rules that were asked.
     pub policy: String,

@@ -22,7 +22,7 @@ pub struct SecretList {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Input {
-    /// Only those that this tool may use.
+    /// The id of a tool: those that it may use, and no others.
     #[serde(default)]
     #[schemars(length(max = 200))]
     pub tool: Option<String>,

@@ -34,6 +34,7 @@ pub fn bench() -> Bench {
         wall: Arc::default(),
         labels: Default::default(),
         brought: Default::default(),
+        artifacts: Arc::new(MemoryArtifacts::default()),
         workspace: Arc::new(Folder::create(&root).unwrap()),
         limits: Limits { wall: Millis(10_000), output: Bytes(1 << 20) },
         cancel: CancellationToken::new(),

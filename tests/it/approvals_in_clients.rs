@@ -15,7 +15,7 @@ use toolgate::store::{ApprovalFilter, ApprovalRow, ApprovalStatus};
 use crate::support::house::{TestHouse, patience};
 
 /// A client that can show forms, or one that cannot, on the real path.
-struct Client {
+pub struct Client {
     write: WriteHalf<DuplexStream>,
     lines: Lines<BufReader<ReadHalf<DuplexStream>>>,
     _server: JoinSet<Result<(), toolgate::domain::Fault>>,
@@ -25,7 +25,7 @@ struct Client {
 }
 
 impl Client {
-    async fn on(house: &TestHouse, modern: bool, forms: bool) -> Self {
+    pub async fn on(house: &TestHouse, modern: bool, forms: bool) -> Self {
         let (near, far) = tokio::io::duplex(256 * 1024);
         let (input, output) = tokio::io::split(far);
         let options = ServeOptions { toolset: Toolset::All, ..ServeOptions::default() };
@@ -47,17 +47,17 @@ impl Client {
         if self.forms { json!({ "elicitation": { "form": {} } }) } else { json!({}) }
     }
 
-    async fn send(&mut self, message: &Value) {
+    pub async fn send(&mut self, message: &Value) {
         self.write.write_all(format!("{message}\n").as_bytes()).await.unwrap();
     }
 
-    async fn receive(&mut self) -> Value {
+    pub async fn receive(&mut self) -> Value {
         let line = tokio::time::timeout(Duration::from_secs(60), self.lines.next_line()).await.expect("no answer in time");
         serde_json::from_str(&line.unwrap().expect("the server is gone")).unwrap()
     }
 
     /// Sends a request and gives the next message: its answer, or a request of the server's.
-    async fn ask(&mut self, method: &str, mut params: Value) -> Value {
+    pub async fn ask(&mut self, method: &str, mut params: Value) -> Value {
         self.next += 1;
         if self.modern {
             let capabilities = self.capabilities();
@@ -81,11 +81,11 @@ impl Client {
     }
 }
 
-fn trusting() -> ApprovalSettings {
+pub fn trusting() -> ApprovalSettings {
     ApprovalSettings { wait: Millis(0), trusted: vec![Principal::local()], ..patience() }
 }
 
-fn error_of(answer: &Value) -> &str {
+pub fn error_of(answer: &Value) -> &str {
     answer["result"]["structuredContent"]["error"]["code"].as_str().unwrap_or_default()
 }
 
@@ -94,7 +94,7 @@ async fn rows(house: &TestHouse) -> Vec<ApprovalRow> {
 }
 
 /// What the human reads from the form and types.
-fn typed(message: &Value) -> String {
+pub fn typed(message: &Value) -> String {
     let line = message.as_str().unwrap().lines().find(|line| line.starts_with("  digest")).unwrap().to_owned();
     line.chars().rev().take(4).collect::<Vec<_>>().into_iter().rev().collect()
 }

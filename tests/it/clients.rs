@@ -1,26 +1,14 @@
 //! The Python MCP client drives the real binary, in both protocol generations.
 //!
-//! `TOOLGATE_TEST_PYTHON` names a Python with the packages of `tests/clients/requirements.txt`; without it `python3` is tried. Where
-//! neither has them the tests say so and pass, unless `TOOLGATE_TEST_REQUIRE_CLIENTS` is set.
+//! Where the client is not installed the tests say so and pass, unless `TOOLGATE_TEST_REQUIRE_CLIENTS` is set; `support/clients.rs` tells
+//! where it is looked for.
 
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
+use crate::support::clients::{or_skip, python};
 use crate::support::native::can_install;
 use crate::support::root;
-
-/// A Python that can import the client, or why there is none.
-#[expect(clippy::disallowed_methods, reason = "a test starts programs")]
-fn python() -> Result<String, String> {
-    let named = std::env::var("TOOLGATE_TEST_PYTHON").ok();
-    let python = named.unwrap_or_else(|| "python3".to_owned());
-    let has_client = Command::new(&python).args(["-c", "from mcp import Client"]).stdout(Stdio::null()).stderr(Stdio::null()).status();
-    match has_client {
-        Ok(status) if status.success() => Ok(python),
-        Ok(_) => Err(format!("`{python}` lacks the packages of tests/clients/requirements.txt")),
-        Err(error) => Err(format!("`{python}` does not start: {error}")),
-    }
-}
 
 fn run(script: &str) {
     run_in(script, tempfile::tempdir().unwrap().path(), &[]);
@@ -37,16 +25,9 @@ fn run_in(script: &str, home: &Path, variables: &[(&str, &str)]) {
 }
 
 /// Runs a script with these options.
-#[expect(clippy::disallowed_methods, clippy::print_stderr, reason = "a test starts programs, and says why it was skipped")]
+#[expect(clippy::disallowed_methods, reason = "a test starts programs")]
 fn run_with(options: &[&str], script: &str, home: &Path, variables: &[(&str, &str)]) {
-    let python = match python() {
-        Ok(python) => python,
-        Err(why) if std::env::var_os("TOOLGATE_TEST_REQUIRE_CLIENTS").is_some() => panic!("{why}"),
-        Err(why) => {
-            eprintln!("skipped: {why}; set TOOLGATE_TEST_PYTHON to one that has them");
-            return;
-        }
-    };
+    let Some(python) = or_skip(python("from mcp import Client")) else { return };
     let output = Command::new(python)
         .envs(variables.iter().copied())
         .arg("-B")

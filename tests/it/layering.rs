@@ -21,6 +21,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("sandbox", &["call"]),
     ("egress", &[]),
     ("packages", &[]),
+    ("telemetry", &[]),
     ("secrets", &["call", "egress"]),
     ("tools", &["call", "schema", "confine", "sandbox", "egress", "packages", "secrets"]),
     ("registry", &["manifest", "schema", "call", "policy", "tools"]),
@@ -59,17 +60,20 @@ const CRATES: &[(&str, &[&str])] = &[
     ("hyper", &["mcp/http/"]),
     ("hyper_util", &["mcp/http/"]),
     ("reqwest", &["egress/"]),
-    ("rustls", &["egress/"]),
+    ("rustls", &["egress/", "mcp/http/"]),
+    ("tokio_rustls", &["mcp/http/"]),
+    ("jsonwebtoken", &["mcp/auth/"]),
     ("zip", &["packages/"]),
     ("landlock", &["sandbox/process/"]),
     ("seccompiler", &["sandbox/process/"]),
     ("libc", &["sandbox/process/"]),
     ("roxmltree", &["tools/eval/"]),
+    ("prometheus_client", &["telemetry/"]),
 ];
 
 /// Text that only these files may hold.
 const WORDS: &[(&str, &[&str])] = &[
-    ("std::process::Command", &["packages/installer.rs", "sandbox/process/launcher.rs"]),
+    ("std::process::Command", &["packages/installer.rs", "sandbox/peer.rs", "sandbox/process/launcher.rs"]),
     (
         "std::env::",
         &[

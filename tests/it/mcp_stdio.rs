@@ -22,10 +22,16 @@ pub struct Server {
 }
 
 impl Server {
-    #[expect(clippy::disallowed_methods, reason = "a test starts programs")]
     pub fn start(home: &Path) -> Self {
+        Self::started(home, &[])
+    }
+
+    /// With more options.
+    #[expect(clippy::disallowed_methods, reason = "a test starts programs")]
+    pub fn started(home: &Path, options: &[&str]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_toolgate"))
             .args(["--home", home.to_str().unwrap(), "serve"])
+            .args(options)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
@@ -83,6 +89,17 @@ impl Server {
                 return message;
             }
         }
+    }
+
+    /// The next message, where one comes within this.
+    pub fn next(&self, within: Duration) -> Option<Value> {
+        self.lines.recv_timeout(within).ok().map(|line| protocol_message(&line))
+    }
+
+    /// Ends the input; how the process ended, and after how long.
+    pub fn ended(mut self) -> (ExitStatus, Duration) {
+        self.input = None;
+        self.wait()
     }
 
     fn python(&mut self, id: i64, code: &str) -> Value {
@@ -182,6 +199,10 @@ fn the_list_of_the_usual_tools_stays_small() {
     let mut sizes: Vec<(usize, &str)> = tools.iter().map(|tool| (tool.to_string().len(), tool["name"].as_str().unwrap())).collect();
     sizes.sort_unstable_by(|a, b| b.cmp(a));
     assert!(tools.len() >= 10, "{sizes:?}");
+    for (bytes, name) in &sizes {
+        println!("{bytes:>6} {name}");
+    }
+    println!("{:>6} in all, of {}", result.to_string().len(), 20 * 1024);
     assert!(result.to_string().len() <= 20 * 1024, "{} bytes: {sizes:?}", result.to_string().len());
     for tool in tools {
         assert!(tool.to_string().is_ascii(), "{} is described with more than ASCII", tool["name"]);

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use std::time::Duration;
 use toolgate::domain::{Actor, ErrorCode, Millis, Principal, RunId};
 use toolgate::gateway::{Answer, ApprovalSettings};
-use toolgate::run::{Event, EventKind};
+use toolgate::run::{Event, EventKind, RunStatus};
 use toolgate::store::ApprovalFilter;
 
 use crate::support::house::{TestHouse, patience};
@@ -233,4 +233,38 @@ async fn a_key_whose_call_has_not_ended_is_refused() {
     let codes: Vec<ErrorCode> = futures_util::future::join_all(calls).await.iter().map(code).collect();
     assert!(codes.contains(&ErrorCode::Timeout) && codes.contains(&ErrorCode::RunState), "{codes:?}");
     assert_eq!(house.ran(), 1);
+}
+
+/// What is idle for 12 hours is closed without anybody coming back, each principal's for itself.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_idle_run_of_direct_calls_is_closed_and_others_go_on() {
+    let house = TestHouse::new().await;
+    house.clock.by(Millis(11 * 60 * 60 * 1_000));
+    let other = Actor::agent(Principal::new("other"));
+    let others = house.gateway.adhoc_run(&other).await.unwrap();
+    assert!(others != house.run, "each principal has its own");
+    house.clock.by(Millis(60 * 60 * 1_000));
+    house.gateway.close_idle_adhoc_runs().await.unwrap();
+    let status = async |run: &RunId| house.store.run(run).await.unwrap().unwrap().status;
+    assert_eq!((status(&house.run).await, status(&others).await), (RunStatus::Closed, RunStatus::Running));
+    assert_ne!(house.gateway.adhoc_run(&house.me).await.unwrap(), house.run, "whoever comes back gets a new one");
+    assert_eq!(house.gateway.adhoc_run(&other).await.unwrap(), others);
+}
+
+/// Arguments that are written like a reference to stored bytes come back from the log as what they are: a house that records them as
+/// they stand gives another one's bytes for them.
+#[tokio::test(flavor = "multi_thread")]
+async fn words_that_look_like_a_reference_are_kept_as_words() {
+    let house = TestHouse::new().await;
+    let secret = house.store.artifacts().put(br#"{"word": "another's"}"#.to_vec(), "application/json").await.unwrap();
+    let looks = json!({ "artifact": secret.artifact, "size": secret.size });
+    assert!(toolgate::call::is_reference(&looks));
+    // It does not fit the tool's schema, and is recorded with the refusal.
+    let refused = house.call("probe.pure", looks.clone()).await;
+    assert_eq!(code(&refused), ErrorCode::InvalidInput);
+    let events = house.events().await;
+    let recorded = events.last().unwrap().payload["arguments"].clone();
+    assert_ne!(recorded, looks);
+    let read = toolgate::call::whole(recorded, &*house.store.artifacts()).await.unwrap();
+    assert_eq!(read, looks, "not what lies behind them");
 }

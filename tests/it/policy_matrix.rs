@@ -29,8 +29,11 @@ fn principals(profile: Profile) -> Principals {
     Principals::new(named, [""; 0])
 }
 
+/// Every tool but the one whose calls are others': no call is decided on under its name.
 fn tools() -> Vec<ToolDef> {
-    toolgate::manifest::shipped().unwrap_or_else(|problems| panic!("{problems}"))
+    let mut tools = toolgate::manifest::shipped().unwrap_or_else(|problems| panic!("{problems}"));
+    tools.retain(|tool| tool.name.as_str() != toolgate::call::TOOL_CALL);
+    tools
 }
 
 fn load(profile: Profile) -> PolicySet {

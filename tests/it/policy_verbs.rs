@@ -250,6 +250,13 @@ fn a_running_server_takes_up_good_rules_and_stays_with_the_old_where_they_are_ba
     let before = server.call("policy_explain", &explain)["structuredContent"].clone();
     assert_eq!((&before["verdict"], &before["differ"], &before["files_rejected"]), (&json!("allow"), &json!([]), &json!(false)));
 
+    let quiet = server.call("toolgate_status", &json!({}))["structuredContent"].clone();
+    assert_eq!(
+        (&quiet["ready"], &quiet["problems"], &quiet["policy"]["files_rejected"]),
+        (&json!(true), &json!([]), &json!(false)),
+        "{quiet}"
+    );
+
     write_policy(&toolgate, "own.cedar", WALL);
     let denied = server.until("workspace_write", &write, |answer| answer["isError"] == json!(true));
     assert!(denied.to_string().contains("nothing is written today"), "{denied}");
@@ -262,6 +269,20 @@ fn a_running_server_takes_up_good_rules_and_stays_with_the_old_where_they_are_ba
     write_policy(&toolgate, "own.cedar", "this is not Cedar");
     let rejected = server.until("policy_explain", &explain, |answer| answer["structuredContent"]["files_rejected"] == json!(true));
     assert_eq!((&rejected["structuredContent"]["verdict"], &rejected["structuredContent"]["policy"]), (&json!("deny"), &told["policy"]));
+    // A notice passes; the state can be asked for as long as it is so.
+    let status = server.call("toolgate_status", &json!({}))["structuredContent"].clone();
+    let problem = &status["problems"][0];
+    assert!(problem["file"].as_str().unwrap().ends_with("own.cedar") && problem["line"] == 1, "{status}");
+    assert_eq!((&status["policy"]["files_rejected"], &status["policy"]["digest"]), (&json!(true), &told["policy"]), "{status}");
+    assert!(status["next"].as_str().unwrap().contains("tell the user"), "{status}");
+    write_policy(&toolgate, "own.cedar", WALL);
+    let mended = server.until("toolgate_status", &json!({}), |answer| answer["structuredContent"]["problems"] == json!([]));
+    assert_eq!(
+        mended["structuredContent"]["policy"],
+        json!({"digest": told["policy"], "rules": quiet["policy"]["rules"].as_u64().unwrap() + 1, "files_rejected": false})
+    );
+    write_policy(&toolgate, "own.cedar", "this is not Cedar");
+    server.until("toolgate_status", &json!({}), |answer| answer["structuredContent"]["policy"]["files_rejected"] == json!(true));
     std::fs::rename(toolgate.data().join("policies"), toolgate.data().join("gone")).unwrap();
     std::thread::sleep(Duration::from_millis(2_500));
     assert_eq!(server.call("workspace_write", &write)["isError"], json!(true), "a folder that went away is not an empty set");
@@ -279,7 +300,7 @@ fn a_running_server_takes_up_good_rules_and_stays_with_the_old_where_they_are_ba
     let events = toolgate.run(&["runs", "events", own.as_str().unwrap(), "--json"]).exits(0).stdout;
     let events: Vec<Value> = events.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let words: Vec<&str> = events.iter().filter_map(|event| event["payload"]["event"].as_str()).collect();
-    assert!(words.starts_with(&["policy_loaded", "policy_rejected", "policy_rejected"]), "{words:?}");
+    assert!(words.starts_with(&["policy_loaded", "policy_rejected", "policy_restored", "policy_rejected", "policy_rejected"]), "{words:?}");
     let loaded = events.iter().find(|event| event["payload"]["event"] == "policy_loaded").unwrap();
     assert_eq!(loaded["payload"]["old"], before["policy"]);
     assert_eq!(loaded["payload"]["new"], told["policy"]);

@@ -40,10 +40,20 @@ const DIGITS: [u8; 256] = {
 /// The hash that 64 lower case hexadecimal digits spell.
 #[must_use]
 pub fn unhex(text: &str) -> Option<[u8; 32]> {
-    let digits: &[u8; 64] = text.as_bytes().try_into().ok()?;
-    let (pairs, _) = digits.as_chunks::<2>();
+    spelled(text)
+}
+
+/// The number that 32 lower case hexadecimal digits spell.
+#[must_use]
+pub fn unhex_number(text: &str) -> Option<u128> {
+    spelled(text).map(u128::from_be_bytes)
+}
+
+fn spelled<const N: usize>(text: &str) -> Option<[u8; N]> {
+    let (pairs, rest) = text.as_bytes().as_chunks::<2>();
+    let pairs: &[[u8; 2]; N] = pairs.try_into().ok().filter(|_| rest.is_empty())?;
     let worth = |byte: u8| DIGITS.get(usize::from(byte)).copied().unwrap_or(0xf0);
-    let (mut bytes, mut all) = ([0_u8; 32], 0);
+    let (mut bytes, mut all) = ([0_u8; N], 0);
     for (byte, [high, low]) in bytes.iter_mut().zip(pairs) {
         let (high, low) = (worth(*high), worth(*low));
         all |= high | low;

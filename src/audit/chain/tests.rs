@@ -213,7 +213,85 @@ fn sealed_values_are_bound_and_may_be_taken_away() {
     assert_eq!(check(&surplus.view()), Err(Why::CommitmentMismatch));
 }
 
+/// One record of every form that the writer gives them.
+fn forms() -> Vec<Row> {
+    let sealed = |names: &[&str]| names.iter().map(|name| ((*name).to_owned(), json!({ "k": [1, "é\n"] }))).collect();
+    let forms = [(true, true, sealed(&["arguments", "error"])), (true, false, sealed(&["a\n", "é"])), (false, true, sealed(&[]))];
+    let mut rows: Vec<Row> = forms
+        .into_iter()
+        .map(|(has_step, has_call, sealed)| {
+            let draft = Draft {
+                kind: "tool_call".into(),
+                step: has_step.then(|| "build".parse().unwrap()),
+                call: has_call.then(|| CALL.parse().unwrap()),
+                actor: Actor::operator(),
+                payload: json!({ "n": 1.5, "note": "é\n", "deep": [{}, [null]] }).as_object().unwrap().clone(),
+                sealed,
+            };
+            let place = Place {
+                index: 0,
+                run: RunId::mint(Timestamp::from_unix_millis(1)),
+                seq: 1,
+                ts: Timestamp::from_unix_millis(7),
+                prev: Digest::ZERO,
+            };
+            let Sealed { record, hash, values } = prepare(draft).unwrap().seal(&place);
+            Row {
+                index: 0,
+                run_id: place.run.to_string(),
+                seq: 1,
+                kind: "tool_call".into(),
+                step_id: has_step.then(|| "build".into()),
+                call_id: has_call.then(|| CALL.into()),
+                record: record.into_bytes(),
+                hash: hash.as_bytes().to_vec(),
+                sealed: values,
+            }
+        })
+        .collect();
+    rows.push(Row { sealed: None, ..rows[0].clone() });
+    rows
+}
+
+/// What both checks say of a row whose hash is right.
+fn both(row: &Row) -> Option<(Option<Link>, Result<Link, Why>)> {
+    let (text, hash) = (std::str::from_utf8(&row.record).ok()?, record::hash(&row.record));
+    Some((straight::check(&row.view(), text, hash), thoroughly(&row.view(), text, hash)))
+}
+
+#[test]
+fn what_the_writer_makes_is_read_straight() {
+    for row in forms() {
+        let (straight, thorough) = both(&row).unwrap();
+        assert_eq!(straight, Some(thorough.unwrap()), "{}", String::from_utf8_lossy(&row.record));
+    }
+}
+
 proptest! {
+    #[test]
+    fn what_is_read_straight_is_sound(form in 0..4_usize, place in 0..6_usize, at: prop::sample::Index, byte in 0x1f_u8..0x80, insert: bool) {
+        let mut row = forms()[form].clone();
+        let change = |bytes: &mut Vec<u8>| {
+            let at = at.index(bytes.len().max(1));
+            if insert || bytes.is_empty() { bytes.insert(at.min(bytes.len()), byte) } else { bytes[at] = byte }
+        };
+        let change_text = |text: &mut String| {
+            let mut bytes = std::mem::take(text).into_bytes();
+            change(&mut bytes);
+            *text = String::from_utf8_lossy(&bytes).into_owned();
+        };
+        match place {
+            0 | 1 => change(&mut row.record),
+            2 => change_text(row.sealed.get_or_insert_default()),
+            3 => change_text(&mut row.kind),
+            4 => change_text(row.step_id.get_or_insert_default()),
+            _ => change_text(row.call_id.get_or_insert_default()),
+        }
+        if let Some((Some(link), thorough)) = both(&row) {
+            prop_assert_eq!(thorough, Ok(link));
+        }
+    }
+
     #[test]
     fn any_flipped_bit_in_record_hash_or_values_is_found(at: prop::sample::Index, bit in 0..8_u32) {
         let rows = log(1);

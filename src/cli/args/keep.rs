@@ -95,7 +95,7 @@ pub struct Restore {
 }
 
 /// A span of time: `90d`, `12h`, `30m`, `10s`.
-fn span(text: &str) -> Result<Millis, String> {
+pub(super) fn span(text: &str) -> Result<Millis, String> {
     let wrong = || "not a number with s, m, h or d, such as 90d".to_owned();
     let unit = text.chars().last().ok_or_else(wrong)?;
     let number: u64 = text.strip_suffix(unit).and_then(|number| number.parse().ok()).ok_or_else(wrong)?;

@@ -47,6 +47,42 @@ pub(super) fn place(client: Client, ambient: &Ambient) -> Result<Place, Fault> {
     Ok(Place { title, file, form })
 }
 
+/// Every file in which this client may look for servers: the user's, where `install` writes, then those of the project in this folder and
+/// those of the client's other editions.
+///
+/// # Errors
+/// `CONFIG_INVALID` where the platform names no home folder.
+pub(super) fn candidates(client: Client, ambient: &Ambient) -> Result<Vec<Place>, Fault> {
+    let main = place(client, ambient)?;
+    let like = |title: &'static str, file: PathBuf| Place { title, file, form: main.form };
+    let of_project = |file: &str| ambient.platform.current_dir.as_ref().map(|here| here.join(file));
+    let application = ambient.platform.user_home.as_deref().map(|home| application(home, ambient)).unwrap_or_default();
+    let others = match client {
+        // The edition of the Microsoft Store sees a folder of its own.
+        Client::ClaudeDesktop => {
+            let store = "Packages/Claude_pzs8sxrjxfjjc/LocalCache/Roaming/Claude/claude_desktop_config.json";
+            let local = ambient.var("LOCALAPPDATA").filter(|_| cfg!(windows)).map(PathBuf::from);
+            vec![local.map(|local| like("Claude Desktop (Store)", local.join(store)))]
+        }
+        Client::ClaudeCode => vec![of_project(".mcp.json").map(|file| like("Claude Code (project)", file))],
+        Client::Codex => vec![of_project(".codex/config.toml").map(|file| like("Codex (project)", file))],
+        Client::Vscode => vec![
+            of_project(".vscode/mcp.json").map(|file| like("VS Code (project)", file)),
+            Some(like("VS Code Insiders", application.join("Code - Insiders/User/mcp.json"))),
+            Some(like("VSCodium", application.join("VSCodium/User/mcp.json"))),
+        ],
+        Client::Cursor => vec![of_project(".cursor/mcp.json").map(|file| like("Cursor (project)", file))],
+        Client::Gemini => vec![of_project(".gemini/settings.json").map(|file| like("Gemini CLI (project)", file))],
+    };
+    let mut places = vec![main.clone()];
+    for other in others.into_iter().flatten() {
+        if places.iter().all(|known| known.file != other.file) {
+            places.push(other);
+        }
+    }
+    Ok(places)
+}
+
 /// Where desktop programs keep their settings.
 fn application(home: &Path, ambient: &Ambient) -> PathBuf {
     if cfg!(target_os = "macos") {

@@ -29,7 +29,7 @@ pub(super) enum Edit {
 const CODEX_SECONDS: u32 = 120;
 
 /// The table of servers in TOML.
-const TABLE: &str = "mcp_servers";
+pub(super) const TABLE: &str = "mcp_servers";
 
 /// What a person would write by hand.
 pub(super) fn snippet(place: &Place, name: &str, entry: &Entry) -> String {
@@ -145,7 +145,7 @@ fn in_toml(name: &str, entry: &Entry) -> String {
 }
 
 /// Whether an entry starts a toolgate; another program of that name is not to be lost.
-fn is_ours(command: Option<&str>) -> bool {
+pub(super) fn is_ours(command: Option<&str>) -> bool {
     let last = command.and_then(|command| command.rsplit(['/', '\\']).next()).unwrap_or_default();
     last == "toolgate" || last == "toolgate.exe"
 }
@@ -160,7 +160,7 @@ fn unreadable(place: &Place, why: &str) -> Fault {
         .hint("mend it, or write by hand what `--print` shows")
 }
 
-fn read_json(place: &Place, text: &str) -> Result<Map<String, Value>, Fault> {
+pub(super) fn read_json(place: &Place, text: &str) -> Result<Map<String, Value>, Fault> {
     if text.trim().is_empty() {
         return Ok(Map::new());
     }
@@ -170,7 +170,7 @@ fn read_json(place: &Place, text: &str) -> Result<Map<String, Value>, Fault> {
     Ok(root)
 }
 
-fn read_toml(place: &Place, text: &str) -> Result<toml::Table, Fault> {
+pub(super) fn read_toml(place: &Place, text: &str) -> Result<toml::Table, Fault> {
     text.parse().map_err(|error: toml::de::Error| unreadable(place, &format!("not TOML: {}", error.message())))
 }
 

@@ -5,6 +5,7 @@
 mod clients;
 mod edit;
 mod file;
+pub(super) mod found;
 #[cfg(test)]
 mod tests;
 

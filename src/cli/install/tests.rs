@@ -115,3 +115,84 @@ fn what_is_printed_is_what_is_written() {
         assert!(says_the_same(&place, &printed, &written), "{printed}\n{written}");
     }
 }
+
+mod found {
+    use std::collections::BTreeMap;
+    use std::ffi::OsString;
+
+    use super::*;
+    use crate::cli::install::found::{Led, entries};
+    use crate::config::Ambient;
+
+    fn read(place: &Place, text: &str, variables: &[(&str, &str)]) -> Vec<(String, Led)> {
+        let vars: BTreeMap<String, OsString> = variables.iter().map(|(name, value)| ((*name).to_owned(), value.into())).collect();
+        let found = entries(place, text, &Ambient { vars, ..Ambient::default() }).unwrap();
+        found.into_iter().map(|(_, name, led)| (name, led)).collect()
+    }
+
+    fn of_json(entry: &Value, variables: &[(&str, &str)]) -> Option<Led> {
+        let text = json!({ "mcpServers": { "toolgate": entry } }).to_string();
+        read(&in_json(), &text, variables).pop().map(|(_, led)| led)
+    }
+
+    fn token(token: &str) -> Vec<(String, String)> {
+        vec![("Authorization".to_owned(), format!("Bearer {token}"))]
+    }
+
+    #[test]
+    fn what_is_written_is_found() {
+        for place in [in_json(), place(Form::Json { servers: "servers", typed: true }), place(Form::Toml)] {
+            let text = text(add(&place, "", "mine", &entry()).unwrap());
+            let led = Led::Starts { command: entry().command, arguments: entry().args, variables: vec![] };
+            assert_eq!(read(&place, &text, &[]), [("mine".to_owned(), led)]);
+        }
+    }
+
+    #[test]
+    fn the_example_shows_both_ways() {
+        let text = include_str!("../../../mcp.json.example");
+        let found = read(&in_json(), text, &[("TOOLGATE_TOKEN", "t")]);
+        let starts = Led::Starts { command: "/absolute/path/to/toolgate".into(), arguments: vec!["serve".into()], variables: vec![] };
+        let reaches = Led::Reaches { url: "http://127.0.0.1:8801/mcp".into(), headers: token("t") };
+        assert_eq!(found, [("toolgate".to_owned(), starts), ("toolgate-http".to_owned(), reaches)]);
+    }
+
+    #[test]
+    fn entries_are_read_as_their_clients_read_them() {
+        let other = of_json(&json!({ "command": "/bin/sh", "args": ["-c", "toolgate serve"] }), &[]);
+        assert_eq!(other, Some(Led::Other { command: "/bin/sh".into() }));
+        let started = json!({ "command": "${BIN}/toolgate", "args": ["--home", "${env:H:-/h}", "serve"], "env": { "A": "1${B:-}" } });
+        let due = Led::Starts {
+            command: "/x/toolgate".into(),
+            arguments: vec!["--home".into(), "/h".into(), "serve".into()],
+            variables: vec![("A".into(), "1".into())],
+        };
+        assert_eq!(of_json(&started, &[("BIN", "/x")]), Some(due));
+        assert!(matches!(of_json(&started, &[]), Some(Led::Unknown { why }) if why.contains("${BIN}")));
+        let input = json!({ "url": "http://h/mcp", "headers": { "Authorization": "Bearer ${input:token}" } });
+        assert!(matches!(of_json(&input, &[]), Some(Led::Unknown { .. })));
+        let gemini = json!({ "httpUrl": "http://h/mcp", "headers": { "Authorization": "Bearer x" } });
+        assert_eq!(of_json(&gemini, &[]), Some(Led::Reaches { url: "http://h/mcp".into(), headers: token("x") }));
+        for nothing in [json!(7), json!({}), json!({ "command": 7 }), json!({ "url": null })] {
+            assert_eq!(of_json(&nothing, &[]), None, "{nothing}");
+        }
+    }
+
+    #[test]
+    fn codex_takes_its_token_from_a_variable() {
+        let text = "[mcp_servers.my-toolgate]\nurl = \"http://h/mcp\"\nbearer_token_env_var = \"T\"\n\n[mcp_servers.other]\nurl = \"http://o\"\n";
+        let found = read(&place(Form::Toml), text, &[("T", "x")]);
+        assert_eq!(found, [("my-toolgate".to_owned(), Led::Reaches { url: "http://h/mcp".into(), headers: token("x") })]);
+        assert!(matches!(&read(&place(Form::Toml), text, &[])[..], [(_, Led::Unknown { why })] if why.contains("`T`")));
+    }
+
+    #[test]
+    fn files_of_others_are_theirs_to_mend() {
+        let at = Ambient::default();
+        assert_eq!(entries(&in_json(), "{ // a comment\n}", &at).unwrap(), []);
+        assert_eq!(entries(&place(Form::Toml), "a = ", &at).unwrap(), []);
+        assert!(entries(&in_json(), "{ // toolgate\n}", &at).is_err());
+        assert!(entries(&place(Form::Toml), "toolgate = ", &at).is_err());
+        assert_eq!(entries(&in_json(), "", &at).unwrap(), []);
+    }
+}

@@ -203,6 +203,14 @@ impl Door for FakeDoor {
             check("python", sandbox_works, "compiled runtime", Some("free 100 MB in the cache folder")),
         ]
     }
+    async fn meet(&self, way: Way) -> Result<Met, Fault> {
+        match way {
+            Way::Reach { url, headers } if headers.is_empty() => {
+                Err(Fault::new(ErrorCode::Unauthenticated, format!("`{url}` wants a token")).hint("give it one"))
+            }
+            way => Ok(Met { server: "toolgate 1.0.0".into(), tools: vec![format!("{way:?}")], took: Millis(7) }),
+        }
+    }
     async fn check_manifest(&self, _config: &Config, file: &Path) -> Result<ToolView, Fault> {
         let name = file.display().to_string();
         if name.contains("broken") {
@@ -549,6 +557,14 @@ impl House for FakeHouse {
     async fn release(&self, _run: &RunId, _proof: OperatorProof) -> Result<(), Fault> {
         Ok(())
     }
+    fn tokens(&self) -> Result<crate::secrets::tokens::Tokens, Fault> {
+        Err(Fault::internal("this house has no tokens"))
+    }
+
+    fn check_toolsets(&self, _words: &[String]) -> Result<(), Fault> {
+        Ok(())
+    }
+
     fn vault(&self) -> Result<crate::secrets::vault::Vault, Fault> {
         Err(Fault::internal("this house has no vault"))
     }
@@ -566,6 +582,8 @@ fn tools() -> Vec<ToolView> {
         description: description.into(),
         executor: "builtin".into(),
         effects: Effects::of(effects.iter().copied()),
+        hosts: Vec::new(),
+        secrets: Vec::new(),
         scopes: vec!["workspace".into()],
         limits: Limits { wall: Millis(30_000), output: Bytes(1 << 20) },
         idempotent: true,

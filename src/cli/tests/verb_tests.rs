@@ -457,7 +457,19 @@ async fn config() {
     redaction.pii [] default
     redaction.fields ["default"] default
     serve.tool_names underscore default
+    serve.answer_sec 45 default
     serve.toolsets ["default"] default
+    http.public_url default
+    http.behind_proxy no default
+    http.tls_cert default
+    http.tls_key default
+    http.rate 1000 default
+    http.burst 2000 default
+    http.concurrent 256 default
+    http.streams 64 default
+    oidc.issuer default
+    oidc.audience default
+    oidc.scopes [] default
     vault.key auto default
     vault.key_file default
     --- stderr
@@ -495,6 +507,7 @@ async fn doctor() {
     insta::assert_snapshot!(scene.call(&["doctor"]).await.whole(), @"
     ✓ database  3 runs, 40 records
     ✓ python    compiled runtime
+    ✓ clients   none has toolgate in its settings; `toolgate install CLIENT` writes it there
     everything works
     --- stderr
     --- exit 0
@@ -504,6 +517,7 @@ async fn doctor() {
     ✓ database  3 runs, 40 records
     ✗ python    compiled runtime
                 → free 100 MB in the cache folder
+    ✓ clients   none has toolgate in its settings; `toolgate install CLIENT` writes it there
     1 check failed
     --- stderr
     --- exit 1

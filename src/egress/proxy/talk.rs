@@ -77,7 +77,7 @@ impl Desk {
             None
         };
         let fault = refused.as_ref().map(|(_, fault)| fault);
-        if let Err(fault) = self.log.record(note.finish(fault)).await {
+        if let Err(fault) = self.egress.inner.keep(note.finish(fault), &*self.log).await {
             tracing::error!(code = fault.code.as_str(), "a connection of a program cannot be recorded; its proxy ends");
             if let Some(client) = &client {
                 reset(client);

@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::domain::host::Host;
 use crate::egress::Scheme;
 use crate::egress::target::Target;
 

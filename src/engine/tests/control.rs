@@ -219,7 +219,7 @@ async fn a_definition_is_checked_without_being_run() {
     let found = process.control.validate(&workflow("- {id: a, kind: plan, depends_on: [b]}\n- {id: b, kind: plan, depends_on: [a]}\n"));
     assert!(!found.valid && found.problems[0].message.contains("a → b → a"), "{found:?}");
     assert_eq!(
-        process.control.workflows().workflows.iter().find(|line| line.name == "build_service").unwrap().inputs,
+        process.control.workflows(false).workflows.iter().find(|line| line.name == "build_service").unwrap().inputs,
         ["resource", "stack?"]
     );
 }

@@ -1,4 +1,4 @@
-//! Taking connections: so many at once, each with a bound on the time and size of its headers.
+//! Taking connections, in the clear or over TLS: so many at once, each with a bound on the time and size of its headers.
 //!
 //! INVARIANT: no client can hold more than its connection, and all are gone soon after the order to stop.
 
@@ -10,27 +10,33 @@ use axum::Router;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::domain::Fault;
+use crate::domain::{Fault, Measured, Meter};
 
-/// Connections at once; more wait until one ends.
-const MOST_CONNECTIONS: usize = 512;
-/// How long the headers of a request may take to arrive.
+use super::Tls;
+
+/// How long the headers of a request may take to arrive, and before them the handshake of TLS.
 const HEADER_TIME: Duration = Duration::from_secs(10);
 /// Bytes that are held for a connection; headers that are not whole then are too long, so twice as much at most.
 const HEADER_BYTES: usize = 64 * 1024;
 const MOST_HEADERS: usize = 100;
 
-/// Serves connections until `shutdown`; then those at work get `grace` to end.
+/// Serves connections until `shutdown`, at most as many at once as there is room for; then those at work get `grace` to end. Each is told
+/// to `meter`.
 ///
 /// # Errors
 /// Where the listener is broken for good.
-pub(super) async fn accept(listener: TcpListener, router: Router, shutdown: &CancellationToken, grace: Duration) -> Result<(), Fault> {
-    let room = Arc::new(Semaphore::new(MOST_CONNECTIONS));
+pub(super) async fn accept(
+    (listener, tls): (TcpListener, Option<Tls>),
+    (router, room): (Router, Arc<Semaphore>),
+    shutdown: &CancellationToken,
+    (grace, meter): (Duration, Arc<dyn Meter>),
+) -> Result<(), Fault> {
     let mut connections = JoinSet::new();
     loop {
         let next = tokio::select! {
@@ -40,7 +46,8 @@ pub(super) async fn accept(listener: TcpListener, router: Router, shutdown: &Can
         };
         match next {
             Ok((stream, place)) => {
-                connections.spawn(serve(stream, router.clone(), shutdown.clone(), place));
+                let counted = Counted::begin(meter.clone());
+                connections.spawn(serve(stream, tls.clone(), router.clone(), shutdown.clone(), (place, counted)));
             }
             Err(error) if is_of_one_connection(&error) => {}
             // Out of descriptors, mostly: those in use come back.
@@ -55,6 +62,22 @@ pub(super) async fn accept(listener: TcpListener, router: Router, shutdown: &Can
     Ok(())
 }
 
+/// A connection among those that are counted as open, until dropped.
+struct Counted(Arc<dyn Meter>);
+
+impl Counted {
+    fn begin(meter: Arc<dyn Meter>) -> Self {
+        meter.tell(Measured::Connection(true));
+        Self(meter)
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.tell(Measured::Connection(false));
+    }
+}
+
 async fn take(listener: &TcpListener, room: &Arc<Semaphore>) -> io::Result<(TcpStream, OwnedSemaphorePermit)> {
     let place = room.clone().acquire_owned().await.map_err(io::Error::other)?;
     let (stream, _) = listener.accept().await?;
@@ -65,10 +88,35 @@ fn is_of_one_connection(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted)
 }
 
-async fn serve(stream: TcpStream, router: Router, shutdown: CancellationToken, _place: OwnedSemaphorePermit) {
-    let _ = stream.set_nodelay(true);
+/// How requests are read.
+fn reader() -> http1::Builder {
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(HEADER_TIME).max_buf_size(HEADER_BYTES).max_headers(MOST_HEADERS);
+    builder
+}
+
+/// Serves one connection that nobody accepted, until it ends: see [`super::probe`].
+pub(super) async fn one<S: AsyncRead + AsyncWrite + Unpin>(stream: S, router: Router) {
+    // Whoever sends bytes that may never make a request says at once that no more come, and still hears the answers.
+    let _broken = reader().half_close(true).serve_connection(TokioIo::new(stream), TowerToHyperService::new(router)).await;
+}
+
+async fn serve(stream: TcpStream, tls: Option<Tls>, router: Router, shutdown: CancellationToken, _held: (OwnedSemaphorePermit, Counted)) {
+    let _ = stream.set_nodelay(true);
+    let Some(tls) = tls else { return talk(stream, router, shutdown).await };
+    let shaken = tokio::select! {
+        shaken = tokio::time::timeout(HEADER_TIME, tls.acceptor().accept(stream)) => shaken,
+        () = shutdown.cancelled() => return,
+    };
+    match shaken {
+        Ok(Ok(stream)) => talk(stream, router, shutdown).await,
+        Ok(Err(error)) => tracing::debug!("no TLS with a client: {error}"),
+        Err(_) => tracing::debug!("a client took too long for TLS"),
+    }
+}
+
+async fn talk(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, router: Router, shutdown: CancellationToken) {
+    let builder = reader();
     let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router)));
     let served = tokio::select! {
         served = connection.as_mut() => served,

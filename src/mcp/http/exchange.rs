@@ -18,6 +18,7 @@ use crate::call::Redact;
 use crate::domain::ErrorCode;
 use crate::mcp::wire;
 
+use super::bounds::Bounds;
 use super::{events, refuse};
 
 /// The longest body that is read, in bytes: as long as the longest line.
@@ -26,17 +27,23 @@ pub(super) const LARGEST_BODY: usize = wire::LONGEST_LINE;
 /// How long a body may take to arrive.
 const BODY_TIME: Duration = Duration::from_secs(30);
 
+/// What bodies are held against.
+pub(super) struct Exchange {
+    pub(super) redact: Arc<dyn Redact>,
+    pub(super) bounds: Bounds,
+}
+
 /// Reads the request's body, passes it on, and redacts what comes back.
-pub(super) async fn exchange(State(redact): State<Arc<dyn Redact>>, request: Request, next: Next) -> Response {
+pub(super) async fn exchange(State(state): State<Arc<Exchange>>, request: Request, next: Next) -> Response {
     let request = if request.method() == Method::POST {
-        match read(request, &*redact).await {
+        match read(request, &state).await {
             Ok(request) => request,
             Err(refused) => return *refused,
         }
     } else {
         request
     };
-    without_secrets(next.run(request).await, redact).await
+    without_secrets(next.run(request).await, state.redact.clone()).await
 }
 
 fn is(headers: &HeaderMap, kind: &str) -> bool {
@@ -44,7 +51,7 @@ fn is(headers: &HeaderMap, kind: &str) -> bool {
     said.split(';').next().is_some_and(|essence| essence.trim().eq_ignore_ascii_case(kind))
 }
 
-async fn read(request: Request, redact: &dyn Redact) -> Result<Request, Box<Response>> {
+async fn read(request: Request, Exchange { redact, bounds }: &Exchange) -> Result<Request, Box<Response>> {
     let (mut parts, body) = request.into_parts();
     // What a page can send without asking first is never JSON.
     if !is(&parts.headers, "application/json") {
@@ -73,10 +80,15 @@ async fn read(request: Request, redact: &dyn Redact) -> Result<Request, Box<Resp
         }
     };
     let written = match wire::sound(&bytes) {
-        Ok(value) => serde_json::to_vec(&value).map_err(|_| Box::new(StatusCode::BAD_REQUEST.into_response()))?,
+        Ok(value) => {
+            if let Some(refused) = bounds.refuse(&parts.extensions, &value).await {
+                return Err(Box::new(refused));
+            }
+            serde_json::to_vec(&value).map_err(|_| Box::new(StatusCode::BAD_REQUEST.into_response()))?
+        }
         Err(refused) => {
             let (error, id) = *refused;
-            let line = wire::encode(&ServerJsonRpcMessage::error(error, id), redact).unwrap_or_default();
+            let line = wire::encode(&ServerJsonRpcMessage::error(error, id), &**redact).unwrap_or_default();
             return Err(Box::new((StatusCode::BAD_REQUEST, [(CONTENT_TYPE, "application/json")], line).into_response()));
         }
     };

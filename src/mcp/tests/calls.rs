@@ -25,6 +25,39 @@ async fn an_answer_is_structured_and_mirrored_as_text() {
 }
 
 #[tokio::test]
+async fn blocks_stand_in_their_place_and_are_not_cut() {
+    for mut client in Client::both().await {
+        let result = client.call("test_blocks", "a").await["result"].clone();
+        assert_eq!(result["structuredContent"], json!({"text": "a"}), "{result}");
+        let content = result["content"].as_array().unwrap();
+        let kinds: Vec<&str> = content.iter().map(|block| block["type"].as_str().unwrap()).collect();
+        assert_eq!(kinds[..4], ["text", "text", "image", "resource"], "the mirrored text, then the blocks");
+        assert_eq!((content[2]["data"].as_str().map(str::len), &content[2]["mimeType"]), (Some(40_000), &json!("image/png")));
+        assert_eq!(content[3]["resource"], json!({"uri": "test://a", "mimeType": "text/plain", "text": "whole"}));
+        let broken = client.call("test_broken", "a").await["result"].clone();
+        assert_eq!((&broken["isError"], &broken["structuredContent"]["error"]["code"]), (&json!(true), &json!("INTERNAL")), "{broken}");
+
+        let listed = client.request("tools/list", json!({})).await["result"]["tools"].clone();
+        let tool = listed.as_array().unwrap().iter().find(|tool| tool["name"] == "test_blocks").unwrap();
+        assert_eq!(tool["outputSchema"], json!({"type": "object", "properties": {"text": {"type": "string"}}}), "{tool}");
+    }
+}
+
+#[tokio::test]
+async fn a_call_logs_to_clients_of_the_older_generation_alone() {
+    for mut client in Client::both().await {
+        let modern = client.is_modern();
+        if !modern {
+            client.request("logging/setLevel", json!({"level": "info"})).await;
+        }
+        let id = client.ask("tools/call", json!({"name": "test_blocks", "arguments": {}})).await;
+        let (_, others) = client.answer(id).await;
+        let lines: Vec<&Value> = others.iter().map(|note| &note["params"]["data"]).collect();
+        assert_eq!(lines, if modern { vec![] } else { vec!["loud"] }, "before the answer, and no line that was not asked for");
+    }
+}
+
+#[tokio::test]
 async fn a_large_answer_is_cut_and_the_whole_is_linked() {
     for mut client in Client::both().await {
         let answer = client.call("test_big", "").await;
@@ -161,5 +194,40 @@ async fn many_calls_at_once_are_each_answered_with_their_own() {
     }
     for (id, n) in ids {
         assert_eq!(answers[&id], n.to_string());
+    }
+}
+
+#[tokio::test]
+async fn the_client_s_trace_goes_with_the_call_where_it_is_well_formed() {
+    let parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    for mut client in Client::both().await {
+        let call = |meta: Value| json!({"name": "test_echo", "arguments": {"text": "x"}, "_meta": meta});
+        client.request("tools/call", call(json!({"traceparent": parent, "tracestate": "v=1", "baggage": "user=a"}))).await;
+        let trace = client.gate.trace.lock().unwrap().clone();
+        assert_eq!(trace.parent().unwrap().to_string(), parent);
+        assert_eq!((trace.state(), trace.baggage()), (Some("v=1"), Some("user=a")));
+        for bad in [
+            json!({"traceparent": parent.to_uppercase(), "tracestate": "v=1"}),
+            json!({"traceparent": 7}),
+            json!({"traceparent": {"a": parent}}),
+        ] {
+            let answer = client.request("tools/call", call(bad.clone())).await;
+            assert_eq!(answer["result"]["structuredContent"]["text"], "x", "{bad}: {answer}");
+            let trace = client.gate.trace.lock().unwrap().clone();
+            assert_eq!((trace.parent(), trace.state()), (None, None), "{bad}");
+        }
+        let read = json!({"uri": format!("run://{}", super::support::RUN), "_meta": {"traceparent": parent}});
+        client.request("resources/read", read).await;
+        assert!(client.gate.trace.lock().unwrap().parent().is_some(), "reading is a call as well");
+    }
+}
+
+#[tokio::test]
+async fn tokens_of_an_answer_that_goes_through_tool_call_belong_to_the_answer() {
+    for mut client in Client::both().await {
+        let arguments = json!({"tool": "run.submit", "arguments": {"step_id": "a"}});
+        client.request("tools/call", json!({"name": "tool_call", "arguments": arguments, "_meta": {"toolgate/tokens": 7}})).await;
+        let (tool, arguments) = client.gate.calls.lock().unwrap().last().unwrap().clone();
+        assert_eq!((tool.as_str(), &arguments["arguments"]), ("tool_call", &json!({"step_id": "a", "tokens": 7})));
     }
 }

@@ -60,6 +60,17 @@ async fn both_generations_see_the_same_tools_in_name_order() {
 }
 
 #[tokio::test]
+async fn what_the_newer_generation_gave_up_is_unknown_to_it() {
+    for mut client in Client::both().await {
+        for method in ["initialize", "logging/setLevel"] {
+            let expected = if client.is_modern() { -32601 } else { -32602 };
+            let answer = client.request(method, json!({})).await;
+            assert_eq!(answer["error"]["code"], expected, "{method}: {answer}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_cursor_that_was_never_given_out_is_refused() {
     for mut client in Client::both().await {
         for method in ["tools/list", "resources/list", "resources/templates/list"] {
@@ -106,6 +117,25 @@ fn the_size_of_the_list_is_that_of_its_bytes() {
     let wire = json!({"resultType": "complete", "tools": one.listed()}).to_string();
     assert_eq!(one.listing_bytes(), wire.len());
     assert!(Catalog::new(&tools, Naming::Underscore, &Toolset::All).listing_bytes() > one.listing_bytes());
+}
+
+#[test]
+fn the_usual_list_keeps_its_budget_by_leaving_out_what_can_be_searched_for() {
+    let names = ["python.run", "eval.run", "tool.search", "tool.call", "run.start", "workspace.read"];
+    let output = json!({"type": "object", "properties": (0..80).map(|n| (format!("member{n:02}"), json!({"type": "string"}))).collect::<serde_json::Map<_, _>>()});
+    let mut tools: Vec<_> = names.iter().map(|name| tool(name, &[Effect::Read], output.clone())).collect();
+    let catalog = Catalog::new(&tools, Naming::Underscore, &Toolset::Standard);
+    assert!(catalog.listed().iter().all(|tool| tool.output_schema.is_some()), "there is room: {}", catalog.listing_bytes());
+    for tool in &mut tools {
+        tool.input["description2"] = json!("x".repeat(2_500));
+        tool.search_hint = Some("words to search by".into());
+    }
+    let catalog = Catalog::new(&tools, Naming::Underscore, &Toolset::Standard);
+    assert!(catalog.listing_bytes() <= 20 * 1024, "{}", catalog.listing_bytes());
+    let kept = catalog.listed().iter().filter(|tool| tool.output_schema.is_some()).count();
+    assert!(kept < names.len() && catalog.listed().iter().all(|tool| tool.meta.is_some()), "{kept}");
+    assert!(catalog.find("python.run").unwrap().tool.output_schema.is_some(), "what is left out of the list is known all the same");
+    assert!(Catalog::new(&tools, Naming::Underscore, &Toolset::All).listed().iter().all(|tool| tool.output_schema.is_some()));
 }
 
 #[test]
@@ -164,4 +194,19 @@ async fn a_broken_start_says_what_is_wrong_and_nothing_else() {
     assert_eq!(answer["error"]["code"], -32602);
     assert!(answer["error"]["message"].as_str().unwrap().contains("toolgate_status"), "{answer}");
     assert_eq!(client.request("resources/list", json!({})).await["result"]["resources"], json!([]));
+}
+
+#[tokio::test]
+async fn what_the_newer_generation_has_no_more_is_not_there_whatever_comes_with_it() {
+    let mut modern = Client::modern(options());
+    modern.request("tools/list", json!({})).await;
+    for method in ["initialize", "resources/subscribe", "resources/unsubscribe", "logging/setLevel", "ping", "no/such"] {
+        let answer = modern.request(method, json!({})).await;
+        assert_eq!(answer["error"]["code"], -32601, "{method}: {answer}");
+    }
+    let mut legacy = Client::legacy(options()).await;
+    for method in ["resources/subscribe", "resources/unsubscribe", "logging/setLevel", "tools/call"] {
+        let answer = legacy.request(method, json!({})).await;
+        assert_eq!(answer["error"]["code"], -32602, "{method}: {answer}");
+    }
 }

@@ -4,5 +4,8 @@ mod calls;
 mod lists;
 mod prompts;
 mod resources;
+mod skills;
 mod streams;
+mod subscriptions;
 pub(super) mod support;
+mod tasks;

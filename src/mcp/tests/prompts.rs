@@ -8,9 +8,12 @@ use super::support::Client;
 async fn each_workflow_is_a_prompt_with_its_inputs() {
     for mut client in Client::both().await {
         let listed = client.request("prompts/list", json!({})).await;
-        let arguments =
-            json!([{"name": "what", "required": true}, {"name": "count", "required": false}, {"name": "loud", "required": false}]);
-        assert_eq!(listed["result"]["prompts"], json!([{"name": "w", "description": "Does w.", "arguments": arguments}]));
+        let prompt = &listed["result"]["prompts"][0];
+        assert_eq!((&prompt["name"], &prompt["title"], &prompt["description"]), (&json!("w"), &json!("W"), &json!("Does \"w\".")));
+        let arguments = prompt["arguments"].as_array().unwrap();
+        assert_eq!(arguments[0], json!({"name": "what", "description": "Which animal.", "required": true}), "what is needed comes first");
+        assert!(arguments.contains(&json!({"name": "count", "description": "How many.", "required": false})), "{arguments:?}");
+        assert!(arguments.contains(&json!({"name": "loud", "required": false})), "{arguments:?}");
         let arguments = json!({"what": "a \"cat\"", "count": "3", "loud": ""});
         let got = client.request("prompts/get", json!({"name": "w", "arguments": arguments})).await;
         let text = got["result"]["messages"][0]["content"]["text"].as_str().unwrap();
@@ -58,6 +61,13 @@ async fn values_and_runs_are_completed() {
         (resource("run://{id}/events", "id", ""), json!([super::support::RUN])),
         (resource("run://{id}", "id", "x"), json!([])),
         (resource("artifact://{sha256}", "sha256", "a"), json!([])),
+        (resource("workflow://{name}", "name", ""), json!(["w"])),
+        (resource("tool://{name}", "name", "workflow."), json!(["workflow.list", "workflow.show"])),
+        (resource("tool://{name}", "other", ""), json!([])),
+        (argument("after_run", "run_"), json!([super::support::RUN])),
+        (argument("with_tool", "artifact."), json!(["artifact.read"])),
+        (argument("next_workflow", ""), json!(["w"])),
+        (argument("base_branch", ""), json!([])),
     ];
     for mut client in Client::both().await {
         for (params, values) in &cases {

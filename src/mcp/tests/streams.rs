@@ -185,7 +185,7 @@ async fn a_client_that_does_not_read_cannot_keep_the_server() {
 #[tokio::test]
 async fn notices_reach_older_clients_by_level() {
     let (sender, _) = tokio::sync::broadcast::channel(8);
-    let notice = |level, message: &str| Notice { level, title: Some("Build".into()), message: message.into() };
+    let notice = |level, message: &str| Notice { whose: None, level, title: Some("Build".into()), message: message.into() };
     let with_notices = || ServeOptions { notices: Some(Arc::new(FakeNotices(sender.clone()))), ..options() };
 
     let mut client = Client::legacy(with_notices()).await;

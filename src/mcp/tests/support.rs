@@ -1,18 +1,20 @@
 //! A fake gate and a client that speaks lines.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, DuplexStream, Lines, ReadHalf, WriteHalf};
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::call::{ArtifactRef, CheckedOutput, RawCall, Reply};
-use crate::domain::{Actor, ArtifactId, CallId, Effect, Effects, ErrorCode, Fault, RunId, Timestamp};
+use crate::call::{ArtifactRef, BLOCKS, Block, CheckedOutput, LogLevel, RawCall, Reply, Trace};
+use crate::domain::{Actor, ArtifactId, CallId, Effect, Effects, ErrorCode, Fault, RunId, TaskId, TaskUse, Timestamp};
+use crate::gateway::{Glance, KeptTask, Standing, TaskOpening};
 use crate::mcp::{Gate, Notice, Notices, Pace, PublishedTool, ServeOptions, serve_over};
 
 pub(super) const RUN: &str = "run_0190b1c2d3e4f5061728394a5b6c7d8e";
@@ -22,6 +24,25 @@ pub(super) const RUN: &str = "run_0190b1c2d3e4f5061728394a5b6c7d8e";
 pub(in crate::mcp) struct FakeGate {
     pub(in crate::mcp) calls: Mutex<Vec<(String, Value)>>,
     pub(in crate::mcp) cancelled: AtomicUsize,
+    pub(in crate::mcp) refused: Mutex<Vec<(String, String)>>,
+    /// The trace of the last call.
+    pub(super) trace: Mutex<Trace>,
+    /// Whether tasks can be recorded.
+    pub(super) is_full: AtomicBool,
+    tasks: Mutex<BTreeMap<TaskId, (Actor, TaskOpening, bool)>>,
+    outcomes: Mutex<BTreeMap<CallId, Result<CheckedOutput, Fault>>>,
+    /// The last event of [`RUN`], whether it goes on, and the runs there are.
+    pub(super) run: Mutex<(u64, bool)>,
+    pub(super) runs: Mutex<Vec<RunId>>,
+    pub(super) changed: watch::Sender<u64>,
+}
+
+impl FakeGate {
+    /// [`RUN`] gets so many events more.
+    pub(super) fn moves(&self, events: u64) {
+        self.run.lock().unwrap().0 += events;
+        self.changed.send_modify(|count| *count += 1);
+    }
 }
 
 pub(super) fn tool(name: &str, effects: &[Effect], output: Value) -> PublishedTool {
@@ -34,6 +55,8 @@ pub(super) fn tool(name: &str, effects: &[Effect], output: Value) -> PublishedTo
         effects: Effects::of(effects.iter().copied()),
         scopes: vec![name.split('.').next().unwrap().to_owned()],
         idempotent: false,
+        task: TaskUse::default(),
+        search_hint: None,
     }
 }
 
@@ -50,11 +73,19 @@ fn whole(value: &Value) -> ArtifactRef {
 impl Gate for FakeGate {
     async fn call(&self, raw: RawCall) -> Reply {
         self.calls.lock().unwrap().push((raw.tool.clone(), raw.arguments.clone()));
+        self.trace.lock().unwrap().clone_from(&raw.along.trace);
         let text = raw.arguments.get("text").and_then(Value::as_str).unwrap_or_default().to_owned();
         let outcome = match raw.tool.replace('_', ".").as_str() {
             "test.echo" => Ok(json!({"text": text})),
+            "test.blocks" => {
+                raw.progress.log(LogLevel::Debug, "quiet");
+                raw.progress.log(LogLevel::Warning, "loud");
+                let picture = Block::image(&[7; 30_000], "image/png");
+                Ok(json!({"text": text, "shown": [Block::text("seen"), picture, Block::text_file("test://a", "text/plain", "whole")]}))
+            }
+            "test.broken" => Ok(json!({"text": text, "shown": [{"type": "smell"}]})),
             "test.big" => Ok(json!({"text": format!("HEAD{}TAIL", "x".repeat(100_000))})),
-            "test.fail" => Err(fault(&text)),
+            "test.fail" | "test.must" => Err(fault(&text)),
             "test.slow" => {
                 raw.progress.note("halfway", Some(1.0), Some(2.0));
                 tokio::select! {
@@ -71,9 +102,15 @@ impl Gate for FakeGate {
                 Ok(json!({"text": "late"}))
             }
             "test.panic" => panic!("as told"),
-            "workflow.list" => Ok(json!({"workflows": [{"name": "w", "description": "Does w.", "inputs": ["what", "count?", "loud?"]}]})),
-            "workflow.show" if raw.arguments["workflow"] == "w" => Ok(json!({"description": "Does w.", "inputs": {"required": ["what"],
-                "properties": {"what": {"type": "string", "enum": ["cat", "cow", "dog"]}, "count": {"type": "integer"}, "loud": {"type": "boolean"}}}})),
+            "workflow.list" if raw.arguments["detail"] == true => Ok(json!({"workflows": [
+                {"name": "w", "description": "Does \"w\".", "inputs": ["what"], "schema": inputs(), "definition": "name: w\n"}]})),
+            "workflow.list" => {
+                Ok(json!({"workflows": [{"name": "w", "description": "Does \"w\".", "inputs": ["what", "count?", "loud?"]}]}))
+            }
+            "workflow.show" if raw.arguments["workflow"] == "w" => Ok(json!({"description": "Does \"w\".", "inputs": inputs()})),
+            "run.start" => Ok(json!({"run_id": RUN, "status": "running"})),
+            "run.cancel" => Ok(json!({"status": "cancelled", "cursor": 1})),
+            "tool.search" => Ok(json!({"tools": [{"name": "test.echo", "input_schema": {}}], "more": []})),
             "workflow.show" => Err(Fault::new(ErrorCode::UnknownWorkflow, "no such workflow").hint("see `workflow.list`")),
             "run.list" => Ok(json!({"runs": [{"run_id": RUN, "status": "running", "workflow": "build_service"}]})),
             "run.show" if raw.arguments["run_id"] == RUN => Ok(json!({"run_id": RUN, "status": "running"})),
@@ -86,7 +123,59 @@ impl Gate for FakeGate {
             let artifact = (value.to_string().len() > 16_384).then(|| whole(&value));
             CheckedOutput { value, artifact }
         });
-        Reply { call: CallId::mint(now()), run: raw.run, outcome }
+        let call = raw.along.call.unwrap_or_else(|| CallId::mint(now()));
+        self.outcomes.lock().unwrap().insert(call, outcome.clone());
+        Reply { call, run: raw.run, outcome }
+    }
+
+    fn new_call(&self) -> Option<CallId> {
+        Some(CallId::mint(now()))
+    }
+
+    async fn open_task(&self, actor: &Actor, opening: &TaskOpening) -> Result<TaskId, Fault> {
+        if self.is_full.load(Ordering::SeqCst) {
+            return Err(Fault::new(ErrorCode::StoreFailed, "no room"));
+        }
+        let id = TaskId::mint(now());
+        self.tasks.lock().unwrap().insert(id, (actor.clone(), opening.clone(), false));
+        Ok(id)
+    }
+
+    async fn task(&self, actor: &Actor, task: &TaskId) -> Result<Option<KeptTask>, Fault> {
+        let goes_on = self.run.lock().unwrap().1;
+        let mut tasks = self.tasks.lock().unwrap();
+        let Some((_, opening, over)) = tasks.get_mut(task).filter(|(whose, ..)| whose.principal == actor.principal) else {
+            return Ok(None);
+        };
+        let (tool, call, run, follows, updated) = (opening.tool.clone(), opening.call, opening.run, opening.follows, now());
+        let standing = match follows {
+            Some(_) if goes_on && !*over => Standing::Working,
+            Some(run) => {
+                *over = true;
+                Standing::Ended(Ok(CheckedOutput { value: json!({"run_id": run, "status": "waiting"}), artifact: None }))
+            }
+            None => self.outcomes.lock().unwrap().get(&call).cloned().map_or(Standing::Working, Standing::Ended),
+        };
+        Ok(Some(KeptTask { call, run, tool, follows, updated, standing }))
+    }
+
+    async fn glance(&self, _actor: &Actor, run: &RunId) -> Result<Option<Glance>, Fault> {
+        let (last_seq, goes_on) = *self.run.lock().unwrap();
+        Ok((run.to_string() == RUN).then_some(Glance { goes_on, last_seq, updated: now() }))
+    }
+
+    async fn newest_runs(&self, _actor: &Actor, _limit: u32) -> Result<Vec<RunId>, Fault> {
+        let runs = self.runs.lock().unwrap().clone();
+        Ok(if runs.is_empty() { vec![RUN.parse().unwrap()] } else { runs })
+    }
+
+    fn changes(&self) -> Option<watch::Receiver<u64>> {
+        Some(self.changed.subscribe())
+    }
+
+    async fn refuse(&self, raw: RawCall, fault: Fault) -> Reply {
+        self.refused.lock().unwrap().push((raw.tool.clone(), raw.actor.principal.to_string()));
+        Reply { call: CallId::mint(now()), run: raw.run, outcome: Err(fault) }
     }
 
     async fn adhoc_run(&self, _actor: &Actor) -> Result<RunId, Fault> {
@@ -95,9 +184,16 @@ impl Gate for FakeGate {
 
     fn tools(&self) -> Vec<PublishedTool> {
         let text = || json!({"type": "object", "properties": {"text": {"type": "string"}}, "required": ["text"]});
+        let blocks = || {
+            let properties = json!({"text": {"type": "string"}, "shown": {"type": "array"}});
+            json!({"type": "object", "properties": properties, "required": ["text", "shown"], BLOCKS: "shown"})
+        };
         vec![
-            tool("test.slow", &[Effect::Write], text()),
+            PublishedTool { task: TaskUse::Soon, ..tool("test.slow", &[Effect::Write], text()) },
+            PublishedTool { task: TaskUse::Must, ..tool("test.must", &[Effect::Write], text()) },
             tool("test.echo", &[Effect::Pure], text()),
+            tool("test.blocks", &[Effect::Pure], blocks()),
+            tool("test.broken", &[Effect::Pure], blocks()),
             tool("test.big", &[Effect::Read], text()),
             tool("test.fail", &[Effect::ExternalWrite], text()),
             tool("test.deaf", &[Effect::Egress], json!({"type": "string"})),
@@ -105,12 +201,24 @@ impl Gate for FakeGate {
             tool("run.list", &[Effect::Read], json!({"type": "object"})),
             tool("workflow.list", &[Effect::Read], json!({"type": "object"})),
             tool("workflow.show", &[Effect::Read], json!({"type": "object"})),
-            tool("run.start", &[Effect::Write], json!({"type": "object"})),
+            PublishedTool { task: TaskUse::Soon, ..tool("run.start", &[Effect::Write], json!({"type": "object"})) },
+            tool("run.cancel", &[Effect::Write], json!({"type": "object"})),
+            tool("tool.search", &[Effect::Read], json!({"type": "object"})),
+            tool("tool.call", &[Effect::Read, Effect::ExternalWrite], json!({"type": "object"})),
             tool("run.show", &[Effect::Read], json!({"type": "object"})),
             tool("run.watch", &[Effect::Read], json!({"type": "object"})),
             tool("artifact.read", &[Effect::Read], json!({"type": "object"})),
         ]
     }
+}
+
+fn inputs() -> Value {
+    json!({"required": ["what"], "properties": {
+        "count": {"type": "integer", "description": "How many."},
+        "what": {"type": "string", "description": "Which animal.", "enum": ["cat", "cow", "dog"]},
+        "loud": {"type": "boolean"}, "base_branch": {"type": "string"}, "after_run": {"type": "string"}, "with_tool": {"type": "string"},
+        "next_workflow": {"type": "string"},
+    }})
 }
 
 fn fault(text: &str) -> Fault {
@@ -160,6 +268,8 @@ pub(super) struct Client {
     pub(super) shutdown: CancellationToken,
     modern: bool,
     next: i64,
+    /// What a client of the newer generation says that it can do.
+    pub(super) capabilities: Value,
 }
 
 /// Fast enough for a test.
@@ -182,7 +292,16 @@ impl Client {
         let mut server = JoinSet::new();
         server.spawn(serve_over(serving, input, output, options, shutdown.clone()));
         let (read, write) = tokio::io::split(near);
-        Self { write: Some(write), lines: BufReader::new(read).lines(), server, gate, shutdown, modern: false, next: 100 }
+        Self {
+            write: Some(write),
+            lines: BufReader::new(read).lines(),
+            server,
+            gate,
+            shutdown,
+            modern: false,
+            next: 100,
+            capabilities: json!({}),
+        }
     }
 
     /// A client of the older generation, ready to call.
@@ -196,6 +315,14 @@ impl Client {
     pub(super) fn modern(options: ServeOptions) -> Self {
         let mut client = Self::connect(options);
         client.modern = true;
+        client
+    }
+
+    /// A client of the newer generation that takes tasks.
+    pub(super) fn taking_tasks(gate: &Arc<FakeGate>) -> Self {
+        let mut client = Self::connect_to(gate.clone(), gate.clone(), options());
+        client.modern = true;
+        client.capabilities = json!({"extensions": {"io.modelcontextprotocol/tasks": {}}});
         client
     }
 
@@ -232,7 +359,7 @@ impl Client {
         if self.modern {
             let meta = params.as_object_mut().unwrap().entry("_meta").or_insert_with(|| json!({}));
             meta["io.modelcontextprotocol/protocolVersion"] = json!("2026-07-28");
-            meta["io.modelcontextprotocol/clientCapabilities"] = json!({});
+            meta["io.modelcontextprotocol/clientCapabilities"] = self.capabilities.clone();
             meta["io.modelcontextprotocol/clientInfo"] = json!({"name": "t", "version": "1"});
         }
         self.send(&json!({"jsonrpc": "2.0", "id": self.next, "method": method, "params": params})).await;

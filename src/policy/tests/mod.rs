@@ -86,6 +86,7 @@ pub(crate) fn call_of(tool: &ToolDef, arguments: Value, policy: &Digest) -> Prep
     let now = Timestamp::from_unix_millis(1_700_000_000_000);
     let parsed = ParsedCall {
         tokens: 0,
+        along: Default::default(),
         id: CallId::mint(now),
         tool: ToolRef { name: tool.name.clone(), version: tool.version.clone(), manifest: tool.digest },
         widest: tool.effects.clone(),

@@ -11,6 +11,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{Semaphore, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 use crate::call::Progress;
 use crate::domain::{Clock, ErrorCode, Fault};
@@ -163,7 +164,7 @@ impl WasmSandbox {
         let places = if spec.nested { &self.nested } else { &self.slots };
         let slot = places.clone().acquire_owned().await.map_err(|_| Fault::internal("the guests' slots are closed"))?;
         let Some(runtime) = &self.runtime.0 else { return Err(Fault::internal("the guests' threads have ended")) };
-        let job = guest::run(ready.clone(), self.shelf.clone(), spec, self.clock.now(), cancel.clone(), progress);
+        let job = guest::run(ready.clone(), self.shelf.clone(), spec, self.clock.now(), cancel.clone(), progress).in_current_span();
         let (shelf, clock) = (self.shelf.clone(), self.clock.clone());
         let (answer, answered) = oneshot::channel();
         let task = AbortOnDrop(Some(runtime.spawn(async move {

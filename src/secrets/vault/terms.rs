@@ -1,4 +1,4 @@
-//! What is known of a secret besides its value: its name, and where it may be used.
+//! What is known of a secret besides its value: where it may be used.
 //!
 //! INVARIANT: a host is compared in the one canonical form in which it is dialled; plain http is allowed only where the operator wrote it.
 
@@ -10,57 +10,13 @@ use serde::{Deserialize, Serialize};
 use crate::domain::{ErrorCode, Fault};
 use crate::egress::{Host, Origin, Scheme, host_and_port};
 
+pub use crate::domain::SecretName;
+
 /// The most hosts or tools of one secret.
 const MOST: usize = 64;
 
-/// The longest name, and the longest description, in bytes.
-const LONGEST_NAME: usize = 64;
+/// The longest description, in bytes.
 const LONGEST_TEXT: usize = 500;
-
-/// A secret's name: a letter, then letters, digits, `_`, `-` and `.`.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct SecretName(String);
-
-impl SecretName {
-    /// The name.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl FromStr for SecretName {
-    type Err = Fault;
-    fn from_str(text: &str) -> Result<Self, Fault> {
-        let plain = text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.'));
-        if plain && text.len() <= LONGEST_NAME && text.starts_with(|c: char| c.is_ascii_alphabetic()) {
-            return Ok(Self(text.to_owned()));
-        }
-        // The text is not repeated: whoever types the value in the name's place must not find it in a log.
-        Err(Fault::new(ErrorCode::InvalidInput, "this is not a name for a secret")
-            .hint(format!("a letter, then letters, digits, `_`, `-` or `.`, at most {LONGEST_NAME}, such as GITHUB_TOKEN")))
-    }
-}
-
-impl TryFrom<String> for SecretName {
-    type Error = Fault;
-    fn try_from(text: String) -> Result<Self, Fault> {
-        text.parse()
-    }
-}
-
-impl From<SecretName> for String {
-    fn from(name: SecretName) -> Self {
-        name.0
-    }
-}
-
-impl fmt::Display for SecretName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
 
 /// One host that a secret may go to: over https, or over plain http where it says so.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -72,6 +28,12 @@ pub struct SecretHost {
 }
 
 impl SecretHost {
+    /// The one origin that it means.
+    #[must_use]
+    pub fn origin(&self) -> Origin {
+        Origin { scheme: self.scheme, host: self.host.clone(), port: self.port }
+    }
+
     /// Whether the secret may go to this origin.
     #[must_use]
     pub fn allows(&self, origin: &Origin) -> bool {

@@ -3,6 +3,7 @@ use std::path::PathBuf;
 use sqlx::Connection as _;
 
 use super::*;
+use crate::domain::{Actor, ArtifactId, Principal};
 use crate::store::tests::{FakeClock, open as open_home, options, raw, run, sql};
 use crate::store::{RunFilter, Store};
 
@@ -155,4 +156,34 @@ async fn records_from_before_the_tree_are_given_their_places_in_it() {
     assert_eq!(crate::store::tests::sound(&store).await.events, 21);
     store.append(crate::store::tests::notes(run, 20)).await.unwrap();
     assert_eq!(crate::store::tests::sound(&store).await.events, 22);
+}
+
+/// A home of the format before it was written down who stored what: `local` goes on reading what lies there, and nobody else begins to.
+#[tokio::test]
+async fn artifacts_from_before_their_owners_were_known_are_locals() {
+    let (old, _) = with(b"");
+    let mut connection = raw(old.path()).await;
+    for sql in &MIGRATIONS[..7] {
+        sqlx::raw_sql(*sql).execute(&mut connection).await.unwrap();
+    }
+    let marks = format!("PRAGMA application_id = {}; PRAGMA user_version = 7", home::APPLICATION_ID);
+    sqlx::raw_sql(AssertSqlSafe(marks)).execute(&mut connection).await.unwrap();
+    let id = ArtifactId::of(b"before");
+    let run = "INSERT INTO runs VALUES ('run_0190b1c2d3e4f5061728394a5b6c7d8e', 'adhoc', NULL, 'operator', 'closed', 1, 1, 0, 0, 0)";
+    sqlx::raw_sql(run).execute(&mut connection).await.unwrap();
+    let linked = ArtifactId::of(b"linked");
+    let link = "INSERT INTO run_artifacts VALUES ('run_0190b1c2d3e4f5061728394a5b6c7d8e', ?1, 6, 'text/plain', 1)";
+    sqlx::query(link).bind(linked.to_string()).execute(&mut connection).await.unwrap();
+    connection.close().await.unwrap();
+    for bytes in [b"before".as_slice(), b"linked"] {
+        let name = ArtifactId::of(bytes).to_string();
+        let folder = old.path().join("artifacts").join(&name[..2]);
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join(&name[2..]), bytes).unwrap();
+    }
+    let store = open_home(old.path()).await;
+    let may = async |name: &str, id: &ArtifactId| store.may_read(&Actor::agent(Principal::new(name)), id).await.unwrap();
+    assert!(may("local", &id).await && may("local", &linked).await && may("operator", &linked).await);
+    assert!(!may("other", &id).await && !may("other", &linked).await && !may("operator", &id).await);
+    assert!(!may("local", &ArtifactId::of(b"later")).await, "what came later is whoever's run stored it");
 }

@@ -178,12 +178,38 @@ async fn artifacts_are_linked_to_their_run() {
         let mut linked = Vec::new();
         for text in ["b", "a"] {
             let artifact: ArtifactRef = store.artifacts().put(text.into(), "text/plain").await.unwrap();
-            store.append(changing(run, Change::LinkArtifact(artifact.clone()))).await.unwrap();
-            store.append(changing(run, Change::LinkArtifact(artifact.clone()))).await.unwrap();
+            for change in
+                [Change::NameArtifact(artifact.clone()), Change::OwnArtifact(artifact.clone()), Change::NameArtifact(artifact.clone())]
+            {
+                store.append(changing(run, change)).await.unwrap();
+            }
             linked.push(artifact);
             both.clock.forward(Millis(1));
         }
         assert_eq!(store.run_artifacts(&run).await.unwrap(), linked);
         assert_eq!(store.run_artifacts(&RunId::mint(Timestamp::from_unix_millis(1))).await.unwrap(), []);
+    }
+}
+
+#[tokio::test]
+async fn who_stored_an_artifact_may_read_it_and_who_names_it_may_not() {
+    let both = both().await;
+    for store in &both.stores {
+        let mine = run(store).await;
+        let other = Principal::new("other");
+        let theirs = run_of(store, &other).await;
+        let artifact = store.artifacts().put(b"mine".to_vec(), "text/plain").await.unwrap();
+        let may = async |who: &Actor| store.may_read(who, &artifact.artifact).await.unwrap();
+        let (me, them) = (Actor::agent(Principal::local()), Actor::agent(other.clone()));
+        assert!(!may(&me).await && !may(&them).await, "nobody's run stored it yet");
+        store.append(changing(mine, Change::OwnArtifact(artifact.clone()))).await.unwrap();
+        store.append(changing(theirs, Change::NameArtifact(artifact.clone()))).await.unwrap();
+        assert!(may(&me).await && may(&Actor::operator()).await);
+        assert!(!may(&them).await, "to name it is not to have stored it");
+        assert!(!may(&Actor::agent(Principal::operator())).await, "a name makes no operator");
+        store.append(changing(theirs, Change::OwnArtifact(artifact.clone()))).await.unwrap();
+        assert!(may(&them).await, "the same bytes, stored by both, are both's");
+        let none = Actor::agent(Principal::new("none"));
+        assert!(!store.may_read(&none, &artifact.artifact).await.unwrap());
     }
 }

@@ -60,6 +60,15 @@ async fn every_column_that_is_changed_is_found_in_its_row() {
         ("UPDATE journal SET tree = CAST(tree || zeroblob(32) AS BLOB) WHERE idx = 8", 8),
         ("UPDATE journal SET tree = (SELECT tree FROM journal WHERE idx = 9) WHERE idx = 13", 13),
         ("UPDATE journal SET tree = substr(tree, 1, 32) WHERE idx = 15", 15),
+        // As one long text the columns of both rows are what they were.
+        (
+            "UPDATE journal SET tree = CAST(tree || (SELECT tree FROM journal WHERE idx = 6) AS BLOB) WHERE idx = 5; \
+             UPDATE journal SET tree = x'' WHERE idx = 6",
+            5,
+        ),
+        ("UPDATE journal SET kind = kind || char(10) || step_id, step_id = NULL WHERE idx = 1", 1),
+        ("UPDATE journal SET step_id = '', call_id = '' WHERE idx = 5", 5),
+        ("UPDATE journal SET call_id = '' WHERE idx = 6", 6),
         ("UPDATE journal SET idx = 1000 WHERE idx = 14", 14),
         ("UPDATE journal SET idx = 1000 WHERE idx = 0", 0),
         ("PRAGMA ignore_check_constraints = 1; UPDATE journal SET idx = -1 WHERE idx = 3", 0),

@@ -118,3 +118,43 @@ async fn a_process_that_holds_the_database_is_waited_for() {
     });
     assert_eq!(written.unwrap()[0].seq, 2);
 }
+
+/// The usual append goes by what is known; whatever another connection changes must be seen all the same.
+#[tokio::test]
+async fn what_another_process_changed_is_known_to_the_next_append() {
+    let home = tempfile::tempdir().unwrap();
+    let (one, two, _) = two(home.path()).await;
+    let run = run(&one).await;
+    let open = |n| Append { guards: vec![Guard::RunOpen], ..notes(run, n) };
+    let before = known::AT_ONCE.load(Ordering::Relaxed);
+    for n in 0..5 {
+        one.append(open(n)).await.unwrap();
+    }
+    assert!(known::AT_ONCE.load(Ordering::Relaxed) >= before + 5, "an append beside nothing takes one passage");
+    two.append(Append { changes: vec![Change::SetStatus(RunStatus::Closed)], ..notes(run, 5) }).await.unwrap();
+    assert_eq!(code(one.append(open(6)).await), ErrorCode::RunState);
+    two.append(Append { changes: vec![Change::SetStatus(RunStatus::Running)], ..notes(run, 6) }).await.unwrap();
+    assert_eq!(one.append(open(7)).await.unwrap()[0].seq, 9);
+    // Without an event, and past the store.
+    sql(home.path(), "UPDATE runs SET status = 'closed'").await;
+    assert_eq!(code(one.append(open(8)).await), ErrorCode::RunState);
+    sql(home.path(), "UPDATE runs SET status = 'running'").await;
+    assert_eq!(two.append(open(9)).await.unwrap()[0].seq, 10);
+    assert_eq!(one.append(open(10)).await.unwrap()[0].seq, 11);
+    assert_eq!(sound(&two).await.events, 11);
+}
+
+#[tokio::test]
+async fn a_second_outcome_is_refused_where_nothing_else_is_asked() {
+    let home = tempfile::tempdir().unwrap();
+    let store = open(home.path()).await;
+    let run = run(&store).await;
+    store.append(notes(run, 1)).await.unwrap();
+    let (call, other) = (call(), call());
+    let outcome = |call| Append { changes: vec![], ..outcome(run, call) };
+    store.append(outcome(call)).await.unwrap();
+    let (again, beside) = tokio::join!(store.append(outcome(call)), store.append(outcome(other)));
+    assert_eq!(code(again), ErrorCode::RunState);
+    beside.unwrap();
+    assert_eq!(sound(&store).await.events, 4);
+}

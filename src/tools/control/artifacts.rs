@@ -1,6 +1,7 @@
 //! `artifact.list|read`.
 //!
-//! INVARIANT: an artifact is read by its whole SHA-256 and by nothing shorter, so whoever can name it has seen it named.
+//! INVARIANT: an artifact is read by its whole SHA-256 and by nothing shorter, and only by whoever's run stored it: see
+//! [`CallContext::artifacts`].
 
 use std::sync::Arc;
 
@@ -8,7 +9,7 @@ use async_trait::async_trait;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use crate::call::{Artifacts, Preparation};
+use crate::call::Preparation;
 use crate::domain::{ArtifactId, Effect, Effects, ErrorCode, Fault};
 use crate::tools::{CallContext, Tool};
 
@@ -21,7 +22,7 @@ const DEFAULT_LIMIT: u32 = 8_192;
 /// `artifact.list`.
 pub struct ArtifactListing(pub Arc<dyn RunControl>);
 /// `artifact.read`.
-pub struct ArtifactRead(pub Arc<dyn Artifacts>);
+pub struct ArtifactRead;
 
 #[async_trait]
 impl Tool for ArtifactListing {
@@ -46,10 +47,10 @@ impl Tool for ArtifactRead {
         Ok(Preparation::of(Effects::only(Effect::Read)))
     }
 
-    async fn execute(&self, input: &ReadInput, _context: &CallContext) -> Result<ReadOutput, Fault> {
+    async fn execute(&self, input: &ReadInput, context: &CallContext) -> Result<ReadOutput, Fault> {
         let id: ArtifactId = input.artifact.parse().map_err(|error| Fault::new(ErrorCode::InvalidInput, format!("{error}")))?;
         let limit = u64::from(input.limit.unwrap_or(DEFAULT_LIMIT));
-        let (mut bytes, size) = self.0.read(&id, input.offset, limit).await?;
+        let (mut bytes, size) = context.artifacts.read(&id, input.offset, limit).await?;
         trim_to_character(&mut bytes);
         let next = input.offset.saturating_add(bytes.len() as u64);
         let next_offset = (next < size && !bytes.is_empty()).then_some(next);

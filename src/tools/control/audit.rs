@@ -7,7 +7,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::call::Preparation;
-use crate::domain::{Effect, Effects, Fault};
+use crate::domain::{Actor, Effect, Effects, Fault};
 use crate::tools::{CallContext, Tool};
 
 use super::types::{AuditVerifyInput, AuditVerifyOutput};
@@ -15,8 +15,8 @@ use super::types::{AuditVerifyInput, AuditVerifyOutput};
 /// What the tool needs of the log.
 #[async_trait]
 pub trait JournalCheck: Send + Sync {
-    /// Reads the whole log again, and every checkpoint.
-    async fn verify(&self) -> Result<AuditVerifyOutput, Fault>;
+    /// Reads the whole log again, and every checkpoint. Of a record that does not hold, the run is told to whom it belongs.
+    async fn verify(&self, who: &Actor) -> Result<AuditVerifyOutput, Fault>;
 }
 
 /// `audit.verify`.
@@ -31,7 +31,7 @@ impl Tool for AuditVerify {
         Ok(Preparation::of(Effects::only(Effect::Read)))
     }
 
-    async fn execute(&self, _input: &AuditVerifyInput, _context: &CallContext) -> Result<AuditVerifyOutput, Fault> {
-        self.0.verify().await
+    async fn execute(&self, _input: &AuditVerifyInput, context: &CallContext) -> Result<AuditVerifyOutput, Fault> {
+        self.0.verify(&context.actor).await
     }
 }

@@ -15,8 +15,6 @@ mod workflows;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::call::Artifacts;
-
 use super::{Handler, handler};
 
 pub use audit::{AuditVerify, JournalCheck};
@@ -24,11 +22,11 @@ pub use port::RunControl;
 
 /// The handlers by their tools' canonical names.
 #[must_use]
-pub fn handlers(control: &Arc<dyn RunControl>, artifacts: &Arc<dyn Artifacts>) -> BTreeMap<&'static str, Arc<dyn Handler>> {
+pub fn handlers(control: &Arc<dyn RunControl>) -> BTreeMap<&'static str, Arc<dyn Handler>> {
     let control = || Arc::clone(control);
     BTreeMap::from([
         ("artifact.list", handler(artifacts::ArtifactListing(control()))),
-        ("artifact.read", handler(artifacts::ArtifactRead(Arc::clone(artifacts)))),
+        ("artifact.read", handler(artifacts::ArtifactRead)),
         ("run.cancel", handler(runs::RunCancel(control()))),
         ("run.list", handler(runs::RunList(control()))),
         ("run.show", handler(runs::RunShow(control()))),

@@ -26,8 +26,8 @@ pub trait RunControl: Send + Sync {
     async fn cancel(&self, who: &Actor, request: &CancelInput) -> Result<Accepted, Fault>;
     /// Artifacts that a run's log names.
     async fn artifacts(&self, who: &Actor, run: &RunId) -> Result<ArtifactList, Fault>;
-    /// Workflows that can be started.
-    fn workflows(&self) -> WorkflowList;
+    /// Workflows that can be started; in detail with all that `workflow` tells of each.
+    fn workflows(&self, detail: bool) -> WorkflowList;
     /// One workflow. Fails with `UNKNOWN_WORKFLOW`.
     fn workflow(&self, name: &str) -> Result<WorkflowView, Fault>;
     /// What is wrong with a definition.

@@ -2,15 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use serde_json::{Value, json};
 
-use crate::call::{ArtifactRef, Artifacts};
-use crate::domain::{Actor, ArtifactId, ErrorCode, Fault, RunId};
+use crate::call::Artifacts;
+use crate::domain::{Actor, ErrorCode, Fault, RunId};
 use crate::schema::Schema;
 use crate::tools::Handler;
+use crate::tools::testing::MemoryArtifacts;
 
 use super::types::{
     Accepted, ArtifactList, CancelInput, ListInput, ListOutput, RunView, StartInput, StartOutput, SubmitInput, ValidateOutput, WatchInput,
@@ -47,7 +48,7 @@ impl RunControl for Nobody {
     async fn artifacts(&self, _: &Actor, _: &RunId) -> Result<ArtifactList, Fault> {
         nothing()
     }
-    fn workflows(&self) -> WorkflowList {
+    fn workflows(&self, _detail: bool) -> WorkflowList {
         WorkflowList { workflows: Vec::new() }
     }
     fn workflow(&self, name: &str) -> Result<WorkflowView, Fault> {
@@ -58,33 +59,15 @@ impl RunControl for Nobody {
     }
 }
 
-#[derive(Default)]
-struct Shelf(Mutex<BTreeMap<ArtifactId, Vec<u8>>>);
-
-#[async_trait]
-impl Artifacts for Shelf {
-    async fn put(&self, bytes: Vec<u8>, media_type: &str) -> Result<ArtifactRef, Fault> {
-        let (artifact, size) = (ArtifactId::of(&bytes), bytes.len() as u64);
-        self.0.lock().unwrap().insert(artifact, bytes);
-        Ok(ArtifactRef { artifact, size, media_type: media_type.to_owned() })
-    }
-    async fn read(&self, id: &ArtifactId, offset: u64, limit: u64) -> Result<(Vec<u8>, u64), Fault> {
-        let shelf = self.0.lock().unwrap();
-        let bytes = shelf.get(id).ok_or_else(|| Fault::new(ErrorCode::UnknownArtifact, format!("no artifact `{id}`")))?;
-        let part = bytes.iter().skip(usize::try_from(offset).unwrap()).take(usize::try_from(limit).unwrap()).copied().collect();
-        Ok((part, bytes.len() as u64))
-    }
-}
-
-fn all(artifacts: Arc<dyn Artifacts>) -> BTreeMap<&'static str, Arc<dyn Handler>> {
+fn all() -> BTreeMap<&'static str, Arc<dyn Handler>> {
     let control: Arc<dyn RunControl> = Arc::new(Nobody);
-    handlers(&control, &artifacts)
+    handlers(&control)
 }
 
 #[test]
 fn every_schema_is_a_closed_object_and_every_example_of_a_manifest_holds() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tool-manifests");
-    for (name, tool) in all(Arc::new(Shelf::default())) {
+    for (name, tool) in all() {
         let input = tool.input_schema();
         assert_eq!((&input["type"], &input["additionalProperties"]), (&json!("object"), &json!(false)), "{name}");
         assert_eq!(tool.output_schema()["type"], "object", "{name}");
@@ -109,7 +92,7 @@ fn every_schema_is_a_closed_object_and_every_example_of_a_manifest_holds() {
 
 #[test]
 fn the_schemas_stay_lean() {
-    let tools = all(Arc::new(Shelf::default()));
+    let tools = all();
     let size: usize = ["run.start", "run.watch", "run.submit", "run.cancel", "workflow.list", "workflow.show", "artifact.read"]
         .iter()
         .map(|name| tools[*name].input_schema().to_string().len())
@@ -119,28 +102,28 @@ fn the_schemas_stay_lean() {
 
 #[tokio::test]
 async fn an_artifact_is_read_in_parts_that_join_up() {
-    let shelf = Arc::new(Shelf::default());
+    let shelf: Arc<dyn Artifacts> = Arc::new(MemoryArtifacts::default());
     let text = "häuser und bäume";
     let stored = shelf.put(text.as_bytes().to_vec(), "text/plain").await.unwrap();
-    let tools = all(shelf.clone());
+    let read = async |arguments| read(&shelf, arguments).await;
     let (mut joined, mut offset) = (String::new(), Some(0));
     while let Some(at) = offset {
-        let part = read(&tools, json!({ "artifact": stored.artifact, "offset": at, "limit": 2 })).await.unwrap();
+        let part = read(json!({ "artifact": stored.artifact, "offset": at, "limit": 2 })).await.unwrap();
         joined.push_str(part["text"].as_str().unwrap());
         offset = part["next_offset"].as_u64();
     }
     assert_eq!(joined, text);
 
     let stored = shelf.put(vec![0xff, 0xfe, 0x00], "application/octet-stream").await.unwrap();
-    let part = read(&tools, json!({ "artifact": stored.artifact })).await.unwrap();
+    let part = read(json!({ "artifact": stored.artifact })).await.unwrap();
     assert_eq!(part, json!({ "base64": "//4A", "size": 3 }));
-    let past = read(&tools, json!({ "artifact": stored.artifact, "offset": 99 })).await.unwrap();
+    let past = read(json!({ "artifact": stored.artifact, "offset": 99 })).await.unwrap();
     assert_eq!(past, json!({ "text": "", "size": 3 }));
-    assert_eq!(read(&tools, json!({ "artifact": "0".repeat(64) })).await.unwrap_err().code, ErrorCode::UnknownArtifact);
+    assert_eq!(read(json!({ "artifact": "0".repeat(64) })).await.unwrap_err().code, ErrorCode::UnknownArtifact);
 }
 
-async fn read(tools: &BTreeMap<&'static str, Arc<dyn Handler>>, arguments: Value) -> Result<Value, Fault> {
-    let tool = &tools["artifact.read"];
+async fn read(shelf: &Arc<dyn Artifacts>, arguments: Value) -> Result<Value, Fault> {
+    let tool = &all()["artifact.read"];
     let root = tempfile::tempdir().unwrap();
     let context = crate::tools::CallContext {
         call: crate::domain::CallId::mint(crate::domain::Timestamp::from_unix_millis(0)),
@@ -151,6 +134,7 @@ async fn read(tools: &BTreeMap<&'static str, Arc<dyn Handler>>, arguments: Value
         wall: Arc::default(),
         labels: Default::default(),
         brought: Default::default(),
+        artifacts: shelf.clone(),
         workspace: Arc::new(crate::confine::Folder::create(&root.path().canonicalize().unwrap().join("w")).unwrap()),
         limits: crate::domain::Limits { wall: crate::domain::Millis(1_000), output: crate::domain::Bytes(1 << 20) },
         cancel: tokio_util::sync::CancellationToken::new(),

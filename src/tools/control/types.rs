@@ -106,6 +106,9 @@ pub struct RunView {
     pub inputs: Value,
     /// In the order of the plan.
     pub steps: Vec<StepLine>,
+    /// Direct calls that were answered with a handle.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub calls: Vec<CallLine>,
     /// What it may use up and has used.
     pub budget: Vec<BudgetLine>,
     /// Why it failed.
@@ -189,8 +192,32 @@ pub struct WatchOutput {
     pub events: Vec<EventLine>,
     /// Steps that wait: answer those of kind plan, research and codegen by run.submit; the others wait for a human.
     pub waiting: Vec<WaitingStep>,
-    /// Whether the run is over.
+    /// Direct calls that were answered with a handle: those that go on, and what came of those that ended since.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub calls: Vec<CallLine>,
+    /// Whether the run is over; of direct calls, whether none goes on.
     pub done: bool,
+    /// Why it failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<Value>,
+}
+
+/// A direct call that goes on, or went on, without its client.
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+#[schemars(inline)]
+pub struct CallLine {
+    /// The call, as its handle names it.
+    pub call_id: String,
+    /// What was called.
+    pub tool: String,
+    /// `running`, `succeeded` or `failed`.
+    pub status: String,
+    /// What it gave.
+    #[serde(skip_serializing_if = "Value::is_null")]
+    pub output: Value,
+    /// The same as stored JSON, for artifact.read, where it is large.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub artifact: Option<String>,
     /// Why it failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<Value>,
@@ -284,11 +311,15 @@ pub struct CancelInput {
     pub reason: Option<String>,
 }
 
-/// No arguments.
+/// How much to tell of each workflow.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(inline)]
-pub struct Nothing {}
+pub struct ListWorkflows {
+    /// With each one's inputs as a schema, and its definition.
+    #[serde(default)]
+    pub detail: bool,
+}
 
 /// Workflows that can be started.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
@@ -310,6 +341,12 @@ pub struct WorkflowLine {
     pub description: String,
     /// Names of its inputs; those with `?` may be left out.
     pub inputs: Vec<String>,
+    /// JSON Schema of its inputs, in detail.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub schema: Option<Value>,
+    /// The file as it was written, in detail.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub definition: Option<String>,
 }
 
 /// Which workflow.
@@ -465,7 +502,7 @@ pub struct AuditVerifyOutput {
 pub struct AuditBroken {
     /// Its place in the log, from 0.
     pub index: u64,
-    /// The run it claims to belong to.
+    /// The run it claims to belong to, where that is one of the asker's.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
     pub run_id: Option<RunId>,

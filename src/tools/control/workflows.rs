@@ -9,7 +9,7 @@ use crate::domain::{Effect, Effects, Fault};
 use crate::tools::{CallContext, Tool};
 
 use super::port::RunControl;
-use super::types::{Nothing, ValidateInput, ValidateOutput, WorkflowInput, WorkflowList, WorkflowView};
+use super::types::{ListWorkflows, ValidateInput, ValidateOutput, WorkflowInput, WorkflowList, WorkflowView};
 
 /// `workflow.list`.
 pub struct WorkflowListing(pub Arc<dyn RunControl>);
@@ -20,15 +20,15 @@ pub struct WorkflowValidate(pub Arc<dyn RunControl>);
 
 #[async_trait]
 impl Tool for WorkflowListing {
-    type Input = Nothing;
+    type Input = ListWorkflows;
     type Output = WorkflowList;
 
-    async fn prepare(&self, _input: &Nothing, _context: &CallContext) -> Result<Preparation, Fault> {
+    async fn prepare(&self, _input: &ListWorkflows, _context: &CallContext) -> Result<Preparation, Fault> {
         Ok(Preparation::of(Effects::only(Effect::Read)))
     }
 
-    async fn execute(&self, _input: &Nothing, _context: &CallContext) -> Result<WorkflowList, Fault> {
-        Ok(self.0.workflows())
+    async fn execute(&self, input: &ListWorkflows, _context: &CallContext) -> Result<WorkflowList, Fault> {
+        Ok(self.0.workflows(input.detail))
     }
 }
 

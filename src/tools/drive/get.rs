@@ -2,13 +2,11 @@
 //!
 //! INVARIANT: reads only, one plain file of the drive's folder. Guesses the media type from name and content, never from a caller.
 
-use std::sync::Arc;
-
 use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::call::{ArtifactRef, Artifacts, Preparation};
+use crate::call::{ArtifactRef, Preparation};
 use crate::confine::RelPath;
 use crate::domain::{Bytes, Effect, Effects, ErrorCode, Fault};
 use crate::tools::{CallContext, Tool, blocking};
@@ -23,14 +21,13 @@ const MOST_BYTES: Bytes = Bytes(64 << 20);
 /// The tool.
 pub struct DriveGet {
     local: LocalDrive,
-    artifacts: Arc<dyn Artifacts>,
 }
 
 impl DriveGet {
-    /// Reads from this drive; `artifacts` takes what is not short text.
+    /// Reads from this drive; what is not short text becomes an artifact.
     #[must_use]
-    pub fn new(local: LocalDrive, artifacts: Arc<dyn Artifacts>) -> Self {
-        Self { local, artifacts }
+    pub fn new(local: LocalDrive) -> Self {
+        Self { local }
     }
 }
 
@@ -74,7 +71,7 @@ impl Tool for DriveGet {
         Ok(Preparation::of(Effects::only(Effect::Read)))
     }
 
-    async fn execute(&self, input: &Self::Input, _context: &CallContext) -> Result<Self::Output, Fault> {
+    async fn execute(&self, input: &Self::Input, context: &CallContext) -> Result<Self::Output, Fault> {
         let (local, path) = (self.local.clone(), wanted(input)?);
         let at = path.clone();
         let bytes = blocking(move || local.folder()?.read(&at, MOST_BYTES)).await?;
@@ -82,8 +79,8 @@ impl Tool for DriveGet {
         let (media_type, is_text) = media_type(&path, &bytes);
         let (text, artifact) = match String::from_utf8(bytes) {
             Ok(text) if is_text && text.len() <= MOST_INLINE => (Some(text), None),
-            Ok(text) => (None, Some(self.artifacts.put(text.into_bytes(), media_type).await?)),
-            Err(error) => (None, Some(self.artifacts.put(error.into_bytes(), media_type).await?)),
+            Ok(text) => (None, Some(context.artifacts.put(text.into_bytes(), media_type).await?)),
+            Err(error) => (None, Some(context.artifacts.put(error.into_bytes(), media_type).await?)),
         };
         Ok(GetOutput { path, size, media_type: media_type.to_owned(), text, artifact, source: "local".to_owned() })
     }

@@ -1,12 +1,9 @@
-use std::sync::Arc;
-
 use serde_json::json;
 
 use super::*;
-use crate::call::Artifacts as _;
 use crate::domain::{ArtifactId, ErrorCode, Labels};
 use crate::tools::handler;
-use crate::tools::testing::{Bench, MemoryArtifacts, bench, call, code};
+use crate::tools::testing::{Bench, bench, call, code};
 
 fn drive(bench: &Bench, files: &[(&str, &[u8])]) -> LocalDrive {
     for (path, bytes) in files {
@@ -62,15 +59,14 @@ async fn gets_text_inline_and_the_rest_as_artifacts() {
     let bench = bench();
     let large = vec![b'x'; 70_000];
     let local = drive(&bench, &[("a.md", b"# hi"), ("raw.png", b"\x89PNG\0"), ("large.txt", &large)]);
-    let artifacts = Arc::new(MemoryArtifacts::default());
-    let get = handler(DriveGet::new(local.clone(), artifacts.clone()));
+    let get = handler(DriveGet::new(local.clone()));
     let found = call(&handler(DriveSearch::new(local)), &bench, json!({ "query": "hi" })).await.unwrap();
     let text = call(&get, &bench, json!({ "id": found["results"][0]["id"] })).await.unwrap();
     assert_eq!(text, json!({ "path": "a.md", "size": 4, "media_type": "text/markdown", "text": "# hi", "source": "local" }));
     let raw = call(&get, &bench, json!({ "path": "raw.png" })).await.unwrap();
     assert_eq!(raw["artifact"]["media_type"], "image/png");
     call(&get, &bench, json!({ "path": "large.txt" })).await.unwrap();
-    assert_eq!(artifacts.read(&ArtifactId::of(&large), 0, 5).await.unwrap(), (b"xxxxx".to_vec(), 70_000));
+    assert_eq!(bench.context.artifacts.read(&ArtifactId::of(&large), 0, 5).await.unwrap(), (b"xxxxx".to_vec(), 70_000));
 }
 
 #[tokio::test]
@@ -78,7 +74,7 @@ async fn nothing_outside_the_drive_is_read() {
     let bench = bench();
     let local = drive(&bench, &[("a", b"x"), (".git/config", b"x")]);
     std::os::unix::fs::symlink("/etc/passwd", bench.root.join("drive/link")).unwrap();
-    let get = handler(DriveGet::new(local, Arc::new(MemoryArtifacts::default())));
+    let get = handler(DriveGet::new(local));
     for (input, expected) in [
         (json!({ "path": "../a" }), ErrorCode::InvalidInput),
         (json!({ "id": "local/../a" }), ErrorCode::PathRefused),

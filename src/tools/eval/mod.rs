@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::call::{Artifacts, Preparation};
+use crate::call::Preparation;
 use crate::confine::RelPath;
 use crate::domain::{Bytes, Effect, Effects, ErrorCode, Fault, Millis};
 use crate::packages::{Packages, Requirement};
@@ -35,8 +35,6 @@ use place::Place;
 pub struct EvalRun {
     /// Where Python runs in WebAssembly.
     pub sandbox: Arc<dyn Sandbox>,
-    /// Where files may come from.
-    pub artifacts: Arc<dyn Artifacts>,
     /// Packages for it.
     pub packages: Arc<Packages>,
     /// Native programs.
@@ -224,7 +222,7 @@ impl Tool for EvalRun {
 impl EvalRun {
     /// The project's files, with the files of the call put over them.
     async fn files(&self, input: &Input, project: Option<Option<RelPath>>, context: &CallContext) -> Result<Vec<GuestFile>, Fault> {
-        let added = guest_files::load(&input.files, &*self.artifacts, context).await?;
+        let added = guest_files::load(&input.files, context).await?;
         let Some(under) = project else { return Ok(added) };
         let mut files = guest_files::load_workspace(context, under).await?;
         files.retain(|file| !added.iter().any(|added| added.path == file.path));

@@ -1,20 +1,13 @@
-use std::sync::Arc;
-
 use serde_json::{Value, json};
 
 use super::EvalRun;
 use crate::domain::{ErrorCode, Fault};
 use crate::sandbox::wasm;
-use crate::tools::guest_testing::{MemArtifacts, call, context, native, packages};
+use crate::tools::guest_testing::{call, context, native, packages};
 use crate::tools::handler;
 
 async fn run_in(folder: &std::path::Path, arguments: Value) -> Result<Value, Fault> {
-    let tool = handler(EvalRun {
-        sandbox: wasm::tests::shared(),
-        artifacts: Arc::new(MemArtifacts::default()),
-        packages: packages(),
-        native: native(),
-    });
+    let tool = handler(EvalRun { sandbox: wasm::tests::shared(), packages: packages(), native: native() });
     call(&*tool, arguments, &context(folder)).await
 }
 

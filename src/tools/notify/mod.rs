@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::call::Preparation;
-use crate::domain::{Effect, Effects, ErrorCode, Fault, RunId};
+use crate::domain::{Effect, Effects, ErrorCode, Fault, Principal, RunId};
 use crate::tools::{CallContext, Tool, plain};
 
 /// How much it matters.
@@ -55,6 +55,8 @@ impl Level {
 pub struct Notice {
     /// The run that sends it.
     pub run: RunId,
+    /// Whose run that is: nobody else's client is told. `None` for what toolgate tells everybody.
+    pub whose: Option<Principal>,
     /// How much it matters.
     pub level: Level,
     /// One line.
@@ -144,7 +146,13 @@ impl Tool for NotifySend {
             return Err(Fault::new(ErrorCode::InvalidInput, "`message` holds nothing that can be shown"));
         }
         let title = input.title.as_deref().map(|title| plain(title).split_whitespace().collect::<Vec<_>>().join(" "));
-        let notice = Notice { run: context.run, level: input.level, title: title.filter(|title| !title.is_empty()), message };
+        let notice = Notice {
+            run: context.run,
+            whose: Some(context.actor.principal.clone()),
+            level: input.level,
+            title: title.filter(|title| !title.is_empty()),
+            message,
+        };
         let delivered = self.notifier.notify(&notice, input.channel.as_deref()).await?;
         Ok(SendOutput { delivered })
     }

@@ -3,34 +3,18 @@
 //! INVARIANT: only tools and hosts that the call named are reached; what is under way when the program ends is cancelled.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use serde_json::{Value, json};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::call::{Paused, Progress, Spawner, WallTime};
-use crate::domain::{Digest, ErrorCode, Fault, Millis};
-use crate::egress::{Caps, Egress, HostRules, Request, RequestLog, Terms};
-use crate::sandbox::{Answer, Asked, GuestHost, HttpAnswer, HttpRequest, Operation, Powers, Reply, Seen};
+use crate::domain::{Digest, ErrorCode, Fault};
+use crate::sandbox::{Answer, Asked, GuestHost, HttpRequest, Operation, Powers, Reply, Seen};
 use crate::tools::CallContext;
 
+use super::super::network::Network;
 use super::ports::{CodeCall, CodeCalls, CodeTool};
-use super::secrets::Borrowed;
-
-/// What egress calls the requests of programs.
-const PURPOSE: &str = "python";
-
-/// The longest that one HTTP exchange may take.
-const LONGEST: Duration = Duration::from_secs(60);
-
-/// Network for one program.
-pub(super) struct Network {
-    pub(super) egress: Egress,
-    pub(super) rules: HostRules,
-    pub(super) log: Arc<dyn RequestLog>,
-    pub(super) borrowed: Borrowed,
-}
 
 /// One program's host.
 pub(super) struct ProgramHost {
@@ -107,7 +91,7 @@ impl ProgramHost {
         };
         let ended = self.ended.child_token();
         let work = async move {
-            reply.answer(match exchange(&network, request, ended).await {
+            reply.answer(match network.exchange(request, ended).await {
                 Ok(answer) => Answer::Http(answer),
                 Err(fault) => Answer::Refused(fault),
             });
@@ -135,17 +119,6 @@ impl GuestHost for ProgramHost {
             }
         }
     }
-}
-
-async fn exchange(network: &Network, request: HttpRequest, ended: CancellationToken) -> Result<HttpAnswer, Fault> {
-    let HttpRequest { method, url, headers, body, timeout_ms } = request;
-    let wanted = timeout_ms.map_or(LONGEST, Duration::from_millis).min(LONGEST);
-    // Redirects are the program's to follow, as its library is used to: each is a request of its own, checked like any other.
-    let caps = Caps { redirects: 0, wall: Millis(u64::try_from(wanted.as_millis()).unwrap_or(u64::MAX)), ..Caps::default() };
-    let terms = Terms { purpose: PURPOSE.to_owned(), rules: network.rules.clone(), caps };
-    let request = Request { method, url, headers, body: body.into() };
-    let answer = network.egress.send_filled(request, &terms, &network.borrowed, &ended, &*network.log).await?;
-    Ok(HttpAnswer { status: answer.status, reason: answer.reason, headers: answer.headers, body: answer.body.to_vec(), url: answer.url })
 }
 
 /// Stops the program's wall time while a human is asked about one of its calls.

@@ -7,11 +7,10 @@ mod host;
 mod input;
 mod output;
 mod ports;
-mod secrets;
 
 pub use input::{Input, Runtime};
 pub use output::{Layers, Metrics, Output, ProducedFile};
-pub use ports::{CodeCall, CodeCalls, CodeTool, HttpEvents, Resumed};
+pub use ports::{CodeCall, CodeCalls, CodeTool, Resumed};
 
 pub use crate::sandbox::{Answer as ProgramAnswer, Recorded, Recording, Seen};
 
@@ -19,44 +18,33 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use crate::call::{Artifacts, Preparation, Redact, Spawner};
+use crate::call::Preparation;
 use crate::domain::{Bytes, Effect, Effects, ErrorCode, Fault, Labels, Millis};
-use crate::egress::{Egress, HostRules};
+use crate::egress::HostRules;
 use crate::packages::{Packages, Requirement};
 use crate::sandbox::{GuestFile, GuestHost, Sandbox, SandboxLimits, SandboxSpec};
-use crate::secrets::source::SecretSource;
 use crate::secrets::vault::unknown;
 
 use super::guest_files;
 use super::native::Native;
+use super::network::{NetworkPorts, User};
 use super::{CallContext, PACKAGE_INDEX, Tool};
 
-use host::{Network, ProgramHost};
-use secrets::Borrowed;
+use host::ProgramHost;
 
 /// What secrets know this tool by.
-const NAME: &str = "python.run";
+const USER: User<'static> = User { tool: "python.run", secrets_stand_in: "python.run" };
 
 /// The tool, with what it needs of the house.
 pub struct PythonRun {
     /// Where programs run.
     pub sandbox: Arc<dyn Sandbox>,
-    /// Where produced files go, and where files may come from.
-    pub artifacts: Arc<dyn Artifacts>,
     /// Packages by their pins.
     pub packages: Arc<Packages>,
-    /// HTTP.
-    pub egress: Egress,
-    /// Where HTTP requests are recorded.
-    pub http_events: Arc<dyn HttpEvents>,
-    /// Secrets by name.
-    pub secrets: Arc<dyn SecretSource>,
-    /// Takes their values out of answers.
-    pub redact: Arc<dyn Redact>,
+    /// HTTP, and the secrets that may go out by it.
+    pub network: NetworkPorts,
     /// Calls of tools.
     pub calls: Arc<dyn CodeCalls>,
-    /// Where what programs ask for is done.
-    pub spawner: Arc<dyn Spawner>,
     /// The runtime `process`.
     pub native: Native,
 }
@@ -112,7 +100,7 @@ impl Tool for PythonRun {
     }
 
     async fn execute(&self, input: &Input, context: &CallContext) -> Result<Output, Fault> {
-        let files = guest_files::load(&input.files, &*self.artifacts, context).await?;
+        let files = guest_files::load(&input.files, context).await?;
         match input.runtime {
             Runtime::Wasm => self.in_wasm(input, files, context).await,
             Runtime::Process => self.natively(input, files, context).await,
@@ -127,7 +115,7 @@ impl PythonRun {
         if names.is_empty() {
             return Ok(());
         }
-        let usable = self.secrets.usable(Some(NAME)).await?;
+        let usable = self.network.secrets.usable(Some(USER.tool)).await?;
         match names.iter().find(|name| !usable.iter().any(|secret| secret.name == **name)) {
             Some(name) => Err(unknown(name)),
             None => Ok(()),
@@ -144,14 +132,13 @@ impl PythonRun {
                 // What a secret opens is not for everybody.
                 context.brought.add(Labels { private: true, ..Labels::default() });
             }
-            let borrowed = Borrowed { lent: self.secrets.lend(&input.secrets()?, NAME).await?, redact: self.redact.clone() };
-            Some(Network { egress: self.egress.clone(), rules: input.rules()?, log: self.http_events.of(context), borrowed })
+            Some(self.network.open(input.rules()?, &input.secrets()?, USER, context).await?)
         } else {
             None
         };
         // Its end cancels what the program left under way.
         let inside = CallContext { run, ..context.clone() };
-        let (host, _ended) = ProgramHost::new(inside, tools, self.calls.clone(), network, self.spawner.clone());
+        let (host, _ended) = ProgramHost::new(inside, tools, self.calls.clone(), network, self.network.spawner.clone());
         let spec = SandboxSpec {
             args: input.args.clone(),
             stdin: input.stdin.clone().unwrap_or_default().into_bytes(),
@@ -169,14 +156,14 @@ impl PythonRun {
             // A program that was brought back tells here what it learned in the run it began in.
             context.brought.add(self.calls.labels_of(run).await?);
         }
-        output::answer(outcome?, input.runtime, lock, &*self.artifacts).await
+        output::answer(outcome?, input.runtime, lock, &*context.artifacts).await
     }
 
     /// The same contract on the machine's own CPython, confined.
     async fn natively(&self, input: &Input, files: Vec<GuestFile>, context: &CallContext) -> Result<Output, Fault> {
         let environment = self.native.environment(&input.pins()?, context).await?;
         let door = match input.has_network() {
-            true => Some(self.native.door(input.rules()?, context.limits.wall, self.http_events.of(context))),
+            true => Some(self.native.door(input.rules()?, context.limits.wall, self.network.http_events.of(context))),
             false => None,
         };
         let spec = SandboxSpec {
@@ -191,7 +178,7 @@ impl PythonRun {
         };
         let outcome = self.native.sandbox.run(spec, context.cancel.clone(), context.progress.clone()).await?;
         let lock = environment.map(|environment| environment.lock.clone());
-        output::answer(outcome, input.runtime, lock, &*self.artifacts).await
+        output::answer(outcome, input.runtime, lock, &*context.artifacts).await
     }
 
     /// The packages the call asks for, and their lock.

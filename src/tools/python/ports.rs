@@ -1,4 +1,4 @@
-//! What `python.run` needs from rooms above it: calls of tools, and a record of every HTTP request.
+//! What `python.run` needs from rooms above it: calls of tools.
 
 use std::sync::Arc;
 
@@ -8,7 +8,6 @@ use tokio_util::sync::CancellationToken;
 
 use crate::call::Progress;
 use crate::domain::{Effects, Fault, Labels, RunId, ToolName};
-use crate::egress::RequestLog;
 use crate::sandbox::Recording;
 use crate::tools::CallContext;
 
@@ -75,10 +74,4 @@ pub trait CodeCalls: Send + Sync {
     /// # Errors
     /// Whatever the path answers.
     async fn call(&self, context: &CallContext, call: CodeCall) -> Result<Value, Fault>;
-}
-
-/// Where the HTTP requests of a call are recorded.
-pub trait HttpEvents: Send + Sync {
-    /// The record for this call.
-    fn of(&self, context: &CallContext) -> Arc<dyn RequestLog>;
 }

@@ -2,12 +2,10 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::{CodeCall, CodeCalls, CodeTool, HttpEvents, PythonRun, Resumed};
-use crate::call::Artifacts as _;
+use super::{CodeCall, CodeCalls, CodeTool, PythonRun, Resumed};
 use crate::domain::{ArtifactId, Effect, ErrorCode, Fault, Labels, RunId};
-use crate::egress::{RequestLog, RequestRecord};
 use crate::sandbox::wasm;
-use crate::tools::guest_testing::{MemArtifacts, call, context, egress, native, packages};
+use crate::tools::guest_testing::{call, context, native, network, packages};
 use crate::tools::{CallContext, Handler, handler};
 
 /// A call without tools never asks for them.
@@ -30,42 +28,20 @@ impl CodeCalls for NoCalls {
     }
 }
 
-/// Nothing is recorded, as nothing is reached.
-struct NoEvents;
-
-impl HttpEvents for NoEvents {
-    fn of(&self, _: &CallContext) -> Arc<dyn RequestLog> {
-        Arc::new(NoEvents)
-    }
-}
-
-#[async_trait::async_trait]
-impl RequestLog for NoEvents {
-    async fn record(&self, _: RequestRecord) -> Result<(), Fault> {
-        Ok(())
-    }
-}
-
-fn tool() -> (Arc<dyn Handler>, Arc<MemArtifacts>) {
-    let artifacts = Arc::new(MemArtifacts::default());
+fn tool() -> Arc<dyn Handler> {
     let python = PythonRun {
         sandbox: wasm::tests::shared(),
-        artifacts: artifacts.clone(),
         packages: packages(),
-        egress: egress(),
+        network: network(Arc::new(crate::app::Tasks::default())),
         native: native(),
-        http_events: Arc::new(NoEvents),
-        secrets: Arc::new(crate::secrets::source::NoSecrets),
-        redact: Arc::new(crate::call::NoRedaction),
         calls: Arc::new(NoCalls),
-        spawner: Arc::new(crate::app::Tasks::default()),
     };
-    (handler(python), artifacts)
+    handler(python)
 }
 
 async fn run(arguments: Value) -> Result<Value, Fault> {
     let folder = tempfile::tempdir().unwrap();
-    call(&*tool().0, arguments, &context(folder.path())).await
+    call(&*tool(), arguments, &context(folder.path())).await
 }
 
 #[tokio::test]
@@ -82,9 +58,9 @@ async fn a_program_its_arguments_and_its_input() {
 
 #[tokio::test]
 async fn files_from_every_source_and_files_out() {
-    let (tool, artifacts) = tool();
-    let stored = artifacts.put(b"from artifact".to_vec(), "text/plain").await.unwrap();
-    let folder = tempfile::tempdir().unwrap();
+    let (tool, folder) = (tool(), tempfile::tempdir().unwrap());
+    let context = context(folder.path());
+    let stored = context.artifacts.put(b"from artifact".to_vec(), "text/plain").await.unwrap();
     let program = "import sys\nfor name in ('a/t', 'b', 'c'): print(open(name).read())\nopen('/out/r.csv', 'w').write('x,y')";
     let arguments = json!({
         "entrypoint": "main.py",
@@ -95,14 +71,14 @@ async fn files_from_every_source_and_files_out() {
             {"path": "c", "artifact": stored.artifact.to_string()},
         ],
     });
-    let output = call(&*tool, arguments, &context(folder.path())).await.unwrap();
+    let output = call(&*tool, arguments, &context).await.unwrap();
     assert_eq!(output["stdout"], "from text\nfrom base64\nfrom artifact\n", "{output}");
     let id = ArtifactId::of(b"x,y");
     assert_eq!(
         output["produced_files"],
         json!([{"path": "r.csv", "sha256": id.to_string(), "size": 3, "mode": "0644", "artifact": id.to_string()}])
     );
-    assert_eq!(artifacts.0.lock().unwrap()[&id], b"x,y");
+    assert_eq!(context.artifacts.read(&id, 0, 10).await.unwrap().0, b"x,y");
 }
 
 #[tokio::test]
@@ -149,7 +125,7 @@ async fn arguments_that_do_not_fit_are_refused_before_anything_runs() {
 
 #[test]
 fn the_schema_itself_refuses_paths_that_lead_out() {
-    let schema = jsonschema::validator_for(&tool().0.input_schema()).unwrap();
+    let schema = jsonschema::validator_for(&tool().input_schema()).unwrap();
     let fits = |path: &str| schema.is_valid(&json!({"code": "", "files": [{"path": path, "content": ""}]}));
     for path in ["a", "a.py", ".env", "..a", "a/b.c/..d", ".a/.b", "é/ü", "a b"] {
         assert!(fits(path), "{path}");
@@ -162,7 +138,7 @@ fn the_schema_itself_refuses_paths_that_lead_out() {
 #[tokio::test]
 async fn a_program_is_pure_unless_it_reads_the_workspace() {
     let folder = tempfile::tempdir().unwrap();
-    let (tool, _) = tool();
+    let tool = tool();
     for (arguments, effect) in
         [(json!({"code": ""}), Effect::Pure), (json!({"code": "", "files": [{"path": "a", "workspace": "b/c"}]}), Effect::Read)]
     {
@@ -174,15 +150,15 @@ async fn a_program_is_pure_unless_it_reads_the_workspace() {
 
 #[tokio::test]
 async fn what_is_cut_of_the_output_is_an_artifact_as_a_whole() {
-    let (tool, artifacts) = tool();
-    let folder = tempfile::tempdir().unwrap();
+    let (tool, folder) = (tool(), tempfile::tempdir().unwrap());
+    let context = context(folder.path());
     let program = "import sys\nfor n in range(100_000): print(f'{n:07}')\nprint('short', file=sys.stderr)";
-    let output = call(&*tool, json!({"code": program}), &context(folder.path())).await.unwrap();
+    let output = call(&*tool, json!({"code": program}), &context).await.unwrap();
     assert_eq!((&output["stdout_truncated"], &output["limit"]), (&json!(true), &json!("output")));
     assert!(output.get("stderr_artifact").is_none());
     let id: ArtifactId = output["stdout_artifact"].as_str().unwrap().parse().unwrap();
     let whole: String = (0..100_000).map(|n| format!("{n:07}\n")).collect();
-    assert_eq!(artifacts.0.lock().unwrap()[&id], whole.as_bytes());
+    assert_eq!(context.artifacts.read(&id, 0, 1 << 20).await.unwrap().0, whole.as_bytes());
 }
 
 #[tokio::test]

@@ -1,9 +1,12 @@
 use serde_json::{Value, json};
 
-use super::Script;
-use crate::domain::{ErrorCode, Fault, Millis};
+use super::{Script, ScriptNetwork};
+use crate::call::Preparation;
+use crate::domain::{Effect, Effects, ErrorCode, Fault, Millis};
+use crate::egress::HostRules;
 use crate::sandbox::wasm;
-use crate::tools::guest_testing::{call, context};
+use crate::tools::Handler as _;
+use crate::tools::guest_testing::{call, context, network};
 
 async fn run(source: &str, input: Value) -> Result<Value, Fault> {
     let script = Script {
@@ -12,6 +15,7 @@ async fn run(source: &str, input: Value) -> Result<Value, Fault> {
         input_schema: json!({"type": "object"}),
         output_schema: json!(true),
         sandbox: wasm::tests::shared(),
+        network: None,
     };
     let folder = tempfile::tempdir().unwrap();
     let mut context = context(folder.path());
@@ -45,4 +49,35 @@ async fn what_goes_wrong_is_told_with_the_scripts_name() {
         assert!(fault.message.contains("`word_count.py`"), "{fault}");
     }
     assert!(run("raise ValueError('sorry')", json!({})).await.unwrap_err().message.ends_with("ValueError: sorry"));
+}
+
+#[tokio::test]
+async fn with_hosts_a_call_has_the_effects_hosts_and_secrets_of_its_manifest() {
+    let script = |network| Script {
+        name: "tickets.list".into(),
+        source: "result = {}".into(),
+        input_schema: json!({"type": "object"}),
+        output_schema: json!(true),
+        sandbox: wasm::tests::shared(),
+        network,
+    };
+    let reach = |secrets: &[&str]| ScriptNetwork {
+        hosts: HostRules::parse(["b.example:8443", "*.a.example"]).unwrap(),
+        secrets: secrets.iter().map(|name| name.parse().unwrap()).collect(),
+        effects: Effects::of([Effect::Egress, Effect::ExternalWrite]),
+        ports: network(std::sync::Arc::new(crate::app::Tasks::default())),
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let context = context(folder.path());
+    let prepare = async |script: Script| {
+        let arguments = script.parse(json!({})).unwrap();
+        script.prepare(&arguments, &context).await
+    };
+    assert_eq!(prepare(script(None)).await.unwrap(), Preparation::of(Effects::only(Effect::Pure)));
+    let open = prepare(script(Some(reach(&[])))).await.unwrap();
+    assert_eq!(open.effects, Effects::of([Effect::Egress, Effect::ExternalWrite]));
+    assert_eq!(open.hosts.iter().map(String::as_str).collect::<Vec<_>>(), ["*.a.example", "b.example:8443"]);
+    assert_eq!(open.target, json!({"hosts": ["b.example:8443", "*.a.example"], "secrets": []}));
+    // There is no secret in this house, and nobody is asked about a call that cannot succeed.
+    assert_eq!(prepare(script(Some(reach(&["TOKEN"])))).await.unwrap_err().code, ErrorCode::UnknownSecret);
 }

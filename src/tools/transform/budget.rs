@@ -19,8 +19,9 @@ const MEMORY: u64 = 256 << 20;
 pub(super) const STRING: usize = 8 << 20;
 /// How deep values may be nested.
 pub(super) const DEPTH: u32 = 500;
-/// Stack of the thread. Only what is touched costs memory; the most is for freeing what a stopped filter leaves.
-pub(super) const STACK: usize = 256 << 20;
+/// Stack of the thread. Only what is touched costs memory; the most is for freeing what a stopped filter leaves: lists of up to a node a
+/// step, which the interpreter frees by recursion. Without optimisation between 256 and 384 MiB were needed, with it less than 256.
+pub(super) const STACK: usize = if cfg!(target_pointer_width = "64") { 1 << 30 } else { 256 << 20 };
 /// Stack that evaluation may take.
 const STACK_USED: usize = 48 << 20;
 

@@ -1,6 +1,7 @@
 //! Compiles a filter and runs it, on a thread of its own with room for deep recursion.
 //!
-//! INVARIANT: the thread ends when the filter does, is stopped, or nobody waits for it any more. Says where a filter is wrong.
+//! INVARIANT: only so many run at once, and a thread ends when its filter does, is stopped, or nobody waits for it any more. Says where a
+//! filter is wrong.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use jaq_core::load::{Arena, Error as LoadError, File, Loader, span};
 use jaq_core::{Compiler, Ctx, Vars};
 use serde_json::Value;
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 
 use crate::confine::shown;
 use crate::domain::{Bytes, ErrorCode, Fault};
@@ -17,6 +18,9 @@ use super::budget::{self, STACK, Stop};
 use super::compare::json;
 use super::functions::{Data, Table, defs, funs};
 use super::value::Item;
+
+/// Filters at once, as each may use up to its memory and its stack; more wait.
+static PLACES: Semaphore = Semaphore::const_new(8);
 
 /// Outputs of one filter.
 const MOST_OUTPUTS: usize = 10_000;
@@ -37,8 +41,11 @@ impl Drop for Raise {
 pub(super) async fn run(filter: String, input: Value, limit: Bytes) -> Result<Vec<Value>, Fault> {
     let raised = Arc::new(AtomicBool::new(false));
     let guard = Raise(Arc::clone(&raised));
+    let place = PLACES.acquire().await.map_err(|_| Fault::internal("filters have no places"))?;
     let (sender, receiver) = oneshot::channel();
     let work = move || {
+        // A filter that nobody waits for any more keeps its place until it is gone.
+        let _place = place;
         let outcome = budget::within(&raised, || outputs(&filter, &input, limit)).unwrap_or_else(|stop| Err(stopped(stop)));
         // Nobody may be waiting any more.
         let _ = sender.send(outcome);

@@ -143,7 +143,7 @@ impl Tool for WebFetch {
         let kind = kind(&told, &answer.body);
         let media_type = told.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
         let stored_as = if is_media_type(&media_type) { media_type.as_str() } else { "application/octet-stream" };
-        let original = self.ports.artifacts.put(answer.body.to_vec(), stored_as).await?;
+        let original = context.artifacts.put(answer.body.to_vec(), stored_as).await?;
         let page = read(kind, &told, answer.body, &url).await?;
         Ok(FetchOutput {
             url: url.into(),

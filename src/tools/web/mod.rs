@@ -13,8 +13,6 @@ pub mod providers;
 mod results;
 mod robots;
 mod search;
-#[cfg(test)]
-mod tests;
 
 pub use fetch::WebFetch;
 pub use ports::{Robots, WebPorts};

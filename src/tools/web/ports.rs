@@ -7,7 +7,7 @@ use secrecy::ExposeSecret as _;
 use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
-use crate::call::{Artifacts, Redact};
+use crate::call::Redact;
 use crate::domain::{Clock, ErrorCode, Fault, Millis};
 use crate::egress::{Answer, Cache, Fill, NoFill, Outgoing, Patience, Request, RequestLog, Terms};
 use crate::secrets::vault::Lent;
@@ -30,8 +30,6 @@ pub enum Robots {
 pub struct WebPorts {
     /// HTTP, its record, and secrets.
     pub network: NetworkPorts,
-    /// Where originals are kept.
-    pub artifacts: Arc<dyn Artifacts>,
     /// Where answers are kept for as long as their servers allow, if anywhere.
     pub cache: Option<Cache>,
     /// For limits by the day.

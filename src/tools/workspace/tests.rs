@@ -3,26 +3,24 @@ use std::sync::Arc;
 use serde_json::json;
 
 use super::*;
-use crate::call::Artifacts as _;
 use crate::domain::{Effect, Effects};
-use crate::tools::testing::{MemoryArtifacts, bench, call, code, prepare};
+use crate::tools::testing::{bench, call, code, prepare};
 use crate::tools::{Handler, handler};
 
 fn write() -> Arc<dyn Handler> {
-    handler(WorkspaceWrite::new(Arc::new(MemoryArtifacts::default())))
+    handler(WorkspaceWrite)
 }
 
 #[tokio::test]
 async fn writes_text_base64_and_artifacts_and_reads_them_back() {
     let bench = bench();
-    let artifacts = Arc::new(MemoryArtifacts::default());
-    let stored = artifacts.put(b"stored".to_vec(), "text/plain").await.unwrap();
+    let stored = bench.context.artifacts.put(b"stored".to_vec(), "text/plain").await.unwrap();
     let files = json!({ "files": [
         { "path": "a.txt", "content": "hi\n" },
         { "path": "b/raw", "content_base64": "/wA=" },
         { "path": "c.sh", "artifact": stored.artifact, "executable": true },
     ] });
-    let answer = call(&handler(WorkspaceWrite::new(artifacts)), &bench, files).await.unwrap();
+    let answer = call(&handler(WorkspaceWrite), &bench, files).await.unwrap();
     assert_eq!(answer["written"][0]["sha256"], "98ea6e4f216f2fb4b69fff9b3a44842c38686ca685f3f55dc48c5d3fb1107be4");
     assert_eq!(answer["written"][1]["size"], 2);
 

@@ -21,17 +21,7 @@ use super::{refuse_git, refuse_many};
 const MOST_BYTES: u64 = 64 << 20;
 
 /// The tool.
-pub struct WorkspaceWrite {
-    artifacts: Arc<dyn Artifacts>,
-}
-
-impl WorkspaceWrite {
-    /// `artifacts` serves the files that are given by reference.
-    #[must_use]
-    pub fn new(artifacts: Arc<dyn Artifacts>) -> Self {
-        Self { artifacts }
-    }
-}
+pub struct WorkspaceWrite;
 
 /// What to write.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -94,31 +84,29 @@ struct Ready {
     executable: bool,
 }
 
-impl WorkspaceWrite {
-    async fn ready(&self, file: &NewFile) -> Result<Ready, Fault> {
-        let bytes = match (&file.content, &file.content_base64, &file.artifact) {
-            (Some(text), None, None) => text.clone().into_bytes(),
-            (None, Some(text), None) => base64::engine::general_purpose::STANDARD.decode(text).map_err(|error| {
-                Fault::new(ErrorCode::InvalidInput, format!("`content_base64` of `{}` is not base64: {error}", file.path))
-            })?,
-            (None, None, Some(id)) => self.stored(id, &file.path).await?,
-            _ => {
-                return Err(Fault::new(
-                    ErrorCode::InvalidInput,
-                    format!("`{}` needs exactly one of `content`, `content_base64`, `artifact`", file.path),
-                ));
-            }
-        };
-        Ok(Ready { path: file.path.clone(), bytes, executable: file.executable })
-    }
-
-    async fn stored(&self, id: &ArtifactId, path: &RelPath) -> Result<Vec<u8>, Fault> {
-        let (bytes, size) = self.artifacts.read(id, 0, MOST_BYTES).await?;
-        if bytes.len() as u64 != size {
-            return Err(too_large(&format!("the artifact for `{path}` has {size} bytes")));
+async fn fetched(file: &NewFile, artifacts: &dyn Artifacts) -> Result<Ready, Fault> {
+    let bytes = match (&file.content, &file.content_base64, &file.artifact) {
+        (Some(text), None, None) => text.clone().into_bytes(),
+        (None, Some(text), None) => base64::engine::general_purpose::STANDARD
+            .decode(text)
+            .map_err(|error| Fault::new(ErrorCode::InvalidInput, format!("`content_base64` of `{}` is not base64: {error}", file.path)))?,
+        (None, None, Some(id)) => stored(id, &file.path, artifacts).await?,
+        _ => {
+            return Err(Fault::new(
+                ErrorCode::InvalidInput,
+                format!("`{}` needs exactly one of `content`, `content_base64`, `artifact`", file.path),
+            ));
         }
-        Ok(bytes)
+    };
+    Ok(Ready { path: file.path.clone(), bytes, executable: file.executable })
+}
+
+async fn stored(id: &ArtifactId, path: &RelPath, artifacts: &dyn Artifacts) -> Result<Vec<u8>, Fault> {
+    let (bytes, size) = artifacts.read(id, 0, MOST_BYTES).await?;
+    if bytes.len() as u64 != size {
+        return Err(too_large(&format!("the artifact for `{path}` has {size} bytes")));
     }
+    Ok(bytes)
 }
 
 #[async_trait]
@@ -135,7 +123,7 @@ impl Tool for WorkspaceWrite {
         let mut ready = Vec::with_capacity(input.files.len());
         let mut total = 0;
         for file in &input.files {
-            let file = self.ready(file).await?;
+            let file = fetched(file, &*context.artifacts).await?;
             total += file.bytes.len() as u64;
             if total > MOST_BYTES {
                 return Err(too_large(&format!("the files up to `{}` have {total} bytes", file.path)));

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 use toolgate::app::{SystemClock, Tasks};
-use toolgate::call::{Asking, NoProgress, Origin, Preparation, RawCall, Reply};
+use toolgate::call::{Along, Asking, Inquiry, NoProgress, Origin, Preparation, Question, RawCall, Reply};
 use toolgate::domain::{Actor, ApprovalId, Budgets, Bytes, Clock, Effect, Effects, Fault, Millis, OwnerId, Principal, RunId, Timestamp};
 use toolgate::egress::{Egress, EgressOptions, NoCredentials, RequestLog, RequestRecord, SystemResolver};
 use toolgate::gateway::{Answer, ApprovalSettings, CodeGate, Gateway, Parts};
@@ -26,7 +26,8 @@ use toolgate::secrets::operator::{Ask, Operator, OperatorProof, Passphrase, Sess
 use toolgate::store::ApprovalRow;
 use toolgate::store::{Durability, OpenOptions, Store};
 use toolgate::tools::native::Native;
-use toolgate::tools::python::{HttpEvents, PythonRun};
+use toolgate::tools::network::{HttpEvents, NetworkPorts};
+use toolgate::tools::python::PythonRun;
 use toolgate::tools::{CallContext, Handler, Tool, handler};
 
 /// What the test tools do besides answering.
@@ -38,6 +39,8 @@ pub enum Deed {
     Panic,
     WrongAnswer,
     LargeAnswer,
+    /// Asks its client twice, one after the other, and answers with what it heard.
+    Ask,
 }
 
 /// What a test does at some moment.
@@ -84,20 +87,32 @@ impl Tool for Probe {
     }
 
     async fn execute(&self, input: &ProbeInput, context: &CallContext) -> Result<ProbeOutput, Fault> {
+        let echo = if self.deed == Deed::Ask { heard(context).await? } else { input.word.clone() };
         self.ran.fetch_add(1, Ordering::SeqCst);
         if let Some(act) = self.outside.get() {
             act();
         }
         match self.deed {
-            Deed::Answer => {}
+            Deed::Answer | Deed::Ask => {}
             Deed::Hang => context.cancel.cancelled().await,
             Deed::HangForGood => std::future::pending().await,
             Deed::Panic => panic!("the tool fell over"),
             Deed::WrongAnswer => return Ok(ProbeOutput { echo: "x".repeat(100_001) }),
             Deed::LargeAnswer => return Ok(ProbeOutput { echo: "x".repeat(90_000) }),
         }
-        Ok(ProbeOutput { echo: input.word.clone() })
+        Ok(ProbeOutput { echo })
     }
+}
+
+/// What the client answers to two questions.
+async fn heard(context: &CallContext) -> Result<String, Fault> {
+    let mut heard = Vec::new();
+    for name in ["name", "colour"] {
+        let schema = serde_json::json!({ "type": "object", "properties": { "text": { "type": "string" } }, "required": ["text"] });
+        let answers = context.ask(Inquiry::of(name, Question::Form { message: format!("Your {name}?"), schema })).await?;
+        heard.push(answers[name]["content"]["text"].as_str().unwrap_or("nothing").to_owned());
+    }
+    Ok(heard.join(" "))
 }
 
 /// The whole thing.
@@ -203,6 +218,8 @@ const PROBES: &[(&str, Effect, Deed)] = &[
     ("page", Effect::Read, Deed::Answer),
     ("letter", Effect::Read, Deed::Answer),
     ("fetch", Effect::Egress, Deed::Hang),
+    ("asks", Effect::Write, Deed::Ask),
+    ("asks_outside", Effect::ExternalWrite, Deed::Ask),
 ];
 
 /// What the answers of probes bring into their run.
@@ -310,10 +327,12 @@ impl TestHouse {
             handlers.insert(format!("probe.{name}").parse().unwrap(), probe);
         }
         let code = Arc::new(CodeGate::default());
+        let shipped = manifest::shipped_files().unwrap_or_else(|p| panic!("{p}"));
+        files.extend(shipped.iter().filter(|file| file.path.ends_with("tool.call.yaml")).cloned());
+        handlers.insert("tool.call".parse().unwrap(), handler(toolgate::tools::tool_search::ToolCall));
         if let Some(sandbox) = sandbox {
-            let shipped = manifest::shipped_files().unwrap_or_else(|p| panic!("{p}"));
             files.extend(shipped.into_iter().filter(|file| file.path.ends_with("python.run.yaml")));
-            handlers.insert("python.run".parse().unwrap(), handler(python(sandbox, code.clone(), &store)));
+            handlers.insert("python.run".parse().unwrap(), handler(python(sandbox, code.clone())));
         }
         let defs = manifest::load(&files).unwrap_or_else(|p| panic!("{p}"));
         let registry = Registry::build(defs.clone(), handlers).unwrap_or_else(|p| panic!("{p}"));
@@ -342,6 +361,7 @@ impl TestHouse {
     pub fn raw(&self, tool: &str, arguments: Value) -> RawCall {
         RawCall {
             tokens: 0,
+            along: Along::default(),
             tool: tool.into(),
             arguments,
             origin: Origin::Client,
@@ -371,7 +391,7 @@ impl TestHouse {
 }
 
 /// `python.run` without packages and network.
-fn python(sandbox: Arc<dyn Sandbox>, code: Arc<CodeGate>, store: &Store) -> PythonRun {
+fn python(sandbox: Arc<dyn Sandbox>, code: Arc<CodeGate>) -> PythonRun {
     struct Nothing;
     impl HttpEvents for Nothing {
         fn of(&self, _: &CallContext) -> Arc<dyn RequestLog> {
@@ -434,14 +454,15 @@ fn python(sandbox: Arc<dyn Sandbox>, code: Arc<CodeGate>, store: &Store) -> Pyth
     PythonRun {
         native,
         sandbox,
-        artifacts: store.artifacts(),
         packages: Arc::new(Packages::new(packages)),
-        egress,
-        http_events: Arc::new(Nothing),
-        secrets: Arc::new(toolgate::secrets::source::NoSecrets),
-        redact: Arc::new(toolgate::call::NoRedaction),
+        network: NetworkPorts {
+            egress,
+            http_events: Arc::new(Nothing),
+            secrets: Arc::new(toolgate::secrets::source::NoSecrets),
+            redact: Arc::new(toolgate::call::NoRedaction),
+            spawner: Arc::new(Tasks::default()),
+        },
         calls: code,
-        spawner: Arc::new(Tasks::default()),
     }
 }
 

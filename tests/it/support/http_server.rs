@@ -109,6 +109,13 @@ fn answer(shared: &Shared, request: &Request, stream: &mut TcpStream) -> std::io
             let echo = json!({ "method": request.method, "headers": request.headers, "body": body }).to_string();
             send(stream, request, "200 OK", &["Content-Type: application/json"], echo.as_bytes())
         }
+        // A service that is careless with what it was sent.
+        "/tickets" => {
+            let sent = request.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("authorization"));
+            let title = format!("asked with {}", sent.map_or("nothing", |(_, value)| value));
+            let tickets = json!([{ "id": 7, "title": title, "state": request.query.get("state") }]);
+            send(stream, request, "200 OK", &["Content-Type: application/json"], tickets.to_string().as_bytes())
+        }
         "/redirect" => send(stream, request, "302 Found", &["Location: /hello"], b""),
         "/away" => send(stream, request, "302 Found", &["Location: http://denied.invalid/"], b""),
         "/inside" => send(stream, request, "302 Found", &["Location: http://127.0.0.1:1/"], b""),

@@ -1,9 +1,15 @@
 //! What several test files need: the checkout, a scratch home, and the binary as a user runs it.
 
+pub mod agents;
+pub mod clients;
 pub mod house;
 pub mod http_server;
 pub mod native;
 pub mod web_server;
+pub mod door;
+pub mod served;
+pub mod token_proxy;
+pub mod tenants;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
