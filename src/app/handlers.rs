@@ -26,6 +26,7 @@ use crate::tools::secret_list::SecretList;
 use crate::tools::status::{State, ToolgateStatus};
 use crate::tools::tool_search::{Indexed, ToolCall, ToolSearch};
 use crate::tools::transform::TransformJq;
+use crate::tools::web::{WebFetch, WebSearch};
 use crate::tools::workers::{WorkerCodegen, WorkerPlan, WorkerResearch};
 use crate::tools::workspace::{WorkspaceList, WorkspaceRead, WorkspaceRemove, WorkspaceWrite};
 use crate::tools::{Handler, handler};
@@ -59,6 +60,7 @@ pub(super) fn builtin(ports: &Ports<'_>) -> Result<BTreeMap<ToolName, Arc<dyn Ha
     let drive = LocalDrive::new(Some(&ports.config.drive_local_root.value), &ports.config.home.value);
     let author = Author { name: ports.config.git_author_name.value.clone(), email: ports.config.git_author_email.value.clone() };
     let python = python(ports)?;
+    let web = super::web::ports(ports.config, network(ports), ports.clock.clone())?;
     let has_uv = native::installer(ports.config).has_uv();
     let eval = EvalRun { sandbox: python.sandbox.clone(), packages: python.packages.clone(), native: python.native.clone() };
     let mut handlers: BTreeMap<&'static str, Arc<dyn Handler>> = BTreeMap::from([
@@ -84,6 +86,8 @@ pub(super) fn builtin(ports: &Ports<'_>) -> Result<BTreeMap<ToolName, Arc<dyn Ha
         ("tool.call", handler(ToolCall)),
         ("toolgate.status", handler(ToolgateStatus(ports.state.clone()))),
         ("sandbox.status", handler(SandboxStatus { process: ports.process.clone(), has_uv })),
+        ("web.search", handler(WebSearch::new(web.clone()))),
+        ("web.fetch", handler(WebFetch::new(web))),
         ("worker.plan", handler(WorkerPlan)),
         ("worker.research", handler(WorkerResearch)),
         ("worker.codegen", handler(WorkerCodegen)),

@@ -36,6 +36,7 @@ mod tokens;
 mod vault;
 mod views;
 mod watched;
+mod web;
 mod webhook;
 
 pub use clock::SystemClock;

@@ -1,11 +1,12 @@
 //! The house's HTTP client, from the operator's settings.
 
 use std::ffi::OsString;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use crate::config::Config;
 use crate::domain::{ErrorCode, Fault};
-use crate::egress::{Egress, EgressOptions, NoCredentials, PrivateException, SystemResolver};
+use crate::egress::{Egress, EgressOptions, NoCredentials, Pace, PrivateException, SystemResolver};
 
 /// The client; nothing is set up before its first request.
 ///
@@ -13,7 +14,12 @@ use crate::egress::{Egress, EgressOptions, NoCredentials, PrivateException, Syst
 /// `CONFIG_INVALID` for a setting that cannot be used.
 pub(super) fn egress(config: &Config) -> Result<Egress, Fault> {
     let private = config.egress_private.value.iter().map(|entry| exception(entry)).collect::<Result<_, _>>()?;
-    Egress::new(options(config, private, &[])?)
+    let egress = Egress::new(options(config, private, &[])?)?;
+    let (per_second, burst) = (NonZeroU32::new(config.web.per_second.value), NonZeroU32::new(config.web.burst.value));
+    Ok(match per_second {
+        Some(per_second) => egress.paced(Pace::new(per_second, burst.unwrap_or(per_second))),
+        None => egress,
+    })
 }
 
 /// The client's options with these private hosts. Where no proxy is set, one that the installers are set up for serves their own requests.

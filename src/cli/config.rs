@@ -115,7 +115,12 @@ fn settings(config: &Config) -> Vec<(&'static str, Value, &Source)> {
             "redaction.pii" => (json!(config.redaction_pii.value), &config.redaction_pii.source),
             "serve.tool_names" => (json!(config.tool_names.value), &config.tool_names.source),
             "serve.toolsets" => (json!(config.toolsets.value), &config.toolsets.source),
-            _ => config.budgets.shown(key).or_else(|| config.http.shown(key)).or_else(|| config.serving.shown(key))?,
+            _ => config
+                .budgets
+                .shown(key)
+                .or_else(|| config.http.shown(key))
+                .or_else(|| config.serving.shown(key))
+                .or_else(|| config.web.shown(key))?,
         };
         Some((key, value, source))
     };

@@ -15,6 +15,7 @@ mod principals;
 mod resolve;
 mod serving;
 mod value;
+mod web;
 
 #[cfg(test)]
 mod tests;
@@ -32,6 +33,7 @@ pub use principals::Principals;
 pub use serving::Serving;
 
 pub use resolve::{Location, SettingsFile, locate, resolve};
+pub use web::WebSettings;
 pub use value::{LogLevel, PII, Patterns, Source, Sourced, ToolNames, VaultKeyPlace};
 
 /// The name of the settings file in the home.
@@ -150,6 +152,8 @@ pub struct Config {
     pub vault_key: Sourced<VaultKeyPlace>,
     /// The file of the vault's master key, where the operator names one.
     pub vault_key_file: Sourced<Option<PathBuf>>,
+    /// What the web is searched and read with.
+    pub web: WebSettings,
     /// How others than this machine reach the server.
     pub http: HttpSettings,
     /// Whether the tools that a conformance suite asks for are served besides. Only an option can say so, and no release has it.

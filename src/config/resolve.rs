@@ -107,6 +107,7 @@ pub fn resolve(options: &Options, ambient: &Ambient, file: Option<&SettingsFile>
         otlp_sample_percent: resolver.number("telemetry.otlp.sample_percent", 100, 0..=100),
         vault_key: resolver.vault_key(),
         vault_key_file: resolver.perhaps_path("vault.key_file"),
+        web: super::web::read(&mut resolver),
         http: super::http::read(&mut resolver),
         #[cfg(debug_assertions)]
         fixtures: options.fixtures,

@@ -17,17 +17,25 @@ pub mod rules;
 pub mod target;
 pub mod tunnel;
 
+mod cache;
 mod client;
+mod decode;
 mod failure;
 mod hop;
 mod mask;
+mod pace;
+mod patience;
 mod send;
 
 pub use crate::domain::host::{Host, host_and_port};
 
+pub use cache::Cache;
+pub use decode::decoded;
 pub use fill::{Fill, NoFill, Outgoing};
 pub use headers::{Credentials, Filled, HeaderList, NoCredentials};
 pub use linked::LinkedResolver;
+pub use pace::Pace;
+pub use patience::Patience;
 pub use proxy::{ProxyTerms, serve};
 pub use record::{RequestLog, RequestRecord};
 pub use request::{Answer, Caps, Request, Terms};

@@ -85,4 +85,5 @@ mod threat_model;
 mod tool_call;
 mod vault;
 mod vault_life;
+mod web;
 mod wire_bytes;

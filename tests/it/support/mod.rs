@@ -10,6 +10,7 @@ pub mod native;
 pub mod served;
 pub mod tenants;
 pub mod token_proxy;
+pub mod web_server;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
