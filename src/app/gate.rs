@@ -66,6 +66,14 @@ impl Gate for Gateway {
         Self::end_task(self, actor, task, call, run).await
     }
 
+    async fn ask_task_to_end(&self, actor: &Actor, id: &TaskId, task: &KeptTask) -> Result<(), Fault> {
+        Self::ask_task_to_end(self, actor, id, task).await
+    }
+
+    async fn is_task_to_end(&self, actor: &Actor, id: &TaskId) -> Result<bool, Fault> {
+        Self::is_task_to_end(self, actor, id).await
+    }
+
     async fn task(&self, actor: &Actor, task: &TaskId) -> Result<Option<KeptTask>, Fault> {
         Self::task(self, actor, task).await
     }
