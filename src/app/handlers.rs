@@ -27,7 +27,7 @@ use crate::tools::status::{State, ToolgateStatus};
 use crate::tools::tool_search::{Indexed, ToolCall, ToolSearch};
 use crate::tools::transform::TransformJq;
 use crate::tools::web::{WebFetch, WebSearch};
-use crate::tools::workers::{WorkerCodegen, WorkerPlan, WorkerResearch};
+use crate::tools::workers::{ToolCalls, WorkerCodegen, WorkerPlan, WorkerResearch};
 use crate::tools::workspace::{WorkspaceList, WorkspaceRead, WorkspaceRemove, WorkspaceWrite};
 use crate::tools::{Handler, handler};
 
@@ -43,6 +43,7 @@ pub(super) struct Ports<'a> {
     pub(super) egress: Egress,
     pub(super) http_events: Arc<dyn HttpEvents>,
     pub(super) calls: Arc<dyn CodeCalls>,
+    pub(super) worker_calls: Arc<dyn ToolCalls>,
     pub(super) secrets: Arc<dyn SecretSource>,
     pub(super) redact: Arc<dyn Redact>,
     pub(super) notifier: Arc<dyn Notifier>,
@@ -89,7 +90,7 @@ pub(super) fn builtin(ports: &Ports<'_>) -> Result<BTreeMap<ToolName, Arc<dyn Ha
         ("web.search", handler(WebSearch::new(web.clone()))),
         ("web.fetch", handler(WebFetch::new(web))),
         ("worker.plan", handler(WorkerPlan)),
-        ("worker.research", handler(WorkerResearch)),
+        ("worker.research", handler(WorkerResearch { calls: ports.worker_calls.clone() })),
         ("worker.codegen", handler(WorkerCodegen)),
     ]);
     handlers.extend(control::handlers(&ports.control));

@@ -182,6 +182,7 @@ impl App {
             egress,
             http_events: Arc::new(http_events::JournalledRequests { store: store.clone(), budgets: budgets.clone() }),
             calls: code.clone(),
+            worker_calls: code.clone(),
             secrets: Arc::new(vault.clone()),
             redact: Arc::new(redaction::values_only(redactor)?),
             clock: clock.clone(),

@@ -46,6 +46,7 @@ pub async fn generated_schemas(config: &Config) -> Result<BTreeMap<String, Strin
         secrets: Arc::new(crate::secrets::source::NoSecrets),
         redact: Arc::new(crate::call::NoRedaction),
         calls: Arc::new(CodeGate::default()),
+        worker_calls: Arc::new(CodeGate::default()),
         clock,
         journal: Arc::new(audit_room::Room::new(store.clone())),
         sandbox: Arc::new(sandbox),
