@@ -71,9 +71,9 @@ use crate::secrets::vault::Vault;
 use crate::store::{RoomLimits, Store};
 use crate::telemetry::Figures;
 use crate::telemetry::otlp::{Traced, TracedSpans};
-use crate::tools::Handler;
 use crate::tools::control::RunControl;
 use crate::tools::notify::{NotifyHub, WriterSink};
+use crate::tools::{Handler, blocking};
 use crate::workflow::Library;
 
 /// How long the end of the process waits for calls that are being stopped; a client expects it gone within a second.
@@ -130,6 +130,7 @@ impl App {
         let told = Arc::new(watched::Told::new(Figures::new(clock.now())));
         let meter: Arc<dyn Meter> = told.clone();
         let files = Files::read(config)?;
+        redactor.is_ready()?;
         let sandbox = Arc::new(WasmSandbox::new(WasmOptions {
             // A folder for compiled code and nothing else, as the code in it is run.
             cache: config.python_cache_dir.value.join("native"),
@@ -146,7 +147,14 @@ impl App {
         if drive.starts_with(&home) {
             crate::confine::Folder::create(drive)?;
         }
-        let store = Store::open_proven(audit_room::opening(config, &clock, redact.clone()), &audit_room::options(config)).await?;
+        let policy = {
+            let (policies, tools) = (files.policies.clone(), files.tools.clone());
+            blocking(move || policies.load(&tools).map_err(|problems| problems.into_fault(ErrorCode::PolicyInvalid)))
+        };
+        let (opening, proven) = (audit_room::opening(config, &clock, redact.clone()), audit_room::options(config));
+        // Opening the database mostly waits; the rules are made ready meanwhile.
+        let (policy, store) = tokio::join!(policy, Store::open_proven(opening, &proven));
+        let store = store?;
         store.measured_by(meter.clone());
         let some = |limit: Bytes| Some(limit).filter(|limit| limit.0 > 0);
         store.limit_room(RoomLimits {
@@ -198,8 +206,7 @@ impl App {
             config,
         };
         let registry = join(files.tools, &ports)?;
-        let defs: Vec<ToolDef> = registry.iter().map(|entry| entry.def.clone()).collect();
-        let policy = files.policies.load(&defs).map_err(|problems| problems.into_fault(ErrorCode::PolicyInvalid))?;
+        let policy = policy?;
         let policy = rules.get_or_init(|| Arc::new(policy::Current::new(policy))).clone();
         let in_force = policy.clone();
         let gateway = Gateway::new(Parts {

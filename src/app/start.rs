@@ -15,13 +15,11 @@ pub fn launcher() -> Option<ExitCode> {
 }
 
 /// The way in, with what takes secrets out of everything that the process says from now on, panics included.
-///
-/// # Errors
-/// The exit code, where the program is broken.
-pub fn front_door() -> Result<FrontDoor, ExitCode> {
-    let door = FrontDoor::new().map_err(|_broken| ExitCode::from(1))?;
+#[must_use]
+pub fn front_door() -> FrontDoor {
+    let door = FrontDoor::new();
     panic::tell_without_secrets(door.redactor().clone());
-    Ok(door)
+    door
 }
 
 /// Runs the program's one future to its end. Before it begins the process's memory is closed to others, as every verb may open the vault.
