@@ -125,6 +125,7 @@ fn seen(span: Span) -> Seen {
         let value = field.value.as_ref().and_then(|value| value.value.clone());
         let text = match value {
             Some(Any::StringValue(text)) => text,
+            Some(Any::IntValue(number)) => number.to_string(),
             Some(other) => format!("{other:?}"),
             None => String::new(),
         };
