@@ -161,20 +161,37 @@ fn codex_accepts_a_form_without_fields_by_itself() {
     assert!(saw[0]["saw"].as_str().unwrap().ends_with("ACTED"), "{saw:?}\n{transcript}");
 }
 
-/// The same for both agents and both ways.
-macro_rules! all {
-    ($($what:ident),*) => {
-        all!(claude_code, ClaudeCode, Lines, $($what),*);
-        all!(claude_code_over_http, ClaudeCode, Http, $($what),*);
-        all!(codex, Codex, Lines, $($what),*);
-        all!(codex_over_http, Codex, Http, $($what),*);
-    };
-    ($module:ident, $kind:ident, $way:ident, $($what:ident),*) => {
+/// Every test with this agent, this way.
+macro_rules! seat {
+    ($module:ident, $kind:ident, $way:ident) => {
         mod $module {
             use crate::support::agents::{Kind, Way};
-            $(#[test] fn $what() { super::$what((Kind::$kind, Way::$way)); })*
+            const SEAT: (Kind, Way) = (Kind::$kind, Way::$way);
+            #[test]
+            fn is_listed_as_connected() {
+                super::is_listed_as_connected(SEAT);
+            }
+            #[test]
+            fn calls_a_tool() {
+                super::calls_a_tool(SEAT);
+            }
+            #[test]
+            fn asks_the_operator() {
+                super::asks_the_operator(SEAT);
+            }
+            #[test]
+            fn drives_a_workflow() {
+                super::drives_a_workflow(SEAT);
+            }
+            #[test]
+            fn takes_no_form_for_a_yes() {
+                super::takes_no_form_for_a_yes(SEAT);
+            }
         }
     };
 }
 
-all!(is_listed_as_connected, calls_a_tool, asks_the_operator, drives_a_workflow, takes_no_form_for_a_yes);
+seat!(claude_code, ClaudeCode, Lines);
+seat!(claude_code_over_http, ClaudeCode, Http);
+seat!(codex, Codex, Lines);
+seat!(codex_over_http, Codex, Http);

@@ -76,6 +76,7 @@ mod python_packages;
 mod questions_in_clients;
 mod quotas;
 mod redaction;
+mod research;
 mod schemas;
 mod script_network;
 mod support;
