@@ -56,7 +56,7 @@ impl Inner {
     }
 
     fn now(&self) -> SystemTime {
-        self.clock.now().into()
+        SystemTime::UNIX_EPOCH + std::time::Duration::from_millis(self.clock.now().unix_millis())
     }
 
     fn read(&self, owner: &str, url: &str) -> Option<(Kept, bytes::Bytes)> {

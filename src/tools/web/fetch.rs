@@ -8,13 +8,12 @@ use std::sync::Mutex;
 use std::sync::PoisonError;
 
 use async_trait::async_trait;
-use jiff::{SignedDuration, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
 use crate::call::{ArtifactRef, Preparation};
-use crate::domain::{Bytes, Effect, Effects, ErrorCode, Fault};
+use crate::domain::{Bytes, Effect, Effects, ErrorCode, Fault, Millis, Timestamp};
 use crate::egress::{Answer, Caps, HostRules, Request, Terms, decoded};
 use crate::tools::{CallContext, Tool};
 
@@ -29,7 +28,7 @@ const MOST_REDIRECTS: u8 = 5;
 /// Bytes of a robots file that are read (RFC 9309 asks for at least 500 KiB).
 const ROBOTS_FILE: Bytes = Bytes(512 << 10);
 /// How long a robots file is good.
-const ROBOTS_GOOD: SignedDuration = SignedDuration::from_hours(1);
+const ROBOTS_GOOD: Millis = Millis(3_600_000);
 /// Sites whose robots files are remembered.
 const MOST_SITES: usize = 256;
 
@@ -221,7 +220,7 @@ impl WebFetch {
         let now = self.ports.clock.now();
         let known = {
             let known = self.robots.lock().unwrap_or_else(PoisonError::into_inner);
-            known.get(&origin).filter(|(read, _)| now.duration_since(*read) < ROBOTS_GOOD).map(|(_, rules)| rules.clone())
+            known.get(&origin).filter(|(read, _)| now.since(*read) < ROBOTS_GOOD).map(|(_, rules)| rules.clone())
         };
         let rules = match known {
             Some(rules) => rules,

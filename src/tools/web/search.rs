@@ -177,7 +177,7 @@ impl WebSearch {
         let caps = Caps { answer_body: ANSWER, redirects: 2, wall: self.ports.wall, ..Caps::default() };
         let terms = Terms { purpose: PURPOSE.to_owned(), rules, caps };
         let request = provider.request(query)?;
-        let answer = self.ports.network.send(request, &terms, provider.key(), NAME, context).await?;
+        let answer = self.ports.send(request, &terms, provider.key(), NAME, context).await?;
         provider.read(&decoded(answer, ANSWER)?, query)
     }
 }
