@@ -58,6 +58,10 @@ mod mcp_tasks;
 mod native_eval;
 mod native_network;
 mod native_service;
+#[cfg(unix)]
+mod notify_crash;
+#[cfg(unix)]
+mod notify_http;
 mod observe;
 mod omissions;
 mod otlp;

@@ -7,6 +7,7 @@ pub mod door;
 pub mod house;
 pub mod http_server;
 pub mod native;
+pub mod notified;
 pub mod served;
 pub mod tenants;
 pub mod token_proxy;
