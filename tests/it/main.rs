@@ -90,4 +90,6 @@ mod tool_call;
 mod vault;
 mod vault_life;
 mod web;
+mod web_pdf;
+mod web_services;
 mod wire_bytes;
