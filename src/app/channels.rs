@@ -76,12 +76,8 @@ fn template(said: &ChannelSettings) -> Result<Template, Fault> {
 /// Of every setting of the channel as it was written: an approval given under others stands for nothing.
 fn digest(config: &Config, name: &str) -> Digest {
     let of_channel = format!("notify.channels.{name}.");
-    let written: Vec<String> = config
-        .notify
-        .rows()
-        .filter(|(key, ..)| key.starts_with(&of_channel))
-        .map(|(key, value, _)| format!("{key} {value}"))
-        .collect();
+    let written: Vec<String> =
+        config.notify.rows().filter(|(key, ..)| key.starts_with(&of_channel)).map(|(key, value, _)| format!("{key} {value}")).collect();
     let parts: Vec<&[u8]> = written.iter().map(String::as_bytes).collect();
     Digest::of_parts("toolgate/notify-channel/v1", &parts)
 }

@@ -204,6 +204,11 @@ impl Sender {
                     let channel = row.channel.clone();
                     if let Err(fault) = post.send(row, lease).await {
                         tracing::warn!(code = %fault.code, "what became of a message could not be recorded; it is sent again: {fault}");
+                        // Not at once: whoever got it is not to get it in a circle while the disk is full.
+                        tokio::select! {
+                            () = post.0.stop.cancelled() => {}
+                            () = tokio::time::sleep(LOOK) => {}
+                        }
                     }
                     channel
                 }
@@ -302,8 +307,14 @@ impl Post {
             Some(channel) => (channel.kind(), channel.addressed(&row.recipients)?),
             None => ("", Vec::new()),
         };
-        let letter =
-            Letter { channel: row.channel.clone(), kind, level: level.unwrap_or(Level::Info), title: text("title")?, text: text("text")?, to };
+        let letter = Letter {
+            channel: row.channel.clone(),
+            kind,
+            level: level.unwrap_or(Level::Info),
+            title: text("title")?,
+            text: text("text")?,
+            to,
+        };
         Ok((Parcel { id: row.id, run: row.run, queued: row.queued, letter }, event.actor.clone()))
     }
 }

@@ -51,12 +51,15 @@ impl Roots {
         let config = self.config.get_or_try_init(|| self.read()).await?;
         let name = origin.host.to_string();
         // An IPv6 address stands without brackets in a certificate.
-        let name = ServerName::try_from(name.trim_matches(['[', ']']).to_owned()).map_err(|_| failed("its name cannot be in a certificate"))?;
+        let name =
+            ServerName::try_from(name.trim_matches(['[', ']']).to_owned()).map_err(|_| failed("its name cannot be in a certificate"))?;
         let secured = TlsConnector::from(Arc::clone(config)).connect(name, stream).await;
         secured.map(Secured).map_err(|error| {
             let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
             failed(match inner {
-                Some(rustls::Error::InvalidCertificate(_)) => "its certificate is not valid for it, or from an authority that is not trusted",
+                Some(rustls::Error::InvalidCertificate(_)) => {
+                    "its certificate is not valid for it, or from an authority that is not trusted"
+                }
                 Some(_) => "the TLS handshake failed",
                 None => "the connection broke off",
             })

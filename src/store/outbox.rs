@@ -86,7 +86,8 @@ pub(super) async fn write(
 
 /// Those that are due, the longest waiting first.
 pub(super) async fn due(mut connection: Reading, now: Timestamp, most: u32) -> Result<Vec<OutboxRow>, Fault> {
-    let sql = "SELECT id, run_id, call_id, channel, recipients, attempts, queued, due FROM outbox WHERE due <= ?1 ORDER BY due, id LIMIT ?2";
+    let sql =
+        "SELECT id, run_id, call_id, channel, recipients, attempts, queued, due FROM outbox WHERE due <= ?1 ORDER BY due, id LIMIT ?2";
     let rows = sqlx::query(sql).bind(int(now.unix_millis())).bind(i64::from(most)).fetch_all(&mut *connection).await.doing(WHAT)?;
     rows.iter().map(row).collect()
 }

@@ -62,6 +62,12 @@ mod native_service;
 mod notify_crash;
 #[cfg(unix)]
 mod notify_http;
+#[cfg(unix)]
+mod notify_mail;
+#[cfg(unix)]
+mod notify_others;
+#[cfg(unix)]
+mod notify_policy;
 mod observe;
 mod omissions;
 mod otlp;

@@ -119,14 +119,28 @@ fn serve(toolgate: &Toolgate) -> Child {
     toolgate.command(&["serve"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap()
 }
 
+/// One call by a client of its own, and its answer.
+pub fn as_agent(toolgate: &Toolgate, tool: &str, arguments: &Value) -> Value {
+    let mut server = serve(toolgate);
+    call(&mut server, tool, arguments);
+    let reply = reply(&mut server);
+    drop(server.stdin.take());
+    server.wait().unwrap();
+    reply
+}
+
 /// A client's call that sends a message.
 fn ask(server: &mut Child) {
+    call(server, "notify_send", &json!({ "channel": "ops", "message": "m" }));
+}
+
+fn call(server: &mut Child, tool: &str, arguments: &Value) {
     let meta = json!({
         "io.modelcontextprotocol/protocolVersion": "2026-07-28",
         "io.modelcontextprotocol/clientCapabilities": {},
         "io.modelcontextprotocol/clientInfo": { "name": "t", "version": "1" },
     });
-    let params = json!({ "name": "notify_send", "arguments": { "channel": "ops", "message": "m" }, "_meta": meta });
+    let params = json!({ "name": tool, "arguments": arguments, "_meta": meta });
     let input = server.stdin.as_mut().unwrap();
     writeln!(input, "{}", json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params })).unwrap();
     input.flush().unwrap();
@@ -205,7 +219,11 @@ fn killed_around_the_answer_nothing_is_lost_and_the_end_is_told_once() {
         let was_recorded = words(&before).contains(&"notify_sent");
         points.insert(was_recorded);
         let mut server = serve(&toolgate);
-        let again = if was_recorded { hook.heard.recv_timeout(Duration::from_secs(3)).ok() } else { Some(hook.heard.recv_timeout(PATIENCE).unwrap()) };
+        let again = if was_recorded {
+            hook.heard.recv_timeout(Duration::from_secs(3)).ok()
+        } else {
+            Some(hook.heard.recv_timeout(PATIENCE).unwrap())
+        };
         assert_eq!(again.is_some(), !was_recorded, "after {step}");
         assert!(again.is_none_or(|again| again.key == first.key && again.body == first.body), "after {step}");
         let told = until_sent(&toolgate);

@@ -46,7 +46,8 @@ fn a_webhook_gets_a_signed_message_once_and_the_run_tells_of_it() {
         base = server.base()
     );
     let toolgate = home(&settings, &[("ops.secret", CANARY)]);
-    let ran = send(&toolgate, &json!({ "channel": "ops", "title": "Build", "message": "done\nsecond <line>", "level": "success" })).exits(0);
+    let ran =
+        send(&toolgate, &json!({ "channel": "ops", "title": "Build", "message": "done\nsecond <line>", "level": "success" })).exits(0);
     assert_eq!(answer(&ran), json!({ "delivered": ["ops"], "queued": [], "failed": [] }));
 
     let asked = server.asked();
@@ -66,7 +67,10 @@ fn a_webhook_gets_a_signed_message_once_and_the_run_tells_of_it() {
     assert_ne!(signed, signature(b"another key", &[time.as_bytes(), b".", &asked.body]).unwrap());
 
     let requests = toolgate.http_requests();
-    assert_eq!((requests.len(), &requests[0]["purpose"], &requests[0]["path"], &requests[0]["status"]), (1, &json!("notify"), &json!("/hook"), &json!(204)));
+    assert_eq!(
+        (requests.len(), &requests[0]["purpose"], &requests[0]["path"], &requests[0]["status"]),
+        (1, &json!("notify"), &json!("/hook"), &json!(204))
+    );
     assert_kept_out(&toolgate, &[&ran.stdout, &ran.stderr]);
     let shown = toolgate.json(0, &["config", "show", "--json"]);
     assert_eq!(shown["settings"]["notify.channels.ops.title"]["value"], "[{{ level }}] {{ title }}");
@@ -112,7 +116,10 @@ fn each_service_gets_its_documented_form_and_nobody_is_called_by_a_text() {
     assert!(!text.contains('<') && slack["link_names"] == false && slack["unfurl_links"] == false, "{slack}");
     assert_eq!(discord["content"], format!("T\n{SIGNS}"));
     assert_eq!((&discord["allowed_mentions"], &discord["flags"]), (&json!({ "parse": [] }), &json!(4)));
-    assert_eq!((&push["topic"], &push["title"], &push["message"], &push["priority"]), (&json!("builds"), &json!("T"), &json!(SIGNS), &json!(5)));
+    assert_eq!(
+        (&push["topic"], &push["title"], &push["message"], &push["priority"]),
+        (&json!("builds"), &json!("T"), &json!(SIGNS), &json!(5))
+    );
     let keys: Vec<_> = asked.iter().map(|asked| asked.header("idempotency-key").unwrap().to_owned()).collect();
     assert!(keys.iter().all(|key| key.starts_with("msg_")) && keys[0] != keys[1], "{keys:?}");
     assert_kept_out(&toolgate, &[&logs]);
@@ -142,7 +149,11 @@ fn a_busy_server_is_asked_again_with_the_same_key_and_not_before_it_says() {
     let server = WebServer::start(move |_| {
         let mut times = seen.lock().unwrap();
         times.push(Instant::now());
-        if times.len() == 1 { Reply::new(429, "text/plain", "slow down").header("Retry-After", "3") } else { Reply::new(200, "text/plain", "ok") }
+        if times.len() == 1 {
+            Reply::new(429, "text/plain", "slow down").header("Retry-After", "3")
+        } else {
+            Reply::new(200, "text/plain", "ok")
+        }
     });
     let toolgate = ops(&server, 10);
     let ran = send(&toolgate, &message()).exits(0);
@@ -169,7 +180,8 @@ fn what_cannot_be_taken_is_told_and_tried_no_more_than_allowed() {
     ] {
         let inner = WebServer::start(|_| Reply::new(200, "text/plain", "inner"));
         let place = inner.base();
-        let server = WebServer::start(move |_| Reply::new(status, "text/plain", "their words").header("Location", &format!("{place}/secret")));
+        let server =
+            WebServer::start(move |_| Reply::new(status, "text/plain", "their words").header("Location", &format!("{place}/secret")));
         let toolgate = ops(&server, attempts);
         let ran = send(&toolgate, &message());
         let told = told(&toolgate);
@@ -225,8 +237,12 @@ fn an_answer_that_is_none_is_no_delivery_and_the_next_server_goes_on() {
             let toolgate = home(&settings, &[("ops.secret", CANARY)]);
             let ran = send(&toolgate, &message()).exits(0);
             let first = answer(&ran);
-            assert!(first["failed"] == json!([]) && (first["queued"] == json!(["ops"]) || count.load(Ordering::SeqCst) > 1), "{manner}: {first}");
-            let mut server = toolgate.command(&["serve"]).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+            assert!(
+                first["failed"] == json!([]) && (first["queued"] == json!(["ops"]) || count.load(Ordering::SeqCst) > 1),
+                "{manner}: {first}"
+            );
+            let mut server =
+                toolgate.command(&["serve"]).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
             let deadline = Instant::now() + Duration::from_secs(120);
             while !words(&told(&toolgate)).contains(&"notify_sent") {
                 assert!(Instant::now() < deadline, "{manner}: {:?}", told(&toolgate));
@@ -246,7 +262,10 @@ fn an_answer_that_is_none_is_no_delivery_and_the_next_server_goes_on() {
 fn nothing_goes_where_the_settings_do_not_lead() {
     let server = WebServer::start(|_| Reply::new(200, "text/plain", "ok"));
     // A private address without its exception.
-    let settings = format!("[notify.channels.ops]\nkind = \"webhook\"\nurl = \"https://127.0.0.1:{}/hook\"\nsecret_file = \"ops.secret\"\n", server.port);
+    let settings = format!(
+        "[notify.channels.ops]\nkind = \"webhook\"\nurl = \"https://127.0.0.1:{}/hook\"\nsecret_file = \"ops.secret\"\n",
+        server.port
+    );
     let toolgate = home(&settings, &[("ops.secret", CANARY)]);
     let ran = send(&toolgate, &message());
     assert!(ran.code == 1 && ran.stdout.contains("not public"), "{}", ran.stdout);

@@ -80,11 +80,23 @@ fn what_is_wrong_is_told_with_its_line_and_no_secret_is_repeated() {
         ("kind = \"desktop\"\npigeon = 1\n", "unknown key `notify.channels.x.pigeon`"),
         ("kind = \"webhook\"\nurl = \"http://h.example/x\"\nsecret = \"secret:A\"\n", "is not https"),
         ("kind = \"webhook\"\nurl = \"https://u:p@h.example/x\"\nsecret = \"secret:A\"\n", "must hold no user"),
-        ("kind = \"slack\"\nurl = \"https://hooks.slack.com/services/T/B/X\"\nsecret = \"secret:A\"\n", "must be scheme, host and port alone"),
+        (
+            "kind = \"slack\"\nurl = \"https://hooks.slack.com/services/T/B/X\"\nsecret = \"secret:A\"\n",
+            "must be scheme, host and port alone",
+        ),
         ("kind = \"ntfy\"\ntopic = \"a/b\"\n", "must be 1 to 64 letters"),
-        ("kind = \"email\"\nurl = \"smtp://h\"\nfrom = \"a@b\"\nrecipients = [\"a@b\"]\ntls = \"none\"\n", "can be `none` only with the exception"),
-        ("kind = \"email\"\nurl = \"smtp://h\"\nfrom = \"a@b\\r\\nBcc: c@d\"\nrecipients = [\"a@b\"]\n", "`notify.channels.x.from` must be an address"),
-        ("kind = \"email\"\nurl = \"smtp://h\"\nfrom = \"a@b\"\nrecipients = [\"a@b\", \"*\"]\n", "has `*`, which is neither an address nor `*@domain`"),
+        (
+            "kind = \"email\"\nurl = \"smtp://h\"\nfrom = \"a@b\"\nrecipients = [\"a@b\"]\ntls = \"none\"\n",
+            "can be `none` only with the exception",
+        ),
+        (
+            "kind = \"email\"\nurl = \"smtp://h\"\nfrom = \"a@b\\r\\nBcc: c@d\"\nrecipients = [\"a@b\"]\n",
+            "`notify.channels.x.from` must be an address",
+        ),
+        (
+            "kind = \"email\"\nurl = \"smtp://h\"\nfrom = \"a@b\"\nrecipients = [\"a@b\", \"*\"]\n",
+            "has `*`, which is neither an address nor `*@domain`",
+        ),
         ("kind = \"email\"\nurl = \"smtp://h\"\nfrom = \"a@b\"\nrecipients = [\"a@b\"]\nuser = \"u\"\n", "belong together"),
         ("kind = \"desktop\"\nbody = \"{{ massage }}\"\n", "names `massage`; there are title, message"),
         ("kind = \"desktop\"\ntitle = \"{% for\"\n", "is no template"),

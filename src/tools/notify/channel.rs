@@ -116,8 +116,10 @@ impl Channel {
         let Service::Email(mail) = &self.service else {
             return match to.first() {
                 None => Ok(Vec::new()),
-                Some(_) => Err(Fault::new(ErrorCode::InvalidInput, format!("`{}` has no recipients, so `to` means nothing there", self.name))
-                    .hint("leave `to` out, or name a channel of kind email")),
+                Some(_) => {
+                    Err(Fault::new(ErrorCode::InvalidInput, format!("`{}` has no recipients, so `to` means nothing there", self.name))
+                        .hint("leave `to` out, or name a channel of kind email"))
+                }
             };
         };
         let usual = || mail.recipients.iter().filter_map(|entry| if let Recipients::One(one) = entry { Some(one.clone()) } else { None });
@@ -128,8 +130,11 @@ impl Channel {
                     .hint("one address such as `ann@example.com` in each entry, without a name or brackets")
             })?;
             if !mail.recipients.iter().any(|entry| entry.has(&address)) {
-                return Err(Fault::new(ErrorCode::InvalidInput, format!("`to`: `{address}` is not among the recipients of `{}`", self.name))
-                    .hint("the operator names who may be written to in `recipients` of the channel"));
+                return Err(Fault::new(
+                    ErrorCode::InvalidInput,
+                    format!("`to`: `{address}` is not among the recipients of `{}`", self.name),
+                )
+                .hint("the operator names who may be written to in `recipients` of the channel"));
             }
             if !wanted.contains(&address) {
                 wanted.push(address);

@@ -15,7 +15,9 @@ use url::Url;
 use zeroize::Zeroizing;
 
 use crate::domain::{Bytes, Clock, ErrorCode, Fault, Millis};
-use crate::egress::{Answer, Caps, Egress, Fill, HostRules, Outgoing, Request, RequestLog, RequestRecord, Roots, Scheme, Terms, retry_after};
+use crate::egress::{
+    Answer, Caps, Egress, Fill, HostRules, Outgoing, Request, RequestLog, RequestRecord, Roots, Scheme, Terms, retry_after,
+};
 use crate::secrets::live::{LiveSecrets, Watched};
 use crate::secrets::own_file;
 use crate::secrets::sealed::signature_header;
@@ -76,7 +78,12 @@ impl Courier {
         }
     }
 
-    async fn post(&self, channel: &Channel, parcel: &Parcel, (cancel, log): (&CancellationToken, &dyn RequestLog)) -> Result<Answer, Fault> {
+    async fn post(
+        &self,
+        channel: &Channel,
+        parcel: &Parcel,
+        (cancel, log): (&CancellationToken, &dyn RequestLog),
+    ) -> Result<Answer, Fault> {
         let secret = self.secret(channel).await?;
         let lacks = || Fault::internal(format!("channel `{}` has no secret", channel.name));
         let secret = secret.as_ref();
@@ -220,10 +227,11 @@ impl Courier {
     fn keep_out(&self, channel: &Channel, value: &SecretString) -> Result<(), Fault> {
         match self.live.add(&format!("notify.{}", channel.name), value) {
             Watched::Yes => Ok(()),
-            Watched::TooShort => {
-                Err(Fault::new(ErrorCode::ConfigInvalid, format!("the secret of channel `{}` is too short to be kept out of records", channel.name))
-                    .hint("use one of at least 8 characters"))
-            }
+            Watched::TooShort => Err(Fault::new(
+                ErrorCode::ConfigInvalid,
+                format!("the secret of channel `{}` is too short to be kept out of records", channel.name),
+            )
+            .hint("use one of at least 8 characters")),
         }
     }
 }

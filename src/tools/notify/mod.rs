@@ -224,10 +224,8 @@ impl NotifySend {
 fn notice(input: &SendInput, context: &CallContext) -> Result<Notice, Fault> {
     let title = input.title.as_deref().unwrap_or_default();
     if title.contains(['\r', '\n', '\0']) {
-        return Err(Fault::new(ErrorCode::InvalidInput, "`title` holds a line break or a NUL").hint("a title is one line; put the rest into `message`"));
-    }
-    if input.message.contains('\0') {
-        return Err(Fault::new(ErrorCode::InvalidInput, "`message` holds a NUL"));
+        return Err(Fault::new(ErrorCode::InvalidInput, "`title` holds a line break or a NUL")
+            .hint("a title is one line; put the rest into `message`"));
     }
     let message = plain(&input.message).trim().to_owned();
     if message.is_empty() {
@@ -255,7 +253,9 @@ impl Tool for NotifySend {
         let here = (chosen.here != Some(Vec::new())).then_some(Effect::Write);
         let targets: Vec<_> = chosen.out.iter().map(|(channel, to)| channel.target(to)).collect();
         let effects = Effects::of([Effect::Egress, Effect::ExternalWrite].into_iter().chain(here));
-        Ok(Preparation::of(effects).about(json!({ "here": chosen.here, "out": targets })).reaching(chosen.out.iter().map(|(channel, _)| channel.host())))
+        Ok(Preparation::of(effects)
+            .about(json!({ "here": chosen.here, "out": targets }))
+            .reaching(chosen.out.iter().map(|(channel, _)| channel.host())))
     }
 
     async fn execute(&self, input: &Self::Input, context: &CallContext) -> Result<Self::Output, Fault> {

@@ -41,9 +41,9 @@ impl Template {
             environment.remove_global(global);
         }
         for (name, source) in [("title", title.unwrap_or(TITLE)), ("body", text.unwrap_or(TEXT))] {
-            environment
-                .add_template_owned(name, source.to_owned())
-                .map_err(|error| Fault::new(ErrorCode::ConfigInvalid, format!("a channel's template `{name}` does not compile: {error}")))?;
+            environment.add_template_owned(name, source.to_owned()).map_err(|error| {
+                Fault::new(ErrorCode::ConfigInvalid, format!("a channel's template `{name}` does not compile: {error}"))
+            })?;
         }
         Ok(Self(environment))
     }

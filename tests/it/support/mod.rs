@@ -6,6 +6,7 @@ pub mod collector;
 pub mod door;
 pub mod house;
 pub mod http_server;
+pub mod mail_server;
 pub mod native;
 pub mod notified;
 pub mod served;

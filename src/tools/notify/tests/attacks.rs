@@ -65,7 +65,9 @@ async fn nobody_is_written_to_who_is_not_on_the_list() {
         assert_eq!(code(&tool, &bench, input).await, ErrorCode::InvalidInput, "{to:?}");
     }
     assert!(outbox.letters.lock().unwrap().is_empty());
-    call(&tool, &bench, json!({ "message": "m", "channel": "mail", "to": ["ann@Example.com", "any@example.org", "ann@example.com"] })).await.unwrap();
+    call(&tool, &bench, json!({ "message": "m", "channel": "mail", "to": ["ann@Example.com", "any@example.org", "ann@example.com"] }))
+        .await
+        .unwrap();
     let to: Vec<String> = outbox.letters.lock().unwrap()[0].to.iter().map(ToString::to_string).collect();
     assert_eq!(to, ["ann@example.com", "any@example.org"], "each once");
 }

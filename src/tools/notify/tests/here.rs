@@ -67,7 +67,7 @@ async fn bad_input_is_refused() {
         json!({ "message": "m", "to": ["x@y"] }),
         json!({ "message": "m", "channel": "mcp", "to": ["x@y"] }),
         json!({ "message": "m", "title": "two\nlines" }),
-        json!({ "message": "m\0" }),
+        json!({ "message": "m", "title": "\0" }),
     ] {
         assert_eq!(code(&tool, &bench, bad.clone()).await, ErrorCode::InvalidInput, "{bad}");
     }

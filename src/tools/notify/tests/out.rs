@@ -81,7 +81,10 @@ async fn effects_hosts_and_target_are_those_of_the_channel() {
     assert_eq!(out.effects, Effects::of([Effect::Egress, Effect::ExternalWrite]));
     assert_eq!(out.hosts.iter().collect::<Vec<_>>(), ["mail.example.com:587"]);
     let target = &out.target["out"][0];
-    assert_eq!((&target["goes_to"], &target["to"], &target["kind"]), (&json!("mail.example.com:587"), &json!(["bob@example.org"]), &json!("email")));
+    assert_eq!(
+        (&target["goes_to"], &target["to"], &target["kind"]),
+        (&json!("mail.example.com:587"), &json!(["bob@example.org"]), &json!("email"))
+    );
     let usual = of(json!({ "message": "m", "channel": "mail" })).await;
     assert_eq!(usual.target["out"][0]["to"], json!(["ann@example.com"]), "without `to` those who are written out");
     assert_ne!(usual.target, out.target, "an approval of one is none of the other");
@@ -134,16 +137,26 @@ fn templates_are_strict_one_line_and_bounded() {
     let render = |title: Option<&str>, text: Option<&str>, notice: &Notice| Template::new(title, text)?.render(notice, "ops");
     assert_eq!(render(None, None, &notice(None, "a\nb")).unwrap(), ("toolgate: error".into(), "a\nb".into()));
     assert_eq!(render(None, None, &notice(Some("T"), "m")).unwrap().0, "T");
-    let both = render(Some("{{ channel }} {{ message }}"), Some("{{ level | upper }} {{ title }}"), &notice(Some("T"), "a\nb\r\nc")).unwrap();
+    let both =
+        render(Some("{{ channel }} {{ message }}"), Some("{{ level | upper }} {{ title }}"), &notice(Some("T"), "a\nb\r\nc")).unwrap();
     assert_eq!(both, ("ops a b c".into(), "ERROR T".into()), "a title is one line, whatever is put into it");
     // What stands in a message is no template.
-    assert_eq!(render(None, None, &notice(Some("{{ 7*7 }}"), "{% raw %}{{ run }}")).unwrap(), ("{{ 7*7 }}".into(), "{% raw %}{{ run }}".into()));
+    assert_eq!(
+        render(None, None, &notice(Some("{{ 7*7 }}"), "{% raw %}{{ run }}")).unwrap(),
+        ("{{ 7*7 }}".into(), "{% raw %}{{ run }}".into())
+    );
     for (text, code) in [
         ("{{ massage }}", ErrorCode::ConfigInvalid),
         ("{{ message.nothing.more }}", ErrorCode::ConfigInvalid),
         ("{{ '' }}", ErrorCode::InvalidInput),
-        ("{% for a in message %}{% for b in message %}{% for c in message %}{{ message }}{% endfor %}{% endfor %}{% endfor %}", ErrorCode::LimitExceeded),
-        ("{% for a in message %}{% for b in message %}{% for c in message %}{% endfor %}{% endfor %}{% endfor %}", ErrorCode::ConfigInvalid),
+        (
+            "{% for a in message %}{% for b in message %}{% for c in message %}{{ message }}{% endfor %}{% endfor %}{% endfor %}",
+            ErrorCode::LimitExceeded,
+        ),
+        (
+            "{% for a in message %}{% for b in message %}{% for c in message %}{% endfor %}{% endfor %}{% endfor %}",
+            ErrorCode::ConfigInvalid,
+        ),
     ] {
         let fault = render(None, Some(text), &notice(None, &"x".repeat(400))).unwrap_err();
         assert_eq!(fault.code, code, "{text}: {fault}");
