@@ -61,7 +61,7 @@ impl WebSettings {
             KEYS => (list(keys), &keys.source),
             ENDPOINTS => (list(endpoints), &endpoints.source),
             DAILY => (list(daily), &daily.source),
-            ENGINE => (json!(self.google_engine.value), &self.google_engine.source),
+            ENGINE => (json!(self.google_engine.value.as_deref().unwrap_or("")), &self.google_engine.source),
             ROBOTS => (json!(if self.heeds_robots.value { "heed" } else { "ignore" }), &self.heeds_robots.source),
             CACHE => (json!(self.cache.value), &self.cache.source),
             TIMEOUT => (json!(self.timeout.value), &self.timeout.source),

@@ -35,6 +35,7 @@ mod cpython;
 mod crash;
 #[cfg(target_os = "linux")]
 mod doctor_clients;
+mod egress_bytes;
 #[cfg(target_os = "linux")]
 mod endings;
 mod escape;

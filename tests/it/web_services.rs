@@ -169,6 +169,8 @@ fn filters_go_to_who_knows_them_and_are_never_dropped() {
     assert_eq!(all(&json!({})), "wikipedia");
     assert_eq!(all(&json!({ "language": "de" })), "wikipedia");
     assert_eq!(all(&json!({ "site": "docs.rs" })), "tavily");
+    let sent: Value = serde_json::from_slice(&server.asked().pop().unwrap().body).unwrap();
+    assert_eq!((&sent["query"], &sent["include_domains"]), (&json!("x"), &json!(["docs.rs"])), "{sent}");
     assert_eq!(all(&json!({ "region": "de" })), "duckduckgo");
     assert_eq!(all(&json!({ "region": "de", "language": "de", "site": "docs.rs", "freshness": "day" })), "brave");
     let last = server.asked().pop().unwrap();

@@ -51,6 +51,9 @@ pub(super) async fn text(reader: &Reader, bytes: bytes::Bytes, cancel: &Cancella
     let read = tokio::task::spawn_blocking(work).await.map_err(|_| Fault::internal("reading a PDF was broken off"))?;
     let hint = "python.run can look at the original";
     match read {
+        Ok(text) if text.trim_ascii().is_empty() => {
+            Err(Fault::new(ErrorCode::EgressFailed, "the PDF holds no text that can be read; its pages may be pictures").hint(hint))
+        }
         Ok(text) => Ok(String::from_utf8_lossy(&text).into_owned()),
         Err(Lost::Broken) => Err(Fault::new(ErrorCode::EgressFailed, "the PDF cannot be read as text").hint(hint)),
         Err(Lost::TooSlow) => {

@@ -102,8 +102,8 @@ impl Fill for KeyFill {
 
     fn scrub(&self, answer: Answer) -> Result<Answer, Fault> {
         if answer.headers.iter().any(|(name, value)| name == "content-encoding" && !value.eq_ignore_ascii_case("identity")) {
-            return Err(Fault::new(ErrorCode::EgressFailed, "the service packed its answer, though it was asked for it unpacked")
-                .hint("a key could not be taken out of such an answer; name another provider"));
+            return Err(Fault::new(ErrorCode::SecretRefused, "the service packed its answer, so that a secret could not be taken out of it")
+                .hint("it was asked for it unpacked; name another provider"));
         }
         let body = match self.redact.bytes(&answer.body) {
             std::borrow::Cow::Borrowed(_) => answer.body.clone(),

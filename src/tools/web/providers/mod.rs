@@ -49,6 +49,7 @@ pub struct Query {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 #[schemars(inline)]
+#[expect(missing_docs, reason = "texts would stand in the schema, and say no more than the words")]
 pub enum Freshness {
     Day,
     Week,
@@ -83,9 +84,13 @@ impl Freshness {
 /// A filter of a query.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Filter {
+    /// What it is written in.
     Language,
+    /// The country it is for.
     Region,
+    /// How old it may be.
     Freshness,
+    /// Where it stands.
     Site,
 }
 
