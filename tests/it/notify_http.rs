@@ -290,3 +290,46 @@ fn nothing_goes_where_the_settings_do_not_lead() {
     assert_kept_out(&toolgate, &[&ran.stdout, &ran.stderr]);
     assert!(server.asked().is_empty(), "{:?}", server.asked());
 }
+
+#[test]
+fn doctor_tells_of_each_channel_and_of_what_waits() {
+    let server = WebServer::start(|_| Reply::new(503, "text/plain", "later"));
+    let toolgate = ops(&server, 10);
+    let settings = toolgate.data().join("toolgate.toml");
+    let more = "[notify.channels.chat]\nkind = \"slack\"\nsecret_file = \"hook.secret\"\n";
+    std::fs::write(&settings, std::fs::read_to_string(&settings).unwrap().replace("wait_sec = 8", "wait_sec = 0") + more).unwrap();
+    let ran = send(&toolgate, &message()).exits(0);
+    assert_eq!(answer(&ran)["queued"], json!(["ops"]), "{}", ran.stdout);
+    let ran = toolgate.run(&["doctor", "--json"]);
+    let told = answer(&ran);
+    let checks: Vec<(String, bool)> = told["checks"]
+        .as_array()
+        .unwrap_or_else(|| panic!("{told}"))
+        .iter()
+        .filter(|check| ["channel", "outbox"].contains(&check["name"].as_str().unwrap()))
+        .map(|check| (check["detail"].as_str().unwrap().to_owned(), check["ok"] == true))
+        .collect();
+    let [(chat, false), (ops, true), (outbox, true)] = checks.as_slice() else { panic!("{checks:?}") };
+    assert!(chat.contains("hooks.slack.com:443") && chat.contains("it is not there"), "{chat}");
+    assert!(ops.starts_with("ops (webhook, 127.0.0.1:") && outbox.contains("1 messages wait"), "{ops} {outbox}");
+    // A file that others can read is refused.
+    use std::os::unix::fs::PermissionsExt as _;
+    std::fs::set_permissions(toolgate.data().join("ops.secret"), std::fs::Permissions::from_mode(0o644)).unwrap();
+    let ran = send(&toolgate, &message());
+    assert!(ran.code == 1 && ran.stdout.contains("chmod 600"), "{}", ran.stdout);
+}
+
+#[test]
+fn what_leaves_counts_against_the_budget_before_it_leaves() {
+    let server = WebServer::start(|_| Reply::new(200, "text/plain", "ok"));
+    let toolgate = ops(&server, 10);
+    let settings = toolgate.data().join("toolgate.toml");
+    let text = std::fs::read_to_string(&settings).unwrap();
+    std::fs::write(&settings, format!("{text}[budgets.run]\nbytes_out = 100\n")).unwrap();
+    let ran = send(&toolgate, &message());
+    assert_eq!((ran.code, server.asked().len()), (1, 0), "{}", ran.stdout);
+    assert_eq!(told(&toolgate)[1]["code"], "BUDGET_EXCEEDED");
+    std::fs::write(&settings, text).unwrap();
+    send(&toolgate, &message()).exits(0);
+    assert_eq!(server.asked().len(), 1);
+}

@@ -113,3 +113,18 @@ fn what_is_put_off_comes_again_as_the_same_mail_and_what_is_refused_does_not() {
         assert!(taken.windows(2).all(|two| two[0].data == two[1].data), "{taken:?}");
     }
 }
+
+#[test]
+fn an_inner_mail_server_is_reached_by_an_exception_alone() {
+    let server = MailServer::start(Tls::Start, Manner::Takes);
+    let toolgate = mailing(&server, Tls::Start, "");
+    let settings = toolgate.data().join("toolgate.toml");
+    let text = std::fs::read_to_string(&settings).unwrap();
+    std::fs::write(&settings, text.replace("private = [\"notify=", "private = [\"python=")).unwrap();
+    let ran = send(&toolgate, &json!({ "channel": "mail", "message": "m" }));
+    assert!(ran.code == 1 && ran.stdout.contains("not public"), "{}", ran.stdout);
+    assert!(server.mails().is_empty());
+    std::fs::write(&settings, text).unwrap();
+    send(&toolgate, &json!({ "channel": "mail", "message": "m" })).exits(0);
+    assert_eq!(server.mails().len(), 1);
+}

@@ -85,7 +85,7 @@ fn a_desktop_shows_a_message_as_text() {
     let seen: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"));
     assert_eq!(seen["code"], 0, "{seen}");
     let answer: Value = serde_json::from_str(seen["stdout"].as_str().unwrap()).unwrap();
-    assert_eq!(answer["delivered"], json!(["screen"]), "{seen}");
+    assert_eq!(answer["output"]["delivered"], json!(["screen"]), "{seen}");
     let text = "&lt;b&gt;bold&lt;/b&gt; &lt;a href=\"https://evil.example\"&gt;x&lt;/a&gt; &amp; y (error)";
     assert_eq!(seen["shown"], json!([{ "app": "toolgate", "summary": "T", "body": text, "actions": [], "urgency": 2 }]));
 

@@ -26,9 +26,10 @@ pub fn send(toolgate: &Toolgate, arguments: &Value) -> Ran {
     Ran::of(command.output().unwrap())
 }
 
-/// Its answer.
+/// The output of a call that went well, else all that was told.
 pub fn answer(ran: &Ran) -> Value {
-    serde_json::from_str(&ran.stdout).unwrap_or_else(|error| panic!("{error}\n{}\n{}", ran.stdout, ran.stderr))
+    let all: Value = serde_json::from_str(&ran.stdout).unwrap_or_else(|error| panic!("{error}\n{}\n{}", ran.stdout, ran.stderr));
+    all.get("output").cloned().unwrap_or(all)
 }
 
 /// What the newest run that is not toolgate's own tells of messages, in order.
