@@ -147,8 +147,9 @@ impl Notices for ClientNotices {
     }
 }
 
+#[async_trait]
 impl Sink for ClientNotices {
-    fn show(&self, notice: &notify::Notice) -> bool {
+    async fn show(&self, notice: &notify::Notice) -> bool {
         let level = match notice.level {
             notify::Level::Info => NoticeLevel::Info,
             notify::Level::Success => NoticeLevel::Success,

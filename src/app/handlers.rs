@@ -16,7 +16,7 @@ use crate::tools::control::{self, AuditVerify, JournalCheck, RunControl};
 use crate::tools::drive::{DriveGet, DriveSearch, LocalDrive};
 use crate::tools::eval::EvalRun;
 use crate::tools::network::{HttpEvents, NetworkPorts};
-use crate::tools::notify::{Notifier, NotifySend};
+use crate::tools::notify::{Leaving, Notifier, NotifySend};
 use crate::tools::policy_explain::{Explain, PolicyExplain};
 use crate::tools::python::{CodeCalls, PythonRun};
 use crate::tools::repo_git::{Author, GitAddAll, GitCommit, GitInit, GitLog, GitStatus};
@@ -47,6 +47,7 @@ pub(super) struct Ports<'a> {
     pub(super) secrets: Arc<dyn SecretSource>,
     pub(super) redact: Arc<dyn Redact>,
     pub(super) notifier: Arc<dyn Notifier>,
+    pub(super) leaving: Leaving,
     pub(super) journal: Arc<dyn JournalCheck>,
     pub(super) control: Arc<dyn RunControl>,
     pub(super) explain: Arc<dyn Explain>,
@@ -76,7 +77,7 @@ pub(super) fn builtin(ports: &Ports<'_>) -> Result<BTreeMap<ToolName, Arc<dyn Ha
         ("repo.git.commit", handler(GitCommit::new(author, ports.clock.clone()))),
         ("repo.git.status", handler(GitStatus)),
         ("repo.git.log", handler(GitLog)),
-        ("notify.send", handler(NotifySend::new(ports.notifier.clone()))),
+        ("notify.send", handler(NotifySend::new(ports.notifier.clone()).leaving(ports.leaving.clone()))),
         ("secret.list", handler(SecretList { secrets: ports.secrets.clone() })),
         ("transform.jq", handler(TransformJq)),
         ("drive.search", handler(DriveSearch::new(drive.clone()))),

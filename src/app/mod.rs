@@ -5,6 +5,7 @@
 mod audit_room;
 mod build_box;
 mod bytecode;
+mod channels;
 mod clock;
 mod doctor;
 mod door;
@@ -27,6 +28,7 @@ mod policies;
 mod policy_door;
 mod policy_verbs;
 mod policy_watch;
+mod post;
 mod questions;
 mod redaction;
 mod schemas;
@@ -58,6 +60,7 @@ use crate::call::{Redact, is_tool_call};
 use crate::cli::ports::LogSwitch;
 use crate::config::Config;
 use crate::domain::{Bytes, Clock, ErrorCode, Fault, Meter, Problem, Problems, ToolName};
+use crate::egress::Roots;
 use crate::engine::{Control, Driver, DriverParts, DriverSettings, RunTraces};
 use crate::gateway::{CodeGate, Gateway, Parts};
 use crate::manifest::{self, ToolDef};
@@ -72,7 +75,7 @@ use crate::store::{RoomLimits, Store};
 use crate::telemetry::Figures;
 use crate::telemetry::otlp::{Traced, TracedSpans};
 use crate::tools::control::RunControl;
-use crate::tools::notify::{NotifyHub, WriterSink};
+use crate::tools::notify::{Courier, Leaving, NotifyHub, WriterSink};
 use crate::tools::{Handler, blocking};
 use crate::workflow::Library;
 
@@ -100,6 +103,7 @@ pub struct App {
     hub: Arc<NotifyHub>,
     notes: Arc<notes::StepNotesOf>,
     webhook: std::sync::Mutex<Option<webhook::Webhook>>,
+    post: post::Post,
     told: Arc<watched::Told>,
     log_switch: Option<LogSwitch>,
     home: PathBuf,
@@ -141,6 +145,8 @@ impl App {
         let process = Arc::new(native::process_sandbox(config, Arc::new(tasks.clone())));
         let hub = Arc::new(NotifyHub::redacting(redact.clone()));
         hub.attach("console", Arc::new(notes::OnTerminal(WriterSink::new(std::io::stderr()))));
+
+        channels::attach_desktops(config, &hub)?;
 
         // A drive that was not configured is an empty folder, not a missing one.
         let drive = &config.drive_local_root.value;
@@ -185,6 +191,26 @@ impl App {
         let explain = Arc::new(policy_door::PolicyDoor::default());
         let egress = network::egress(config)?;
         egress.measured_by(meter.clone());
+        let stop = CancellationToken::new();
+        let leaving = Arc::new(channels::leaving(config)?);
+        let post = post::Post::new(post::Inner {
+            store: store.clone(),
+            channels: leaving.clone(),
+            courier: Courier {
+                egress: egress.clone(),
+                roots: Roots::new(network::extra_roots(config)?),
+                secrets: Arc::new(vault.clone()),
+                live: redactor.live().clone(),
+                clock: clock.clone(),
+            },
+            requests: http_events::JournalledRequests { store: store.clone(), budgets: budgets.clone() },
+            clock: clock.clone(),
+            tasks: tasks.clone(),
+            attempts: u32::try_from(config.notify.attempts.value).unwrap_or(u32::MAX),
+            stop: stop.clone(),
+            wake: tokio::sync::Notify::new(),
+            begun: AtomicBool::new(false),
+        });
         let ports = handlers::Ports {
             spawner: Arc::new(tasks.clone()),
             egress,
@@ -199,6 +225,12 @@ impl App {
             process: process.clone(),
             meter: meter.clone(),
             notifier: hub.clone(),
+            leaving: Leaving {
+                channels: leaving,
+                outbox: Arc::new(post.clone()),
+                default: config.notify.default.value.clone(),
+                patience: config.notify.wait.value.duration(),
+            },
             control: control.clone() as Arc<dyn RunControl>,
             explain: explain.clone(),
             index: handlers::index(&files.tools),
@@ -242,7 +274,6 @@ impl App {
             tracing::warn!(calls = closed, "calls of processes that died were closed as interrupted");
         }
         let webhook = std::sync::Mutex::new(webhook::Webhook::of(config, &store, &clock)?);
-        let stop = CancellationToken::new();
         Ok(Arc::new(Self {
             tasks,
             store,
@@ -260,6 +291,7 @@ impl App {
             hub,
             notes,
             webhook,
+            post,
             told,
             log_switch,
             home,
@@ -287,6 +319,8 @@ impl App {
         crate::call::Spawner::spawn(&self.tasks, "driver", Box::pin(async move { driver.drive(stop).await }));
         let looking = vault::keep_live(self.vault.clone(), self.stop.clone());
         crate::call::Spawner::spawn(&self.tasks, "vault", Box::pin(looking));
+        let post = self.post.clone();
+        crate::call::Spawner::spawn(&self.tasks, "outbox of before", Box::pin(async move { post.begin_if_needed().await }));
         let keeping = questions::keep(self.gateway.clone(), self.stop.clone());
         crate::call::Spawner::spawn(&self.tasks, "questions", Box::pin(keeping));
         if let Some(switch) = self.log_switch.clone() {

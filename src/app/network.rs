@@ -35,18 +35,23 @@ pub(super) fn options(config: &Config, private: Vec<PrivateException>, installer
         Some(text) => Some(url::Url::parse(text).map_err(|error| wrong("egress.proxy", &error.to_string()))?),
         None => of_installer().and_then(|text| url::Url::parse(text).ok()),
     };
-    let extra_roots_pem = match &config.egress_extra_roots.value {
-        None => None,
-        Some(path) => Some(std::fs::read(path).map_err(|error| wrong("egress.extra_roots", &format!("{}: {error}", path.display())))?),
-    };
     Ok(EgressOptions {
         proxy,
         private,
-        extra_roots_pem,
+        extra_roots_pem: extra_roots(config)?,
         resolver: Arc::new(SystemResolver),
         // The place where the vault will put what programs never see.
         credentials: Arc::new(NoCredentials),
     })
+}
+
+/// Root certificates that are trusted besides the platform's.
+///
+/// # Errors
+/// `CONFIG_INVALID` for a file that cannot be read.
+pub(super) fn extra_roots(config: &Config) -> Result<Option<Vec<u8>>, Fault> {
+    let Some(path) = &config.egress_extra_roots.value else { return Ok(None) };
+    std::fs::read(path).map(Some).map_err(|error| wrong("egress.extra_roots", &format!("{}: {error}", path.display())))
 }
 
 /// `purpose=host:port`.

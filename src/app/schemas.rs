@@ -11,7 +11,7 @@ use crate::registry;
 use crate::sandbox::wasm::{WasmOptions, WasmSandbox};
 use crate::store::{Durability, OpenOptions, Store};
 use crate::tools::control::RunControl;
-use crate::tools::notify::NotifyHub;
+use crate::tools::notify::{Leaving, NotifyHub};
 use crate::workflow::Library;
 
 use super::policy_door::PolicyDoor;
@@ -52,6 +52,7 @@ pub async fn generated_schemas(config: &Config) -> Result<BTreeMap<String, Strin
         sandbox: Arc::new(sandbox),
         process: Arc::new(native::process_sandbox(config, Arc::new(Tasks::default()))),
         notifier: Arc::new(NotifyHub::new()),
+        leaving: Leaving::nothing(),
         control: Arc::new(control) as Arc<dyn RunControl>,
         explain: Arc::new(PolicyDoor::default()),
         index: Arc::new([]),

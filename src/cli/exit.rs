@@ -96,6 +96,7 @@ impl Exit {
             | ErrorCode::ProgramNotFound
             | ErrorCode::EgressDenied
             | ErrorCode::EgressFailed
+            | ErrorCode::NotifyFailed
             | ErrorCode::RequirementsUnresolved
             | ErrorCode::RequirementRefused
             | ErrorCode::InstallerUnavailable

@@ -478,6 +478,27 @@ pub const KEYS: &[Key] = &[
         about: "file of the vault's master key, if not vault/key in the home; for its owner alone",
     },
     Key {
+        path: "notify.default",
+        env: "TOOLGATE_NOTIFY_DEFAULT",
+        option: None,
+        default: "[]",
+        about: "channels of messages that name none; without any, those of this machine. A channel stands under [notify.channels.NAME]",
+    },
+    Key {
+        path: "notify.attempts",
+        env: "TOOLGATE_NOTIFY_ATTEMPTS",
+        option: None,
+        default: "10",
+        about: "how often a message is tried before it is given up",
+    },
+    Key {
+        path: "notify.wait_sec",
+        env: "TOOLGATE_NOTIFY_WAIT_SEC",
+        option: None,
+        default: "5",
+        about: "seconds a call waits to hear that its message was taken; 0 to 8",
+    },
+    Key {
         path: "web.providers",
         env: "TOOLGATE_WEB_PROVIDERS",
         option: None,

@@ -11,6 +11,7 @@ mod file;
 mod http;
 mod installer;
 mod keys;
+mod notify;
 mod principals;
 mod resolve;
 mod serving;
@@ -29,6 +30,7 @@ pub use budgets::BudgetSettings;
 pub use http::HttpSettings;
 pub use installer::Installer;
 pub use keys::{KEYS, Key, template};
+pub use notify::{ChannelKind, ChannelSettings, MailTls, NotifySettings, PURPOSE as NOTIFY_PURPOSE, SecretPlace};
 pub use principals::Principals;
 pub use serving::Serving;
 
@@ -154,6 +156,8 @@ pub struct Config {
     pub vault_key_file: Sourced<Option<PathBuf>>,
     /// What the web is searched and read with.
     pub web: WebSettings,
+    /// The channels that messages leave by.
+    pub notify: NotifySettings,
     /// How others than this machine reach the server.
     pub http: HttpSettings,
     /// Whether the tools that a conformance suite asks for are served besides. Only an option can say so, and no release has it.

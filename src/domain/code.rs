@@ -75,6 +75,8 @@ codes! {
     WorkflowInvalid = "WORKFLOW_INVALID", Model;
     /// An expression in a workflow cannot be evaluated.
     ExpressionInvalid = "EXPRESSION_INVALID", Model;
+    /// No channel took a message.
+    NotifyFailed = "NOTIFY_FAILED", Model;
     /// The checks of an eval step did not pass.
     EvalFailed = "EVAL_FAILED", Model;
     /// A tool manifest is wrong.

@@ -78,7 +78,7 @@ impl Egress {
 }
 
 /// What `Retry-After` asks for: seconds, or a date, which is held against the server's own.
-fn wanted(answer: &Answer) -> Option<Duration> {
+pub fn wanted(answer: &Answer) -> Option<Duration> {
     let header = |wanted: &str| answer.headers.iter().find(|(name, _)| name == wanted).map(|(_, value)| value.trim());
     let asked = header("retry-after")?;
     if let Ok(seconds) = asked.parse::<u64>() {

@@ -59,6 +59,16 @@ mod mcp_tasks;
 mod native_eval;
 mod native_network;
 mod native_service;
+#[cfg(unix)]
+mod notify_crash;
+#[cfg(unix)]
+mod notify_http;
+#[cfg(unix)]
+mod notify_mail;
+#[cfg(unix)]
+mod notify_others;
+#[cfg(unix)]
+mod notify_policy;
 mod observe;
 mod omissions;
 mod otlp;

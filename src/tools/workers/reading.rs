@@ -67,7 +67,7 @@ impl Reading<'_> {
         let mut unread = Vec::new();
         for Read { find, answer } in reads {
             let what = format!("{read} of {}", line(&find.source, 200));
-            let passages = match self.unless_failed(&what, answer)? {
+            let passages = match self.unless_failed(&what, answer.and_then(there))? {
                 Some(answer) => self.cite(&find, &answer).await?,
                 None => Vec::new(),
             };
@@ -122,6 +122,16 @@ impl Reading<'_> {
         let Some(id) = id else { return Ok(None) };
         let (bytes, _) = self.context.artifacts.read(&id, 0, MOST_BYTES).await?;
         Ok(Some(crate::tools::plain(&String::from_utf8_lossy(&bytes))))
+    }
+}
+
+/// A page that says of itself that it is none, or that it is elsewhere, is not cited.
+fn there(answer: Value) -> Result<Value, Fault> {
+    let status = answer.get("status").and_then(Value::as_u64).filter(|status| *status >= 300);
+    match (status, answer.get("moved_to").and_then(Value::as_str)) {
+        (_, Some(place)) => Err(Fault::new(ErrorCode::EgressFailed, format!("the page moved to {place}"))),
+        (Some(status), None) => Err(Fault::new(ErrorCode::EgressFailed, format!("it answered {status}"))),
+        (None, None) => Ok(answer),
     }
 }
 
