@@ -31,7 +31,8 @@ def main():
 
     def authenticator(server, session, envelope, mechanism, data):
         fits = mechanism in ("LOGIN", "PLAIN") and (data.login, data.password) == (user.encode(), password.encode())
-        return AuthResult(success=fits)
+        # Not handled: the server itself is to say that it refuses.
+        return AuthResult(success=fits, handled=False)
 
     def session():
         return SMTP(Handler(), tls_context=context, require_starttls=True, auth_required=True, authenticator=authenticator)

@@ -53,20 +53,32 @@ fn mail_goes_secured_and_logged_in_to_whom_the_list_allows() {
     }
 }
 
-#[test]
-fn recipients_and_titles_that_would_slip_something_in_reach_no_server() {
+/// Each of these is refused as the call's own mistake, and reaches no server.
+fn assert_refused(all: &[Value]) {
     let server = MailServer::start(Tls::Start, Manner::Takes);
     let toolgate = mailing(&server, Tls::Start, LOGIN);
-    for arguments in [
-        json!({ "channel": "mail", "to": ["thief@evil.example"], "message": "m" }),
-        json!({ "channel": "mail", "to": ["ann@example.com\r\nRCPT TO:<thief@evil.example>"], "message": "m" }),
-        json!({ "channel": "mail", "title": "T\r\nBcc: thief@evil.example", "message": "m" }),
-        json!({ "channel": "mail", "to": ["ann@example.com\u{0}"], "message": "m" }),
-    ] {
-        let ran = send(&toolgate, &arguments);
+    for arguments in all {
+        let ran = send(&toolgate, arguments);
         assert_eq!((ran.code, &answer(&ran)["error"]["code"]), (2, &json!("INVALID_INPUT")), "{arguments}: {}", ran.stdout);
     }
     assert!(server.mails().is_empty());
+}
+
+#[test]
+fn recipients_that_the_list_does_not_have_reach_no_server() {
+    assert_refused(&[
+        json!({ "channel": "mail", "to": ["thief@evil.example"], "message": "m" }),
+        json!({ "channel": "mail", "to": ["ann@example.com\r\nRCPT TO:<thief@evil.example>"], "message": "m" }),
+        json!({ "channel": "mail", "to": ["ann@example.com\u{0}"], "message": "m" }),
+    ]);
+}
+
+#[test]
+fn titles_that_would_slip_something_in_reach_no_server() {
+    assert_refused(&[
+        json!({ "channel": "mail", "title": "T\r\nBcc: thief@evil.example", "message": "m" }),
+        json!({ "channel": "mail", "title": "T\u{0}", "message": "m" }),
+    ]);
 }
 
 #[test]
