@@ -8,6 +8,8 @@ mod bytecode;
 mod clock;
 mod doctor;
 mod door;
+mod drive;
+mod drive_desk;
 mod gate;
 mod handlers;
 mod house;
@@ -73,6 +75,7 @@ use crate::telemetry::Figures;
 use crate::telemetry::otlp::{Traced, TracedSpans};
 use crate::tools::Handler;
 use crate::tools::control::RunControl;
+use crate::tools::drive::LocalDrive;
 use crate::tools::notify::{NotifyHub, WriterSink};
 use crate::workflow::Library;
 
@@ -103,6 +106,8 @@ pub struct App {
     told: Arc<watched::Told>,
     log_switch: Option<LogSwitch>,
     home: PathBuf,
+    drive: LocalDrive,
+    drive_desk: drive_desk::Desk,
     stop: CancellationToken,
 }
 
@@ -141,11 +146,6 @@ impl App {
         let hub = Arc::new(NotifyHub::redacting(redact.clone()));
         hub.attach("console", Arc::new(notes::OnTerminal(WriterSink::new(std::io::stderr()))));
 
-        // A drive that was not configured is an empty folder, not a missing one.
-        let drive = &config.drive_local_root.value;
-        if drive.starts_with(&home) {
-            crate::confine::Folder::create(drive)?;
-        }
         let store = Store::open_proven(audit_room::opening(config, &clock, redact.clone()), &audit_room::options(config)).await?;
         store.measured_by(meter.clone());
         let some = |limit: Bytes| Some(limit).filter(|limit| limit.0 > 0);
@@ -156,6 +156,8 @@ impl App {
         });
         let vault = vault::vault(config, &store, redactor.live(), &clock)?;
         let tokens = tokens::tokens(&store, &clock)?;
+        let keys = drive::VaultKeys { vault: vault.clone(), live: redactor.live().clone() };
+        let drive = drive::DriveRoom::new(config, &clock, Arc::new(keys))?;
         if let Err(fault) = vault.refresh().await {
             tracing::warn!(code = %fault.code, "no secret can be used: {fault}");
         }
@@ -194,8 +196,10 @@ impl App {
             explain: explain.clone(),
             index: handlers::index(&files.tools),
             state: explain.clone(),
+            drive: drive.clone(),
             config,
         };
+        let drive_ports = drive::ports(&ports);
         let registry = join(files.tools, &ports)?;
         let defs: Vec<ToolDef> = registry.iter().map(|entry| entry.def.clone()).collect();
         let policy = files.policies.load(&defs).map_err(|problems| problems.into_fault(ErrorCode::PolicyInvalid))?;
@@ -235,6 +239,8 @@ impl App {
         }
         let webhook = std::sync::Mutex::new(webhook::Webhook::of(config, &store, &clock)?);
         let stop = CancellationToken::new();
+        let around = drive_desk::Around { ports: drive_ports, vault: vault.clone(), gateway: gateway.clone(), store: store.clone(), stop: stop.clone() };
+        let drive_desk = drive_desk::Desk::new(config, around)?;
         Ok(Arc::new(Self {
             tasks,
             store,
@@ -255,6 +261,8 @@ impl App {
             told,
             log_switch,
             home,
+            drive: drive.local,
+            drive_desk,
             stop,
         }))
     }
@@ -279,6 +287,8 @@ impl App {
         crate::call::Spawner::spawn(&self.tasks, "driver", Box::pin(async move { driver.drive(stop).await }));
         let looking = vault::keep_live(self.vault.clone(), self.stop.clone());
         crate::call::Spawner::spawn(&self.tasks, "vault", Box::pin(looking));
+        let watching = self.drive.clone().watch(self.stop.clone());
+        crate::call::Spawner::spawn(&self.tasks, "local drive", Box::pin(watching));
         let keeping = questions::keep(self.gateway.clone(), self.stop.clone());
         crate::call::Spawner::spawn(&self.tasks, "questions", Box::pin(keeping));
         if let Some(switch) = self.log_switch.clone() {

@@ -120,7 +120,8 @@ fn settings(config: &Config) -> Vec<(&'static str, Value, &Source)> {
                 .shown(key)
                 .or_else(|| config.http.shown(key))
                 .or_else(|| config.serving.shown(key))
-                .or_else(|| config.web.shown(key))?,
+                .or_else(|| config.web.shown(key))
+                .or_else(|| config.drive.shown(key))?,
         };
         Some((key, value, source))
     };
