@@ -1,5 +1,6 @@
 //! The web tools' services, from the operator's settings.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use url::Url;
@@ -7,12 +8,14 @@ use url::Url;
 use crate::config::Config;
 use crate::domain::{Bytes, Clock, Fault, Millis, SecretName};
 use crate::egress::Cache;
+use crate::sandbox::process::Launcher;
+use crate::sandbox::reader::Reader;
 use crate::tools::network::NetworkPorts;
 use crate::tools::web::providers::{Brave, DuckDuckGo, Google, KeyHeader, Provider, SearXng, Tavily, Wikipedia};
-use crate::tools::web::{Robots, WebPorts};
+use crate::tools::web::{Quotas, Robots, WebPorts};
 
-/// The longest that one exchange with a service or a site may take.
-const WALL: Millis = Millis(30_000);
+/// Where the searches of a day are counted, in the home.
+const COUNT: &str = "web-searches.json";
 
 /// What the web tools get.
 ///
@@ -22,16 +25,26 @@ pub(super) fn ports(config: &Config, network: NetworkPorts, clock: Arc<dyn Clock
     let settings = &config.web;
     let providers = settings.providers.value.iter().map(|name| provider(config, name)).collect::<Result<Vec<_>, _>>()?;
     let folder = config.python_cache_dir.value.join("http");
+    let home = config.home.value.clone();
     let cache = (settings.cache.value > 0).then(|| Cache::new(folder, Bytes(settings.cache.value), clock.clone()));
     Ok(WebPorts {
         network,
         cache,
-        clock,
+        clock: clock.clone(),
         providers,
-        daily: settings.daily.clone(),
+        quotas: Quotas { daily: settings.daily.clone(), file: home.join(COUNT), clock },
+        reader: Reader { program: own_program()? },
         robots: if settings.heeds_robots.value { Robots::Heed } else { Robots::Ignore },
-        wall: WALL,
+        wall: Millis(u64::from(settings.timeout.value).saturating_mul(1_000)),
     })
+}
+
+/// This very program; on Linux also where its file was replaced since it started.
+fn own_program() -> Result<PathBuf, Fault> {
+    if cfg!(target_os = "linux") {
+        return Ok(Launcher::own().program);
+    }
+    crate::config::own_program().map_err(|error| Fault::internal(format!("this program's own path is not known: {error}")))
 }
 
 fn provider(config: &Config, name: &str) -> Result<Arc<dyn Provider>, Fault> {

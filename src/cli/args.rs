@@ -321,6 +321,9 @@ pub enum Config {
 /// `doctor`
 #[derive(Debug, Args)]
 pub struct Doctor {
+    /// Also search the web with each configured service, and fetch a page
+    #[arg(long)]
+    pub online: bool,
     #[command(flatten)]
     pub json: Json,
 }
@@ -342,7 +345,7 @@ impl Verb {
             | Self::Restore(Restore { json, .. })
             | Self::Runs(Runs::Redact(Redact { json, .. }) | Runs::Archive(Archive { json, .. }))
             | Self::Install(Install { json, .. })
-            | Self::Doctor(Doctor { json })
+            | Self::Doctor(Doctor { json, .. })
             | Self::LogLevel(LogLevel { json, .. })
             | Self::Runs(Runs::List { json, .. } | Runs::Show { json, .. } | Runs::Events { json, .. } | Runs::Cancel { json, .. })
             | Self::Runs(Runs::Raise(raise::Raise { json, .. }))

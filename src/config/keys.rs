@@ -587,7 +587,7 @@ pub const KEYS: &[Key] = &[
         env: "TOOLGATE_WEB_DAILY",
         option: None,
         default: "[]",
-        about: "searches of one service in a day (UTC) of one server, each `service=NUMBER`",
+        about: "requests to one service in a day (UTC) of this home, each `service=NUMBER`",
     },
     Key {
         path: "web.robots",
@@ -602,6 +602,13 @@ pub const KEYS: &[Key] = &[
         option: None,
         default: "67108864",
         about: "bytes of fetched pages that are kept, for as long as their servers allow; 0 keeps none",
+    },
+    Key {
+        path: "web.timeout_sec",
+        env: "TOOLGATE_WEB_TIMEOUT_SEC",
+        option: None,
+        default: "25",
+        about: "seconds that one service, or a page with its robots file and redirects, may take; 1 to 60",
     },
 ];
 

@@ -20,6 +20,7 @@ const ENGINE: &str = "web.google_engine";
 const DAILY: &str = "web.daily";
 const ROBOTS: &str = "web.robots";
 const CACHE: &str = "web.cache_bytes";
+const TIMEOUT: &str = "web.timeout_sec";
 const PACE: &str = "egress.per_host_per_second";
 const BURST: &str = "egress.per_host_burst";
 
@@ -34,12 +35,14 @@ pub struct WebSettings {
     pub endpoints: BTreeMap<String, Url>,
     /// The id of Google's search engine.
     pub google_engine: Sourced<Option<String>>,
-    /// Searches of one service in a day.
+    /// Requests to one service in a day.
     pub daily: BTreeMap<String, u32>,
     /// Whether `web.fetch` heeds robots files.
     pub heeds_robots: Sourced<bool>,
     /// Bytes of answers that are kept; 0 keeps none.
     pub cache: Sourced<u64>,
+    /// Seconds that one service, or a page with its robots file and redirects, may take.
+    pub timeout: Sourced<u32>,
     /// Requests to one host in a second; 0 is no bound.
     pub per_second: Sourced<u32>,
     /// Requests to one host at once after a rest.
@@ -58,9 +61,10 @@ impl WebSettings {
             KEYS => (list(keys), &keys.source),
             ENDPOINTS => (list(endpoints), &endpoints.source),
             DAILY => (list(daily), &daily.source),
-            ENGINE => (json!(self.google_engine.value), &self.google_engine.source),
+            ENGINE => (json!(self.google_engine.value.as_deref().unwrap_or("")), &self.google_engine.source),
             ROBOTS => (json!(if self.heeds_robots.value { "heed" } else { "ignore" }), &self.heeds_robots.source),
             CACHE => (json!(self.cache.value), &self.cache.source),
+            TIMEOUT => (json!(self.timeout.value), &self.timeout.source),
             PACE => (json!(self.per_second.value), &self.per_second.source),
             BURST => (json!(self.burst.value), &self.burst.source),
             _ => return None,
@@ -119,14 +123,15 @@ pub(super) fn read(resolver: &mut Resolver<'_>) -> WebSettings {
     let (endpoints_said, endpoints) = pairs(resolver, ENDPOINTS, address);
     let (daily_said, daily) = pairs(resolver, DAILY, |text| text.parse::<u32>().map_err(|_| "it is not `service=NUMBER`".to_owned()));
     let google_engine = resolver.perhaps_text(ENGINE);
-    let number = |resolver: &mut Resolver<'_>, key, usual: u32| {
-        resolver.number(key, u64::from(usual), 0..=100_000).map(|number| u32::try_from(number).unwrap_or(usual))
+    let number = |resolver: &mut Resolver<'_>, key, usual: u32, range| {
+        resolver.number(key, u64::from(usual), range).map(|number| u32::try_from(number).unwrap_or(usual))
     };
     let settings = WebSettings {
         heeds_robots: resolver.word(ROBOTS, true, heed_or_ignore, &["heed", "ignore"]),
         cache: resolver.number(CACHE, 64 << 20, 0..=1 << 40),
-        per_second: number(resolver, PACE, 20),
-        burst: number(resolver, BURST, 60),
+        timeout: number(resolver, TIMEOUT, 25, 1..=60),
+        per_second: number(resolver, PACE, 20, 0..=100_000),
+        burst: number(resolver, BURST, 60, 0..=100_000),
         providers,
         keys,
         endpoints,

@@ -1,11 +1,12 @@
 //! Answers kept on disk for as long as their servers allow, by HTTP's own rules (RFC 9111, crate `http-cache-semantics`).
 //!
 //! INVARIANT: only answers to plain GETs without credentials are kept, as a shared cache would, and each owner sees its own alone. What
-//! lies on disk is data: a file that cannot be read, or is another address's, is as if it were not there. A hit is recorded like a request.
+//! lies on disk is data: a file that cannot be read, or is another address's, is as if it were not there. A hit is recorded like a request,
+//! keeps to the caller's caps, and needs the exception that opened its host, if one did.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use http_cache_semantics::{AfterResponse, BeforeRequest, CacheOptions, CachePolicy};
 use serde::{Deserialize, Serialize};
@@ -39,6 +40,8 @@ struct Kept {
     status: u16,
     headers: Vec<(String, String)>,
     body: u64,
+    /// Whether it came from an address that only an exception of the operator's opened.
+    inner: bool,
 }
 
 impl Cache {
@@ -56,7 +59,7 @@ impl Inner {
     }
 
     fn now(&self) -> SystemTime {
-        self.clock.now().into()
+        SystemTime::UNIX_EPOCH + Duration::from_millis(self.clock.now().unix_millis())
     }
 
     fn read(&self, owner: &str, url: &str) -> Option<(Kept, bytes::Bytes)> {
@@ -164,7 +167,9 @@ impl Egress {
         let url = target.url.to_string();
         let Some(asked) = head(&request, &url) else { return send(request).await };
         let (inner, of, at) = (cache.inner.clone(), owner.to_owned(), url.clone());
+        let is_excepted = self.inner.excepts(&terms.purpose, &target.origin);
         let found = tokio::task::spawn_blocking(move || inner.read(&of, &at)).await.ok().flatten();
+        let found = found.filter(|(kept, _)| kept.body <= terms.caps.answer_body.0 && (!kept.inner || is_excepted));
         let mut request = request;
         let mut stale = None;
         if let Some((kept, body)) = found {
@@ -200,6 +205,7 @@ impl Egress {
                 status: 200,
                 headers: answered.headers.clone(),
                 body: super::send::len(answered.body.len()),
+                inner: is_excepted,
             };
             keep(cache, kept, answered.body.clone()).await;
         }

@@ -9,6 +9,7 @@ pub mod address;
 pub mod fill;
 pub mod headers;
 pub mod linked;
+pub mod probe;
 pub mod proxy;
 pub mod record;
 pub mod request;

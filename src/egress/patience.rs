@@ -20,7 +20,7 @@ use super::{Answer, Caps, Egress, Fill, Request, RequestLog, Terms};
 pub struct Patience {
     /// Requests in all, from 1.
     pub tries: u32,
-    /// The first pause, doubled from try to try; half as much again by chance.
+    /// The first pause, doubled from try to try; up to as much again by chance.
     pub pause: Millis,
     /// The longest pause. A server that asks for more is left alone, and its answer is the answer.
     pub longest: Millis,

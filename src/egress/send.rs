@@ -220,6 +220,11 @@ impl Inner {
         self.answer(hop, response, &terms.caps, &mask, note).await.map(Step::Answer)
     }
 
+    /// Whether the operator excepted this host for this purpose.
+    pub(super) fn excepts(&self, purpose: &str, origin: &Origin) -> bool {
+        self.guard.excepts(purpose, origin)
+    }
+
     /// What this hop may dial, and whether through the proxy. Exceptions are near, so they are dialled directly.
     pub(super) async fn pin(&self, origin: &Origin, purpose: &str) -> Result<(Pin, bool), Fault> {
         match self.clients.proxy() {

@@ -58,6 +58,13 @@ fn attempts(home: &str) -> BTreeMap<&'static str, Vec<Value>> {
         ("run.start", vec![json!({"workflow": format!("{home}/workflows/evil.yaml")}), json!({"workflow": "../policies/evil"})]),
         ("run.submit", vec![json!({"run_id": "run_x", "step_id": "x", "output": {"policy": evil}})]),
         ("run.cancel", vec![json!({"run_id": "../policies"})]),
+        ("web.search", vec![json!({"query": evil, "provider": format!("{home}/policies/evil.cedar")})]),
+        (
+            "web.fetch",
+            [format!("file://{home}/toolgate.toml"), "http://127.0.0.1:1/policies/evil.cedar".to_owned(), format!("http:{home}/toolgate.toml")]
+                .map(|url| json!({"url": url}))
+                .to_vec(),
+        ),
         (
             "tool.call",
             vec![

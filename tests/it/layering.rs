@@ -71,6 +71,15 @@ const CRATES: &[(&str, &[&str])] = &[
     ("oauth2", &["tools/drive/google/"]),
     ("opendal", &["tools/drive/objects/"]),
     ("md5", &["tools/drive/"]),
+    ("dom_query", &["tools/web/"]),
+    ("dom_smoothie", &["tools/web/"]),
+    ("htmd", &["tools/web/"]),
+    ("html5ever", &["tools/web/"]),
+    ("pdf_extract", &["tools/web/"]),
+    ("encoding_rs", &["tools/web/"]),
+    ("http_cache_semantics", &["egress/"]),
+    ("flate2", &["egress/"]),
+    ("backon", &["egress/", "tools/drive/google/"]),
     ("prometheus_client", &["telemetry/"]),
     ("opentelemetry", &["telemetry/otlp/"]),
     ("opentelemetry_http", &["telemetry/otlp/"]),
@@ -81,7 +90,7 @@ const CRATES: &[(&str, &[&str])] = &[
 
 /// Text that only these files may hold.
 const WORDS: &[(&str, &[&str])] = &[
-    ("std::process::Command", &["packages/installer.rs", "sandbox/peer.rs", "sandbox/process/launcher.rs"]),
+    ("std::process::Command", &["packages/installer.rs", "sandbox/peer.rs", "sandbox/process/launcher.rs", "sandbox/reader.rs"]),
     (
         "std::env::",
         &[
@@ -95,7 +104,7 @@ const WORDS: &[(&str, &[&str])] = &[
     ),
     // Where text leaves for a terminal, a pipe or a log: each of these goes through the redactor (docs/redaction.md lists them).
     ("stderr()", &["app/mod.rs", "app/panic.rs", "cli/log.rs", "cli/output.rs", "cli/tree.rs", "mcp/stdio.rs"]),
-    ("stdout()", &["cli/output.rs", "mcp/stdio.rs"]),
+    ("stdout()", &["cli/output.rs", "mcp/stdio.rs", "sandbox/reader.rs"]),
     ("unsafe {", UNSAFE),
     ("unsafe fn", UNSAFE),
 ];

@@ -40,6 +40,7 @@ mod drive_google;
 mod drive_login;
 mod drive_objects;
 mod drive_upload;
+mod egress_bytes;
 #[cfg(target_os = "linux")]
 mod endings;
 mod escape;
@@ -91,4 +92,6 @@ mod tool_call;
 mod vault;
 mod vault_life;
 mod web;
+mod web_pdf;
+mod web_services;
 mod wire_bytes;

@@ -431,6 +431,8 @@ async fn config() {
     egress.proxy default
     egress.private [] default
     egress.extra_roots default
+    egress.per_host_per_second 20 default
+    egress.per_host_burst 60 default
     sandbox.cgroup default
     sandbox.require_cgroup no default
     sandbox.jobs_at_once 8 default
@@ -486,6 +488,14 @@ async fn config() {
     telemetry.otlp.sample_percent 100 default
     vault.key auto default
     vault.key_file default
+    web.providers ["duckduckgo","wikipedia"] default
+    web.keys [] default
+    web.endpoints [] default
+    web.google_engine default
+    web.daily [] default
+    web.robots heed default
+    web.cache_bytes 67108864 default
+    web.timeout_sec 25 default
     --- stderr
     note: the variable `TOOLGATE_STRAY` means nothing to toolgate
     --- exit 0

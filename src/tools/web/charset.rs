@@ -9,7 +9,7 @@ const HEAD: usize = 1024;
 
 /// `body` as text. `content_type` is the header's value; `is_html` lets the page speak for itself.
 pub(super) fn text(body: &[u8], content_type: &str, is_html: bool) -> String {
-    let told = parameter(content_type).or_else(|| is_html.then(|| in_page(body)).flatten());
+    let told = parameter(content_type).or_else(|| if is_html { in_page(body) } else { in_declaration(body) });
     let encoding = told.and_then(|label| Encoding::for_label(label.as_bytes())).unwrap_or(UTF_8);
     encoding.decode(body).0.into_owned()
 }
@@ -28,6 +28,15 @@ fn in_page(body: &[u8]) -> Option<String> {
     Some(label)
 }
 
+/// The encoding that an XML declaration tells.
+fn in_declaration(body: &[u8]) -> Option<String> {
+    let head = String::from_utf8_lossy(body.get(..HEAD.min(body.len()))?);
+    let declaration = head.trim_start().strip_prefix("<?xml")?.split("?>").next()?;
+    let (_, after) = declaration.split_once("encoding")?;
+    let label = after.trim_start().strip_prefix('=')?.trim_start().trim_start_matches(['"', '\'']);
+    Some(label.split(['"', '\'']).next()?.to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::text;
@@ -41,6 +50,7 @@ mod tests {
         assert_eq!(text(b"<html><meta charset='latin1'>caf\xe9", "text/html", true), "<html><meta charset='latin1'>café");
         let long = b"<meta http-equiv=\"Content-Type\" content=\"text/html; charset=windows-1252\">\x80";
         assert!(text(long, "text/html", true).ends_with('€'));
+        assert_eq!(text(b"<?xml version='1.0' encoding='iso-8859-1'?><a>\xe9</a>", "application/rss+xml", false), "<?xml version='1.0' encoding='iso-8859-1'?><a>é</a>");
         assert_eq!(text(b"\xff\xfea\0b\0", "text/html; charset=utf-8", true), "ab");
         assert_eq!(text(latin, "text/html; charset=nonsense", true), "caf\u{fffd}");
         assert_eq!(text(b"", "", true), "");

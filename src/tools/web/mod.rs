@@ -5,17 +5,21 @@
 
 mod charset;
 mod fetch;
-mod markdown;
+pub mod markdown;
 mod page;
-mod pdf;
+pub mod pdf;
 mod ports;
 pub mod providers;
+mod quota;
 mod results;
 mod robots;
 mod search;
+mod tree;
 
 pub use fetch::WebFetch;
+pub use page::{Link, Page};
 pub use ports::{Robots, WebPorts};
+pub use quota::Quotas;
 pub use search::WebSearch;
 
 /// What egress calls the requests of these tools.

@@ -5,14 +5,21 @@ use serde::Serialize;
 
 /// A page as text.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Page {
-    pub(super) title: String,
-    pub(super) byline: Option<String>,
-    pub(super) site: Option<String>,
-    pub(super) language: Option<String>,
-    pub(super) published: Option<String>,
-    pub(super) markdown: String,
-    pub(super) links: Vec<Link>,
+pub struct Page {
+    /// One line; empty where it has none.
+    pub title: String,
+    /// Who wrote it.
+    pub byline: Option<String>,
+    /// The site's name.
+    pub site: Option<String>,
+    /// Its language, as it says itself.
+    pub language: Option<String>,
+    /// When it was published, as it says itself.
+    pub published: Option<String>,
+    /// Its text.
+    pub markdown: String,
+    /// Where its text leads.
+    pub links: Vec<Link>,
 }
 
 /// A link of the page's text.

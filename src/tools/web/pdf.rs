@@ -1,72 +1,68 @@
-//! Text of a PDF, page by page, on a thread of its own.
+//! Text of a PDF, page by page, read in a process of its own.
 //!
-//! INVARIANT: the reader is a library that was not made for hostile files, so it gets a deep stack, its panics are caught, and whoever
-//! waits does so for a bounded time; only so many may be at work at once, whether somebody still waits for them or not.
+//! INVARIANT: the reader is a library that was not made for hostile files: it panics, runs without end, overflows its stack and unpacks
+//! without bound. All of that ends one child of this program, and the caller is told.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 
-use tokio::sync::oneshot;
+use crate::domain::{Bytes, ErrorCode, Fault, Millis};
+use crate::sandbox::reader::{Bounds, Lost, Reader, serve};
 
-use crate::domain::{ErrorCode, Fault};
+/// The word that makes the program this reader.
+pub const VERB: &str = "read-pdf";
 
-/// Readers at once; one that is stuck keeps its place.
-const AT_ONCE: usize = 4;
-/// How long one may take.
-const LONGEST: Duration = Duration::from_secs(20);
-/// Stack of the thread; only what is touched costs memory.
-const STACK: usize = 256 << 20;
+/// Children at once; more wait.
+static PLACES: Semaphore = Semaphore::const_new(2);
 
-static AT_WORK: AtomicUsize = AtomicUsize::new(0);
+const BOUNDS: Bounds = Bounds { memory: Bytes(1 << 30), answer: Bytes(16 << 20), wall: Millis(20_000) };
+/// Longest file.
+const FILE: Bytes = Bytes(32 << 20);
+/// Stack of the thread that reads; only what is touched costs memory.
+const STACK: usize = 64 << 20;
 
-/// A place among the readers.
-struct Place;
-
-impl Place {
-    fn take() -> Option<Self> {
-        let taken = AT_WORK.try_update(Ordering::AcqRel, Ordering::Acquire, |count| (count < AT_ONCE).then_some(count + 1));
-        taken.ok().map(|_| Self)
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        AT_WORK.fetch_sub(1, Ordering::AcqRel);
-    }
+/// The child: a PDF on standard input, its text on standard output. The exit code.
+#[must_use]
+pub fn main() -> u8 {
+    serve(BOUNDS.memory, FILE, |bytes| {
+        let bytes = bytes.to_vec();
+        let thread = std::thread::Builder::new().stack_size(STACK).spawn(move || pages(&bytes)).ok()?;
+        thread.join().ok()?
+    })
 }
 
 /// The text, with an empty line between pages.
+fn pages(bytes: &[u8]) -> Option<String> {
+    let pages = pdf_extract::extract_text_from_mem_by_pages(bytes).ok()?;
+    Some(pages.iter().map(|page| page.trim()).filter(|page| !page.is_empty()).collect::<Vec<_>>().join("\n\n"))
+}
+
+/// The text.
 ///
 /// # Errors
-/// `INVALID_OUTPUT` where the file cannot be read; `TIMEOUT`; `LIMIT_EXCEEDED` while too many are read.
-pub(super) async fn text(bytes: Vec<u8>) -> Result<String, Fault> {
-    let place = Place::take().ok_or_else(|| {
-        Fault::new(ErrorCode::LimitExceeded, format!("{AT_ONCE} PDF files are being read already")).hint("try again in a while")
-    })?;
-    let (sender, receiver) = oneshot::channel();
+/// `EGRESS_FAILED` where the file cannot be read; `TIMEOUT`, `LIMIT_EXCEEDED`, `CANCELLED`.
+pub(super) async fn text(reader: &Reader, bytes: bytes::Bytes, cancel: &CancellationToken) -> Result<String, Fault> {
+    let place = PLACES.acquire().await.map_err(|_| Fault::internal("no more files are read"))?;
+    let (reader, ended) = (reader.clone(), cancel.clone());
     let work = move || {
         let _place = place;
-        let read = catch_unwind(AssertUnwindSafe(|| pdf_extract::extract_text_from_mem_by_pages(&bytes)));
-        // Nobody may be waiting any more.
-        let _ = sender.send(read.map(|pages| pages.map_err(|error| error.to_string())));
+        reader.read(VERB, &bytes, &BOUNDS, &ended)
     };
-    std::thread::Builder::new()
-        .name("pdf".to_owned())
-        .stack_size(STACK)
-        .spawn(work)
-        .map_err(|error| Fault::internal(format!("no thread for a PDF: {error}")))?;
-    let unreadable = || {
-        Fault::new(ErrorCode::EgressFailed, "the PDF cannot be read as text").hint("the original is kept; python.run can look at it")
-    };
-    match tokio::time::timeout(LONGEST, receiver).await {
-        Ok(Ok(Ok(Ok(pages)))) => Ok(pages.iter().map(|page| page.trim()).filter(|page| !page.is_empty()).collect::<Vec<_>>().join("\n\n")),
-        Ok(Ok(Ok(Err(why)))) => {
-            tracing::debug!(%why, "a PDF cannot be read");
-            Err(unreadable())
+    let read = tokio::task::spawn_blocking(work).await.map_err(|_| Fault::internal("reading a PDF was broken off"))?;
+    let hint = "python.run can look at the original";
+    match read {
+        Ok(text) if text.trim_ascii().is_empty() => {
+            Err(Fault::new(ErrorCode::EgressFailed, "the PDF holds no text that can be read; its pages may be pictures").hint(hint))
         }
-        Ok(Ok(Err(_)) | Err(_)) => Err(unreadable()),
-        Err(_) => Err(Fault::new(ErrorCode::Timeout, format!("reading the PDF took longer than {} s", LONGEST.as_secs()))
-            .hint("the original is kept; python.run can look at it")),
+        Ok(text) => Ok(String::from_utf8_lossy(&text).into_owned()),
+        Err(Lost::Broken) => Err(Fault::new(ErrorCode::EgressFailed, "the PDF cannot be read as text").hint(hint)),
+        Err(Lost::TooSlow) => {
+            Err(Fault::new(ErrorCode::Timeout, format!("reading the PDF took longer than {} ms", BOUNDS.wall.0)).hint(hint))
+        }
+        Err(Lost::TooLong) => {
+            Err(Fault::new(ErrorCode::LimitExceeded, format!("the PDF holds more than {} bytes of text", BOUNDS.answer.0)).hint(hint))
+        }
+        Err(Lost::Cancelled) => Err(Fault::new(ErrorCode::Cancelled, "reading the PDF was broken off")),
+        Err(Lost::NotStarted) => Err(Fault::internal("the reader of PDF files cannot be started")),
     }
 }

@@ -1,6 +1,5 @@
 //! What the web tools need of the house.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use secrecy::ExposeSecret as _;
@@ -10,10 +9,12 @@ use zeroize::Zeroizing;
 use crate::call::Redact;
 use crate::domain::{Clock, ErrorCode, Fault, Millis};
 use crate::egress::{Answer, Cache, Fill, NoFill, Outgoing, Patience, Request, RequestLog, Terms};
+use crate::sandbox::reader::Reader;
 use crate::secrets::vault::Lent;
 use crate::tools::CallContext;
 use crate::tools::network::NetworkPorts;
 
+use super::Quotas;
 use super::providers::{KeyHeader, Provider};
 
 /// Whether a site's robots file is heeded by `web.fetch`.
@@ -32,15 +33,17 @@ pub struct WebPorts {
     pub network: NetworkPorts,
     /// Where answers are kept for as long as their servers allow, if anywhere.
     pub cache: Option<Cache>,
-    /// For limits by the day.
+    /// For what is good for a while.
     pub clock: Arc<dyn Clock>,
     /// The search services, in the order in which they are asked.
     pub providers: Vec<Arc<dyn Provider>>,
-    /// Searches of one service in a day (UTC) of this process; those that are not named have no limit.
-    pub daily: BTreeMap<String, u32>,
+    /// How often each may be searched.
+    pub quotas: Quotas,
+    /// Reads PDF files.
+    pub reader: Reader,
     /// For `web.fetch`.
     pub robots: Robots,
-    /// The longest that one exchange may take.
+    /// The longest that one service, or a page with its robots file and redirects, may take.
     pub wall: Millis,
 }
 
@@ -99,8 +102,8 @@ impl Fill for KeyFill {
 
     fn scrub(&self, answer: Answer) -> Result<Answer, Fault> {
         if answer.headers.iter().any(|(name, value)| name == "content-encoding" && !value.eq_ignore_ascii_case("identity")) {
-            return Err(Fault::new(ErrorCode::EgressFailed, "the service packed its answer, though it was asked for it unpacked")
-                .hint("a key could not be taken out of such an answer; name another provider"));
+            return Err(Fault::new(ErrorCode::SecretRefused, "the service packed its answer, so that a secret could not be taken out of it")
+                .hint("it was asked for it unpacked; name another provider"));
         }
         let body = match self.redact.bytes(&answer.body) {
             std::borrow::Cow::Borrowed(_) => answer.body.clone(),

@@ -3,15 +3,15 @@
 //! INVARIANT: asks only the services whose hosts the preparation named, in their order; each that failed is told with its reason. A
 //! filter that a service does not know is never dropped in silence: that service is passed over.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
 
 use crate::call::Preparation;
-use crate::domain::{Bytes, Effect, Effects, ErrorCode, Fault};
+use crate::domain::{Bytes, Effect, Effects, ErrorCode, Fault, Millis};
 use crate::egress::{Caps, HostRules, Terms, decoded};
 use crate::tools::{CallContext, Tool};
 
@@ -22,14 +22,14 @@ use super::{PURPOSE, WebPorts, results};
 const USUAL: u32 = 10;
 /// Bytes of one service's answer, as sent and unpacked.
 const ANSWER: Bytes = Bytes(4 << 20);
+/// Pages of one service that are asked for at most.
+const MOST_PAGES: u32 = 5;
 /// What secrets know this tool by.
 const NAME: &str = "web.search";
 
 /// The tool.
 pub struct WebSearch {
     ports: WebPorts,
-    /// Searches of each service on a day.
-    used: Mutex<(String, BTreeMap<&'static str, u32>)>,
 }
 
 /// What to find.
@@ -72,6 +72,9 @@ pub struct SearchOutput {
     provider: String,
     /// Services that were asked before, or passed over, and why.
     passed_over: Vec<PassedOver>,
+    /// Why there are fewer results than the service has, where its next page failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    incomplete: Option<String>,
 }
 
 /// One page.
@@ -105,6 +108,7 @@ impl SearchInput {
         Ok(Query {
             words,
             limit: self.limit.unwrap_or(USUAL),
+            page: 0,
             language: self.language.clone(),
             region: self.region.clone(),
             freshness: self.freshness,
@@ -117,7 +121,7 @@ impl WebSearch {
     /// With these ports.
     #[must_use]
     pub fn new(ports: WebPorts) -> Self {
-        Self { ports, used: Mutex::default() }
+        Self { ports }
     }
 
     /// The services to ask, and those that cannot be.
@@ -154,32 +158,44 @@ impl WebSearch {
         Ok((able, passed))
     }
 
-    /// Counts one search of a service against its limit.
-    fn count(&self, provider: &'static str) -> Result<(), Fault> {
-        let Some(most) = self.ports.daily.get(provider) else { return Ok(()) };
-        let today: String = self.ports.clock.now().to_string().chars().take(10).collect();
-        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
-        if used.0 != today {
-            *used = (today, BTreeMap::new());
+    /// The finds of one service, page after page until there are enough; the second is why a later page is missing.
+    async fn ask(&self, provider: &dyn Provider, query: &Query, context: &CallContext) -> Result<(Vec<Hit>, Option<String>), Fault> {
+        let limit = usize::try_from(query.limit).unwrap_or(usize::MAX);
+        let until = Instant::now() + self.ports.wall.duration();
+        let mut hits = Vec::new();
+        for page in 0..MOST_PAGES {
+            let query = Query { page, ..query.clone() };
+            let (found, has_more) = match self.ask_page(provider, &query, until, context).await {
+                Ok(found) => found,
+                Err(fault) if page == 0 || ends_all(fault.code) => return Err(fault),
+                Err(fault) => return Ok((hits, Some(fault.message))),
+            };
+            let before = hits.len();
+            hits = results::distinct(hits.into_iter().chain(found).collect(), limit);
+            // A page that brings nothing new is the last, whatever the service says.
+            if !has_more || hits.len() >= limit || hits.len() == before {
+                break;
+            }
         }
-        let count = used.1.entry(provider).or_default();
-        if *count >= *most {
-            return Err(Fault::new(ErrorCode::LimitExceeded, format!("`{provider}` was asked {most} times today, as often as the settings allow"))
-                .hint("wait until tomorrow (UTC), or the operator raises `web.daily`"));
-        }
-        *count += 1;
-        Ok(())
+        Ok((hits, None))
     }
 
-    async fn ask(&self, provider: &dyn Provider, query: &Query, context: &CallContext) -> Result<Vec<Hit>, Fault> {
-        self.count(provider.name())?;
+    async fn ask_page(&self, provider: &dyn Provider, query: &Query, until: Instant, context: &CallContext) -> Result<(Vec<Hit>, bool), Fault> {
+        self.ports.quotas.count(provider.name()).await?;
         let rules = HostRules::parse([host_of(provider, query)?])?;
-        let caps = Caps { answer_body: ANSWER, redirects: 2, wall: self.ports.wall, ..Caps::default() };
+        let left = until.saturating_duration_since(Instant::now());
+        let wall = Millis(u64::try_from(left.as_millis()).unwrap_or(u64::MAX));
+        let caps = Caps { answer_body: ANSWER, redirects: 2, wall, ..Caps::default() };
         let terms = Terms { purpose: PURPOSE.to_owned(), rules, caps };
         let request = provider.request(query)?;
-        let answer = self.ports.network.send(request, &terms, provider.key(), NAME, context).await?;
-        provider.read(&decoded(answer, ANSWER)?, query)
+        let answer = decoded(self.ports.send(request, &terms, provider.key(), NAME, context).await?, ANSWER)?;
+        Ok((provider.read(&answer, query)?, provider.has_more(&answer, query)))
     }
+}
+
+/// Whether a fault is not the service's, so that no other is asked.
+fn ends_all(code: ErrorCode) -> bool {
+    matches!(code, ErrorCode::Cancelled | ErrorCode::BudgetExceeded | ErrorCode::StoreFailed)
 }
 
 /// As host rules and policy have it.
@@ -210,14 +226,12 @@ impl Tool for WebSearch {
             let name = provider.name();
             context.progress.note(&format!("asking {name}"), None, None);
             let reason = match self.ask(&*provider, &query, context).await {
-                Ok(hits) if hits.is_empty() => {
+                Ok((hits, _)) if hits.is_empty() => {
                     looked = looked.or(Some(name));
                     "it found nothing".to_owned()
                 }
-                Ok(hits) => return Ok(listed(hits, name, passed_over, query.limit)),
-                Err(fault) if matches!(fault.code, ErrorCode::Cancelled | ErrorCode::BudgetExceeded | ErrorCode::StoreFailed) => {
-                    return Err(fault);
-                }
+                Ok((hits, incomplete)) => return Ok(SearchOutput { incomplete, ..listed(hits, name, passed_over) }),
+                Err(fault) if ends_all(fault.code) => return Err(fault),
                 Err(fault) => last.insert(fault).message.clone(),
             };
             passed_over.push(PassedOver { provider: name.to_owned(), reason });
@@ -225,7 +239,7 @@ impl Tool for WebSearch {
         match (looked, last) {
             (Some(name), _) => {
                 context.brought.found_nothing();
-                Ok(SearchOutput { results: Vec::new(), provider: name.to_owned(), passed_over })
+                Ok(listed(Vec::new(), name, passed_over))
             }
             (None, Some(fault)) if passed_over.len() == 1 => Err(fault),
             (None, _) => {
@@ -237,8 +251,7 @@ impl Tool for WebSearch {
     }
 }
 
-fn listed(hits: Vec<Hit>, provider: &str, passed_over: Vec<PassedOver>, limit: u32) -> SearchOutput {
-    let hits = results::distinct(hits, usize::try_from(limit).unwrap_or(usize::MAX));
+fn listed(hits: Vec<Hit>, provider: &str, passed_over: Vec<PassedOver>) -> SearchOutput {
     let results = (1..).zip(hits).map(|(rank, hit)| Found {
         title: hit.title,
         url: hit.url.into(),
@@ -247,5 +260,5 @@ fn listed(hits: Vec<Hit>, provider: &str, passed_over: Vec<PassedOver>, limit: u
         source: provider.to_owned(),
         published: hit.published,
     });
-    SearchOutput { results: results.collect(), provider: provider.to_owned(), passed_over }
+    SearchOutput { results: results.collect(), provider: provider.to_owned(), passed_over, incomplete: None }
 }

@@ -26,15 +26,27 @@ impl Asked {
 }
 
 /// What is answered.
+#[derive(Clone)]
 pub struct Reply {
     status: u16,
     headers: Vec<(String, String)>,
     body: Vec<u8>,
+    manner: Manner,
+}
+
+/// How the body comes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Manner {
+    Whole,
+    /// Twice the length that comes is told.
+    Short,
+    /// A byte, then another in a while, without end.
+    Dripping,
 }
 
 impl Reply {
     pub fn new(status: u16, kind: &str, body: impl Into<Vec<u8>>) -> Self {
-        Self { status, headers: vec![("Content-Type".into(), kind.into())], body: body.into() }
+        Self { status, headers: vec![("Content-Type".into(), kind.into())], body: body.into(), manner: Manner::Whole }
     }
 
     pub fn html(body: &str) -> Self {
@@ -47,6 +59,16 @@ impl Reply {
 
     pub fn with_body(self, body: Vec<u8>) -> Self {
         Self { body, ..self }
+    }
+
+    /// With half the body that its length tells.
+    pub fn short(self) -> Self {
+        Self { manner: Manner::Short, ..self }
+    }
+
+    /// With a body that never ends and hardly begins.
+    pub fn dripping(self) -> Self {
+        Self { manner: Manner::Dripping, ..self }
     }
 
     pub fn header(mut self, name: &str, value: &str) -> Self {
@@ -113,11 +135,22 @@ fn serve(stream: TcpStream, all: &Mutex<Vec<Asked>>, answers: &Answers) -> std::
     let asked = Asked { method, target, headers, body };
     let reply = answers(&asked);
     all.lock().unwrap().push(asked);
-    let mut head = format!("HTTP/1.1 {} Status\r\nContent-Length: {}\r\nConnection: close\r\n", reply.status, reply.body.len());
+    let length = match reply.manner {
+        Manner::Whole => reply.body.len(),
+        Manner::Short => 2 * reply.body.len() + 1,
+        Manner::Dripping => 1 << 20,
+    };
+    let mut head = format!("HTTP/1.1 {} Status\r\nContent-Length: {length}\r\nConnection: close\r\n", reply.status);
     for (name, value) in &reply.headers {
         head.push_str(&format!("{name}: {value}\r\n"));
     }
     head.push_str("\r\n");
     stream.write_all(head.as_bytes())?;
+    if reply.manner == Manner::Dripping {
+        loop {
+            stream.write_all(b" ")?;
+            std::thread::sleep(std::time::Duration::from_millis(100));
+        }
+    }
     stream.write_all(&reply.body)
 }

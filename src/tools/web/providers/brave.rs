@@ -10,6 +10,8 @@ use super::{Filter, Freshness, Hit, KeyHeader, Provider, Query, get, hit, json, 
 
 /// Results of one request at most.
 const MOST: u32 = 20;
+/// The last page it gives.
+const LAST_PAGE: u32 = 9;
 
 /// The service.
 pub struct Brave {
@@ -22,6 +24,13 @@ pub struct Brave {
 #[derive(Deserialize)]
 struct Body {
     web: Option<Web>,
+    query: Option<About>,
+}
+
+#[derive(Deserialize)]
+struct About {
+    #[serde(default)]
+    more_results_available: bool,
 }
 
 #[derive(Deserialize)]
@@ -66,7 +75,9 @@ impl Provider for Brave {
         let words = query.words_with_site();
         let count = query.limit.min(MOST).to_string();
         let mut pairs = vec![("q", words.as_str()), ("count", count.as_str()), ("text_decorations", "false")];
-        pairs.extend(query.language.as_deref().map(|language| ("search_lang", language)));
+        let page = query.page.to_string();
+        pairs.extend((query.page > 0).then_some(("offset", page.as_str())));
+        pairs.extend(query.language.as_deref().map(|language| ("search_lang", code(language, query.region.as_deref()))));
         let region = query.region.as_deref().map(str::to_uppercase);
         pairs.extend(region.as_deref().map(|region| ("country", region)));
         pairs.extend(query.freshness.map(|freshness| {
@@ -85,5 +96,23 @@ impl Provider for Brave {
         let body: Body = json(answer, self.name())?;
         let found = body.web.map(|web| web.results).unwrap_or_default();
         Ok(found.into_iter().filter_map(|found| hit(&found.title, &found.url, &found.description, found.page_age)).collect())
+    }
+
+    fn has_more(&self, answer: &Answer, query: &Query) -> bool {
+        let body: Option<Body> = serde_json::from_slice(&answer.body).ok();
+        query.page < LAST_PAGE && body.and_then(|body| body.query).is_some_and(|about| about.more_results_available)
+    }
+}
+
+/// A language as this API writes it.
+fn code<'l>(language: &'l str, region: Option<&str>) -> &'l str {
+    match (language, region) {
+        ("ja", _) => "jp",
+        ("no", _) => "nb",
+        ("pt", Some("br")) => "pt-br",
+        ("pt", _) => "pt-pt",
+        ("zh", Some("tw" | "hk")) => "zh-hant",
+        ("zh", _) => "zh-hans",
+        (other, _) => other,
     }
 }

@@ -1,13 +1,20 @@
 //! DuckDuckGo's page for browsers without scripts: `GET /html/`. Wants no account; gives a page, which is read, and at times a riddle
 //! for robots instead, which is told.
 
-use dom_query::Document;
+use std::time::Duration;
+
+use tokio::time::Instant;
 use url::Url;
 
 use crate::domain::{ErrorCode, Fault};
 use crate::egress::{Answer, Request};
+use crate::tools::web::tree;
 
 use super::{Filter, Hit, Provider, Query, check_status, get, hit, with_pairs};
+
+/// Bytes of a page that are read, and how long that may take: a page of results is a tenth of it, and quick.
+const LONGEST: usize = 512 << 10;
+const SOON: Duration = Duration::from_secs(2);
 
 /// The service.
 pub struct DuckDuckGo {
@@ -40,7 +47,12 @@ impl Provider for DuckDuckGo {
 
     fn read(&self, answer: &Answer, _query: &Query) -> Result<Vec<Hit>, Fault> {
         check_status(answer, self.name())?;
-        let page = Document::from(String::from_utf8_lossy(&answer.body).as_ref());
+        let unread = || {
+            Fault::new(ErrorCode::EgressFailed, "`duckduckgo` did not answer with results; it may take this machine for a robot")
+                .hint("wait, name another provider, or configure one with a key (docs/web.md)")
+        };
+        let html = String::from_utf8_lossy(answer.body.get(..LONGEST).unwrap_or(&answer.body));
+        let page = tree::parse(&html, Instant::now() + SOON).ok_or_else(unread)?;
         let hits: Vec<Hit> = page
             .select(".result")
             .iter()
@@ -54,8 +66,7 @@ impl Provider for DuckDuckGo {
             .collect();
         // A page with neither results nor the word that there are none is the riddle.
         if hits.is_empty() && !page.select(".no-results").exists() {
-            return Err(Fault::new(ErrorCode::EgressFailed, "`duckduckgo` did not answer with results; it may take this machine for a robot")
-                .hint("wait, name another provider, or configure one with a key (docs/web.md)"));
+            return Err(unread());
         }
         Ok(hits)
     }

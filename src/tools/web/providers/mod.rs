@@ -33,6 +33,8 @@ pub struct Query {
     pub words: String,
     /// Results wanted, from 1.
     pub limit: u32,
+    /// Which part of the results: 0 is the best.
+    pub page: u32,
     /// ISO 639-1, such as `en`.
     pub language: Option<String>,
     /// ISO 3166-1 alpha-2 in lower case, such as `de`.
@@ -47,6 +49,7 @@ pub struct Query {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 #[schemars(inline)]
+#[expect(missing_docs, reason = "texts would stand in the schema, and say no more than the words")]
 pub enum Freshness {
     Day,
     Week,
@@ -81,9 +84,13 @@ impl Freshness {
 /// A filter of a query.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Filter {
+    /// What it is written in.
     Language,
+    /// The country it is for.
     Region,
+    /// How old it may be.
     Freshness,
+    /// Where it stands.
     Site,
 }
 
@@ -173,6 +180,11 @@ pub trait Provider: Send + Sync {
     /// # Errors
     /// `EGRESS_FAILED` with what the service's answer means: no key, limit reached, refused, or not readable.
     fn read(&self, answer: &Answer, query: &Query) -> Result<Vec<Hit>, Fault>;
+
+    /// Whether the service says that there is a next page behind this good answer, which may be asked for.
+    fn has_more(&self, _answer: &Answer, _query: &Query) -> bool {
+        false
+    }
 }
 
 /// A request without body.

@@ -49,6 +49,8 @@ impl Provider for SearXng {
     fn request(&self, query: &Query) -> Result<Request, Fault> {
         let words = query.words_with_site();
         let mut pairs = vec![("q", words.as_str()), ("format", "json")];
+        let page = query.page.saturating_add(1).to_string();
+        pairs.extend((query.page > 0).then_some(("pageno", page.as_str())));
         pairs.extend(query.language.as_deref().map(|language| ("language", language)));
         pairs.extend(query.freshness.map(|freshness| {
             // It knows no week; a month holds every result of a week.
@@ -66,5 +68,10 @@ impl Provider for SearXng {
         let body: Body = json(answer, self.name())?;
         let found = body.results.into_iter();
         Ok(found.filter_map(|found| hit(&found.title, &found.url, found.content.as_deref().unwrap_or_default(), found.published)).collect())
+    }
+
+    fn has_more(&self, answer: &Answer, query: &Query) -> bool {
+        // It does not say; a page that found something may have one behind it.
+        self.read(answer, query).is_ok_and(|hits| !hits.is_empty())
     }
 }

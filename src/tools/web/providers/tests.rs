@@ -201,3 +201,51 @@ fn no_key_stands_in_a_request_before_it_is_sent() {
         assert_eq!(Url::parse(&request.url).unwrap().host_str(), provider.base(&query()).unwrap().host_str());
     }
 }
+
+#[test]
+fn pages_are_asked_for_as_each_api_says_and_no_further_than_it_goes() {
+    let at = |page: u32| Query { page, limit: 50, ..query() };
+    let says = |name: &str, body: &str, page: u32| named(name).has_more(&answer(200, body), &at(page));
+    assert!(pairs(&named("brave").request(&at(2)).unwrap()).contains(&pair("offset", "2")));
+    let more = r#"{"query":{"more_results_available":true},"web":{"results":[]}}"#;
+    assert!(says("brave", more, 0) && says("brave", more, 8) && !says("brave", more, 9), "it has ten pages");
+    assert!(!says("brave", r#"{"query":{"more_results_available":false}}"#, 0) && !says("brave", "{", 0));
+    assert!(pairs(&named("google").request(&at(2)).unwrap()).contains(&pair("start", "21")));
+    let more = r#"{"queries":{"nextPage":[{"startIndex":11}]}}"#;
+    assert!(says("google", more, 0) && says("google", more, 8) && !says("google", more, 9), "it has a hundred results");
+    assert!(!says("google", r#"{"queries":{}}"#, 0) && !says("google", "{}", 0));
+    assert!(pairs(&named("searxng").request(&at(2)).unwrap()).contains(&pair("pageno", "3")));
+    assert!(says("searxng", r#"{"results":[{"url":"https://a.test/","title":"a"}]}"#, 0) && !says("searxng", r#"{"results":[]}"#, 0));
+    for name in ["tavily", "duckduckgo", "wikipedia"] {
+        assert!(!says(name, r#"{"results":[{"url":"https://a.test/","title":"a"}]}"#, 0), "{name}");
+    }
+}
+
+#[test]
+fn languages_are_written_as_each_api_writes_them() {
+    let in_language = |language: &str, region: Option<&str>| Query { language: Some(language.into()), region: region.map(str::to_owned), ..query() };
+    for (language, region, brave, google) in [
+        ("en", None, "en", "lang_en"),
+        ("ja", None, "jp", "lang_ja"),
+        ("pt", Some("br"), "pt-br", "lang_pt"),
+        ("zh", Some("tw"), "zh-hant", "lang_zh-TW"),
+        ("zh", None, "zh-hans", "lang_zh-CN"),
+    ] {
+        let asked = in_language(language, region);
+        assert!(pairs(&named("brave").request(&asked).unwrap()).contains(&pair("search_lang", brave)), "{language}");
+        assert!(pairs(&named("google").request(&asked).unwrap()).contains(&pair("lr", google)), "{language}");
+    }
+}
+
+#[test]
+fn google_s_limits_are_told_in_both_of_its_forms() {
+    for body in [
+        r#"{"error":{"code":429,"status":"RESOURCE_EXHAUSTED"}}"#,
+        r#"{"error":{"code":403,"errors":[{"domain":"usageLimits","reason":"dailyLimitExceeded"}]}}"#,
+    ] {
+        let fault = named("google").read(&answer(403, body), &query()).unwrap_err();
+        assert!(fault.message.contains("no more requests"), "{fault}");
+    }
+    let fault = named("google").read(&answer(403, r#"{"error":{"errors":[{"reason":"forbidden"}]}}"#), &query()).unwrap_err();
+    assert!(fault.message.contains("key"), "{fault}");
+}
