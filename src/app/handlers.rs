@@ -13,7 +13,7 @@ use crate::sandbox::Sandbox;
 use crate::sandbox::process::ProcessSandbox;
 use crate::secrets::source::SecretSource;
 use crate::tools::control::{self, AuditVerify, JournalCheck, RunControl};
-use crate::tools::drive::{DriveGet, DriveSearch, LocalDrive};
+use crate::tools::drive::{DriveDownload, DriveGet, DriveSearch, DriveUpload};
 use crate::tools::eval::EvalRun;
 use crate::tools::network::{HttpEvents, NetworkPorts};
 use crate::tools::notify::{Leaving, Notifier, NotifySend};
@@ -54,12 +54,13 @@ pub(super) struct Ports<'a> {
     pub(super) index: Arc<[Indexed]>,
     pub(super) meter: Arc<dyn Meter>,
     pub(super) state: Arc<dyn State>,
+    pub(super) drive: super::drive::DriveRoom,
     pub(super) config: &'a Config,
 }
 
 /// The built-in tools by name.
 pub(super) fn builtin(ports: &Ports<'_>) -> Result<BTreeMap<ToolName, Arc<dyn Handler>>, Fault> {
-    let drive = LocalDrive::new(Some(&ports.config.drive_local_root.value), &ports.config.home.value);
+    let drives = super::drive::drives(ports)?;
     let author = Author { name: ports.config.git_author_name.value.clone(), email: ports.config.git_author_email.value.clone() };
     let python = python(ports)?;
     let web = super::web::ports(ports.config, network(ports), ports.clock.clone())?;
@@ -80,8 +81,10 @@ pub(super) fn builtin(ports: &Ports<'_>) -> Result<BTreeMap<ToolName, Arc<dyn Ha
         ("notify.send", handler(NotifySend::new(ports.notifier.clone()).leaving(ports.leaving.clone()))),
         ("secret.list", handler(SecretList { secrets: ports.secrets.clone() })),
         ("transform.jq", handler(TransformJq)),
-        ("drive.search", handler(DriveSearch::new(drive.clone()))),
-        ("drive.get", handler(DriveGet::new(drive))),
+        ("drive.search", handler(DriveSearch::new(drives.clone()))),
+        ("drive.get", handler(DriveGet::new(drives.clone()))),
+        ("drive.download", handler(DriveDownload::new(drives.clone()))),
+        ("drive.upload", handler(DriveUpload::new(drives))),
         ("audit.verify", handler(AuditVerify(ports.journal.clone()))),
         ("policy.explain", handler(PolicyExplain(ports.explain.clone()))),
         ("tool.search", handler(ToolSearch(ports.index.clone()))),

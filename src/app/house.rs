@@ -11,6 +11,7 @@ use crate::call::{Along, Asking, Origin, RawCall, Reply};
 use crate::cli::ports::{
     CallAsk, ExplainAsk, ExplainView, House, ReplayAsk, ReplayView, RunView, StepNotes, ToolView, WorkflowRef, WorkflowView,
 };
+use crate::cli::drive_port::DriveDesk;
 use crate::config::LogLevel;
 use crate::domain::{Actor, Amounts, ApprovalId, Clock as _, ErrorCode, Fault, GrantId, Labels, Problems, RunId, StepId, Timestamp};
 use crate::engine;
@@ -204,6 +205,10 @@ impl House for App {
 
     async fn release(&self, run: &RunId, proof: OperatorProof) -> Result<(), Fault> {
         self.gateway.release(*run, proof).await
+    }
+
+    fn drives(&self) -> Result<Arc<dyn DriveDesk>, Fault> {
+        Ok(Arc::new(self.drive_desk.clone()))
     }
 
     fn tokens(&self) -> Result<Tokens, Fault> {

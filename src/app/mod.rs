@@ -9,6 +9,8 @@ mod channels;
 mod clock;
 mod doctor;
 mod door;
+mod drive;
+mod drive_desk;
 mod gate;
 mod handlers;
 mod house;
@@ -75,6 +77,7 @@ use crate::store::{RoomLimits, Store};
 use crate::telemetry::Figures;
 use crate::telemetry::otlp::{Traced, TracedSpans};
 use crate::tools::control::RunControl;
+use crate::tools::drive::LocalDrive;
 use crate::tools::notify::{Courier, Leaving, NotifyHub, WriterSink};
 use crate::tools::{Handler, blocking};
 use crate::workflow::Library;
@@ -107,6 +110,8 @@ pub struct App {
     told: Arc<watched::Told>,
     log_switch: Option<LogSwitch>,
     home: PathBuf,
+    drive: LocalDrive,
+    drive_desk: drive_desk::Desk,
     stop: CancellationToken,
 }
 
@@ -148,11 +153,6 @@ impl App {
 
         channels::attach_desktops(config, &hub)?;
 
-        // A drive that was not configured is an empty folder, not a missing one.
-        let drive = &config.drive_local_root.value;
-        if drive.starts_with(&home) {
-            crate::confine::Folder::create(drive)?;
-        }
         let policy = {
             let (policies, tools) = (files.policies.clone(), files.tools.clone());
             blocking(move || policies.load(&tools).map_err(|problems| problems.into_fault(ErrorCode::PolicyInvalid)))
@@ -170,6 +170,8 @@ impl App {
         });
         let vault = vault::vault(config, &store, redactor.live(), &clock)?;
         let tokens = tokens::tokens(&store, &clock)?;
+        let keys = drive::VaultKeys { vault: vault.clone(), live: redactor.live().clone() };
+        let drive = drive::DriveRoom::new(config, &clock, Arc::new(keys))?;
         if let Err(fault) = vault.refresh().await {
             tracing::warn!(code = %fault.code, "no secret can be used: {fault}");
         }
@@ -235,8 +237,10 @@ impl App {
             explain: explain.clone(),
             index: handlers::index(&files.tools),
             state: explain.clone(),
+            drive: drive.clone(),
             config,
         };
+        let drive_ports = drive::ports(&ports);
         let registry = join(files.tools, &ports)?;
         let policy = policy?;
         let policy = rules.get_or_init(|| Arc::new(policy::Current::new(policy))).clone();
@@ -274,6 +278,8 @@ impl App {
             tracing::warn!(calls = closed, "calls of processes that died were closed as interrupted");
         }
         let webhook = std::sync::Mutex::new(webhook::Webhook::of(config, &store, &clock)?);
+        let around = drive_desk::Around { ports: drive_ports, vault: vault.clone(), gateway: gateway.clone(), store: store.clone(), stop: stop.clone() };
+        let drive_desk = drive_desk::Desk::new(config, around)?;
         Ok(Arc::new(Self {
             tasks,
             store,
@@ -295,6 +301,8 @@ impl App {
             told,
             log_switch,
             home,
+            drive: drive.local,
+            drive_desk,
             stop,
         }))
     }
@@ -321,6 +329,8 @@ impl App {
         crate::call::Spawner::spawn(&self.tasks, "vault", Box::pin(looking));
         let post = self.post.clone();
         crate::call::Spawner::spawn(&self.tasks, "outbox of before", Box::pin(async move { post.begin_if_needed().await }));
+        let watching = self.drive.clone().watch(self.stop.clone());
+        crate::call::Spawner::spawn(&self.tasks, "local drive", Box::pin(watching));
         let keeping = questions::keep(self.gateway.clone(), self.stop.clone());
         crate::call::Spawner::spawn(&self.tasks, "questions", Box::pin(keeping));
         if let Some(switch) = self.log_switch.clone() {

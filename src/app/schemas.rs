@@ -58,6 +58,7 @@ pub async fn generated_schemas(config: &Config) -> Result<BTreeMap<String, Strin
         index: Arc::new([]),
         meter: Arc::new(crate::domain::NoMeter),
         state: Arc::new(PolicyDoor::default()),
+        drive: super::drive::DriveRoom::new(config, &(Arc::new(SystemClock) as Arc<dyn Clock>), Arc::new(super::drive::NoKeys))?,
         config,
     })?;
     Ok(registry::generated_schemas(&builtin))

@@ -121,7 +121,8 @@ fn settings(config: &Config) -> Vec<(String, Value, &Source)> {
                 .or_else(|| config.http.shown(key))
                 .or_else(|| config.serving.shown(key))
                 .or_else(|| config.web.shown(key))
-                .or_else(|| config.notify.shown(key))?,
+                .or_else(|| config.notify.shown(key))
+                .or_else(|| config.drive.shown(key))?,
         };
         Some((key.to_owned(), value, source))
     };

@@ -103,6 +103,9 @@ impl Exit {
             | ErrorCode::ReplayDiverged
             | ErrorCode::FilterFailed
             | ErrorCode::DriveUnavailable
+            | ErrorCode::DriveLoginRequired
+            | ErrorCode::DriveLimited
+            | ErrorCode::DriveRefused
             | ErrorCode::EvalFailed
             | ErrorCode::OutcomeUnknown
             | ErrorCode::StoreFailed

@@ -7,6 +7,7 @@
 
 mod ambient;
 mod budgets;
+mod drive;
 mod file;
 mod http;
 mod installer;
@@ -27,6 +28,7 @@ use crate::domain::{Bytes, Globs, Millis, Problem, Problems, Profile};
 
 pub use ambient::{Ambient, Platform, own_program, process_args};
 pub use budgets::BudgetSettings;
+pub use drive::DriveSettings;
 pub use http::HttpSettings;
 pub use installer::Installer;
 pub use keys::{KEYS, Key, template};
@@ -70,6 +72,8 @@ pub struct Config {
     pub log: Sourced<Option<LogLevel>>,
     /// The folder behind the `local` drive provider.
     pub drive_local_root: Sourced<PathBuf>,
+    /// Which drives there are, and how their services are reached.
+    pub drive: DriveSettings,
     /// Who commits: name.
     pub git_author_name: Sourced<String>,
     /// Who commits: address.

@@ -58,6 +58,7 @@ pub fn resolve(options: &Options, ambient: &Ambient, file: Option<&SettingsFile>
         file: file.map(|file| file.path.clone()),
         log: resolver.word("log", None, |word| LogLevel::from_word(word).map(Some), &LogLevel::ALL.map(LogLevel::as_str)),
         drive_local_root: resolver.path("drive.local_root", home.value.join("drive")),
+        drive: super::drive::read(&mut resolver),
         git_author_name: resolver.identity("git.author_name", "toolgate"),
         git_author_email: resolver.identity("git.author_email", "toolgate@localhost"),
         python_cache_dir: resolver.path("python.cache_dir", cache),

@@ -5,6 +5,7 @@
 pub mod budget;
 pub mod code;
 pub mod digest;
+pub mod drive;
 pub mod effect;
 pub mod fault;
 pub mod globs;
@@ -31,6 +32,7 @@ pub mod vault;
 pub use budget::{Allowance, Amounts, Budgets, LimitOf, Overrun, Quantity, day_of, next_day};
 pub use code::{ErrorCode, Reader};
 pub use digest::Digest;
+pub use drive::{DriveChange, DriveFile, DriveHit};
 pub use effect::{Effect, Effects};
 pub use fault::Fault;
 pub use globs::Globs;

@@ -7,6 +7,7 @@ mod apply;
 mod approvals;
 mod artifacts;
 mod budgets;
+mod drive_index;
 mod events;
 mod evidence;
 mod fault;
@@ -32,6 +33,7 @@ mod vault;
 mod verify;
 mod writer;
 
+pub use drive_index::DriveIndex;
 pub use artifacts::{StoredArtifact, unknown as unknown_artifact};
 pub use handle::{Shut, Store, fold, shut};
 pub use keep::SealedRow;

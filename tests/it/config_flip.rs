@@ -12,7 +12,7 @@ use crate::support::{Toolgate, files};
 /// Everything in the home that governs calls, by its bytes; not what calls are meant to add to: the database, workspaces, artifacts, drive.
 fn governing(home: &Path) -> BTreeMap<String, Vec<u8>> {
     // What every call may add to: its files, the log and the signed end of the log.
-    let kept = ["runs/", "artifacts/", "drive/", "toolgate.db", "audit/checkpoint"];
+    let kept = ["runs/", "artifacts/", "drive/", "drive-index.db", "toolgate.db", "audit/checkpoint"];
     let name = |path: &Path| path.strip_prefix(home).unwrap().to_str().unwrap().to_owned();
     files(home)
         .into_iter()

@@ -35,6 +35,11 @@ mod cpython;
 mod crash;
 #[cfg(target_os = "linux")]
 mod doctor_clients;
+mod drive;
+mod drive_google;
+mod drive_login;
+mod drive_objects;
+mod drive_upload;
 mod egress_bytes;
 #[cfg(target_os = "linux")]
 mod endings;

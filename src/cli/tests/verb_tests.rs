@@ -414,6 +414,17 @@ async fn config() {
     home $HOME/toolgate default
     log error environment TOOLGATE_LOG
     drive.local_root $HOME/toolgate/drive default
+    drive.providers ["local"] default
+    drive.google_client_id default
+    drive.google_client_secret default
+    drive.google_scope drive.file default
+    drive.google_shared no default
+    drive.google_endpoints [] default
+    drive.google_chunk_bytes 8388608 default
+    drive.s3 [] default
+    drive.webdav [] default
+    drive.onedrive [] default
+    drive.dropbox [] default
     git.author_name Ann $HOME/toolgate/toolgate.toml:2
     git.author_email toolgate@localhost default
     python.cache_dir $HOME/toolgate/cache default

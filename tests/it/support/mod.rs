@@ -4,6 +4,8 @@ pub mod agents;
 pub mod clients;
 pub mod collector;
 pub mod door;
+pub mod drive_room;
+pub mod google;
 pub mod house;
 pub mod http_server;
 pub mod mail_server;
