@@ -8,10 +8,10 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::call::{Along, Asking, Origin, RawCall, Reply};
+use crate::cli::drive_port::DriveDesk;
 use crate::cli::ports::{
     CallAsk, ExplainAsk, ExplainView, House, ReplayAsk, ReplayView, RunView, StepNotes, ToolView, WorkflowRef, WorkflowView,
 };
-use crate::cli::drive_port::DriveDesk;
 use crate::config::LogLevel;
 use crate::domain::{Actor, Amounts, ApprovalId, Clock as _, ErrorCode, Fault, GrantId, Labels, Problems, RunId, StepId, Timestamp};
 use crate::engine;

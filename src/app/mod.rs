@@ -278,7 +278,13 @@ impl App {
             tracing::warn!(calls = closed, "calls of processes that died were closed as interrupted");
         }
         let webhook = std::sync::Mutex::new(webhook::Webhook::of(config, &store, &clock)?);
-        let around = drive_desk::Around { ports: drive_ports, vault: vault.clone(), gateway: gateway.clone(), store: store.clone(), stop: stop.clone() };
+        let around = drive_desk::Around {
+            ports: drive_ports,
+            vault: vault.clone(),
+            gateway: gateway.clone(),
+            store: store.clone(),
+            stop: stop.clone(),
+        };
         let drive_desk = drive_desk::Desk::new(config, around)?;
         Ok(Arc::new(Self {
             tasks,

@@ -18,8 +18,8 @@ use super::output::Console;
 use super::ports::{Door, House};
 use super::report::{note, report};
 use super::{
-    approvals, audit, config as config_verb, doctor, drive, init, install, keep, log, log_level, policy, run as run_verb, runs, serve, tokens,
-    tools, vault, verify_bundle, workflows,
+    approvals, audit, config as config_verb, doctor, drive, init, install, keep, log, log_level, policy, run as run_verb, runs, serve,
+    tokens, tools, vault, verify_bundle, workflows,
 };
 
 /// What a verb works with: terminal, time, surroundings, and who answers for the operator.

@@ -102,7 +102,12 @@ impl Walk<'_> {
             // What vanishes while we look was not there.
             let Ok(metadata) = dir.symlink_metadata(path.name()) else { continue };
             match Kind::of(&metadata) {
-                Kind::File => self.survey.files.push(FileEntry { path, size: metadata.len(), mode: step::mode(&metadata), stamp: step::stamp(&metadata) }),
+                Kind::File => self.survey.files.push(FileEntry {
+                    path,
+                    size: metadata.len(),
+                    mode: step::mode(&metadata),
+                    stamp: step::stamp(&metadata),
+                }),
                 Kind::Folder => match step::dir(dir, path.name()) {
                     Ok(inner) => self.enter(&inner, Some(&path))?,
                     Err(_) => self.other(path, "a folder that cannot be opened"),

@@ -33,8 +33,8 @@ mod vault;
 mod verify;
 mod writer;
 
-pub use drive_index::DriveIndex;
 pub use artifacts::{StoredArtifact, unknown as unknown_artifact};
+pub use drive_index::DriveIndex;
 pub use handle::{Shut, Store, fold, shut};
 pub use keep::SealedRow;
 pub use outbox::{OutboxRow, OutboxWrite};

@@ -38,7 +38,8 @@ fn is_listed_as_connected(seat: (Kind, Way)) {
     let listed = agent.lists_servers();
     let line = listed.lines().find(|line| line.contains("toolgate")).unwrap_or_else(|| panic!("{listed}"));
     let due = if seat.0 == Kind::ClaudeCode { "Connected" } else { "enabled" };
-    let place = agent.served.as_ref().map_or_else(|| env!("CARGO_BIN_EXE_toolgate").to_owned(), |served| format!("http://{}/mcp", served.address));
+    let place =
+        agent.served.as_ref().map_or_else(|| env!("CARGO_BIN_EXE_toolgate").to_owned(), |served| format!("http://{}/mcp", served.address));
     assert!(line.contains(due) && line.contains(&place), "{listed}");
 }
 

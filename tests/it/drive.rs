@@ -33,7 +33,8 @@ fn documents_are_found_read_downloaded_and_put_back_with_the_old_ones_kept() {
     assert_eq!(got["to"], "in/roadmap.md");
     let read = value(&call(&toolgate, "workspace.read", &json!({ "paths": ["in/roadmap.md"] })).exits(0));
     assert_eq!(read["files"][0]["text"], text["text"]);
-    call(&toolgate, "workspace.write", &json!({ "files": [{ "path": "out.md", "content": "# Roadmap\nThe orchard opens in June.\n" }] })).exits(0);
+    call(&toolgate, "workspace.write", &json!({ "files": [{ "path": "out.md", "content": "# Roadmap\nThe orchard opens in June.\n" }] }))
+        .exits(0);
     let upload = json!({ "path": "out.md", "name": "plans/roadmap.md" });
     let sent = value(&call(&toolgate, "drive.upload", &upload).exits(0));
     assert!(sent["previous"]["id"].as_str().unwrap().starts_with("local/.versions/plans/roadmap.md/"), "{sent}");

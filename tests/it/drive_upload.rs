@@ -65,7 +65,15 @@ fn an_upload_goes_part_by_part_and_the_same_again_sends_nothing() {
     let sent = value(&call(&toolgate, &google, "drive.upload", &upload()).exits(0));
     assert_eq!((&sent["sha256"], &sent["unchanged"]), (&json!(Digest::of(&bytes).to_string()), &json!(false)));
     one_document(&google, &bytes);
-    let parts = |google: &Google| google.server.asked().iter().filter(|asked| asked.method == "PUT" && !asked.body.is_empty()).map(|asked| asked.body.len()).collect::<Vec<_>>();
+    let parts = |google: &Google| {
+        google
+            .server
+            .asked()
+            .iter()
+            .filter(|asked| asked.method == "PUT" && !asked.body.is_empty())
+            .map(|asked| asked.body.len())
+            .collect::<Vec<_>>()
+    };
     assert_eq!(parts(&google), [STEP, STEP, STEP, 1234]);
     let again = value(&call(&toolgate, &google, "drive.upload", &upload()).exits(0));
     assert_eq!((&again["id"], &again["unchanged"]), (&sent["id"], &json!(true)));
@@ -74,7 +82,8 @@ fn an_upload_goes_part_by_part_and_the_same_again_sends_nothing() {
     // It can be read back by its id, and what is sent elsewhere is another document.
     let got = value(&call(&toolgate, &google, "drive.download", &json!({ "id": sent["id"] })).exits(0));
     assert_eq!(got["sha256"], sent["sha256"]);
-    let other = value(&call(&toolgate, &google, "drive.upload", &json!({ "path": "big.bin", "name": "big.bin", "folder": "0Folder-1" })).exits(0));
+    let other =
+        value(&call(&toolgate, &google, "drive.upload", &json!({ "path": "big.bin", "name": "big.bin", "folder": "0Folder-1" })).exits(0));
     assert_ne!(other["id"], sent["id"]);
     assert_eq!(google.state.lock().unwrap().files.values().filter(|file| file.parents == ["0Folder-1"]).count(), 1);
 }
@@ -179,7 +188,9 @@ fn a_full_drive_and_a_place_that_is_not_googles_are_refused() {
         assert!(format!("{ran:?}").contains("EGRESS_FAILED"), "{place}: {ran:?}");
     }
     assert!(google.state.lock().unwrap().files.is_empty());
-    for (name, code) in [("../up.md", "INVALID_INPUT"), ("a/b.md", "INVALID_INPUT"), ("a\u{202e}b", "INVALID_INPUT"), (" ", "INVALID_INPUT")] {
+    for (name, code) in
+        [("../up.md", "INVALID_INPUT"), ("a/b.md", "INVALID_INPUT"), ("a\u{202e}b", "INVALID_INPUT"), (" ", "INVALID_INPUT")]
+    {
         let ran = call(&toolgate, &google, "drive.upload", &json!({ "path": "big.bin", "name": name }));
         assert!(ran.code != 0 && format!("{ran:?}").contains(code), "{name}: {ran:?}");
     }

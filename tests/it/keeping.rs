@@ -293,7 +293,8 @@ fn a_copy_whose_log_was_changed_is_refused_whatever_its_manifest_says() {
     let refused = operator(&toolgate, &["restore", at, "--reason", "x"]).exits(1);
     assert!(refused.stderr.contains("AUDIT_BROKEN") && refused.stderr.contains("of the copy does not verify"), "{}", refused.stderr);
     assert_eq!(toolgate.json(0, &["audit", "verify", "--json"]), before, "the home is as it was");
-    let aside = std::fs::read_dir(toolgate.data()).unwrap().any(|entry| entry.unwrap().file_name().to_string_lossy().starts_with("before-restore"));
+    let aside =
+        std::fs::read_dir(toolgate.data()).unwrap().any(|entry| entry.unwrap().file_name().to_string_lossy().starts_with("before-restore"));
     assert!(!aside, "nothing was moved");
 }
 

@@ -268,7 +268,8 @@ fn a_task_is_cancelled_by_way_of_another_process() {
     ask(&mut beside, &mut other, "tasks/cancel", json!({"taskId": task}));
     let runs = toolgate.json(0, &["runs", "list", "--json"]);
     let told = runs.as_array().unwrap().iter().map(|run| run["id"].as_str().unwrap().to_owned());
-    let requests = told.map(|run| toolgate.run(&["runs", "events", &run, "--json"]).exits(0).stdout.matches("task_cancel_requested").count());
+    let requests =
+        told.map(|run| toolgate.run(&["runs", "events", &run, "--json"]).exits(0).stdout.matches("task_cancel_requested").count());
     assert_eq!(requests.sum::<usize>(), 1);
 }
 

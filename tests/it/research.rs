@@ -82,7 +82,15 @@ fn what_it_cites_stands_in_the_artifact_that_it_names() {
         .as_array()
         .unwrap()
         .iter()
-        .flat_map(|run| toolgate.run(&["runs", "events", run["id"].as_str().unwrap(), "--json"]).exits(0).stdout.lines().map(str::to_owned).collect::<Vec<_>>())
+        .flat_map(|run| {
+            toolgate
+                .run(&["runs", "events", run["id"].as_str().unwrap(), "--json"])
+                .exits(0)
+                .stdout
+                .lines()
+                .map(str::to_owned)
+                .collect::<Vec<_>>()
+        })
         .map(|line| serde_json::from_str(&line).unwrap())
         .collect();
     let calls: Vec<&Value> = told.iter().filter(|event| event["kind"] == "tool_call").collect();

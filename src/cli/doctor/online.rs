@@ -31,7 +31,11 @@ pub(super) async fn checks(config: &Config, door: &dyn Door) -> Vec<Check> {
         checks.push(match call(&house, "web.search", asked).await {
             Ok(found) => {
                 let count = found["results"].as_array().map_or(0, Vec::len);
-                Check { ok: count > 0, mend: (count == 0).then(|| "see whether another service finds more".to_owned()), ..good(&name, format!("{count} results")) }
+                Check {
+                    ok: count > 0,
+                    mend: (count == 0).then(|| "see whether another service finds more".to_owned()),
+                    ..good(&name, format!("{count} results"))
+                }
             }
             Err(fault) => bad(&name, &fault),
         });
@@ -54,6 +58,7 @@ fn good(name: &str, detail: String) -> Check {
 }
 
 fn bad(name: &str, fault: &Fault) -> Check {
-    let mend = fault.hint.clone().unwrap_or_else(|| "see whether this machine has a network, and a proxy is set where one is needed".to_owned());
+    let mend =
+        fault.hint.clone().unwrap_or_else(|| "see whether this machine has a network, and a proxy is set where one is needed".to_owned());
     Check { name: name.to_owned(), ok: false, detail: format!("{}: {}", fault.code, fault.message), mend: Some(mend) }
 }

@@ -119,7 +119,8 @@ mod tests {
 
     #[test]
     fn the_passage_that_says_most_comes_first() {
-        let text = "# Rust\n\nAn async runtime drives futures.\n\nSomething else.\n\nTokio is a runtime for async Rust. It is widely used.\n";
+        let text =
+            "# Rust\n\nAn async runtime drives futures.\n\nSomething else.\n\nTokio is a runtime for async Rust. It is widely used.\n";
         let terms = terms("the async runtime of Rust");
         let found = best(text, &terms, 2);
         assert_eq!(found[0].text, "Tokio is a runtime for async Rust. It is widely used.");

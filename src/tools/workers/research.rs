@@ -16,10 +16,10 @@ use crate::domain::{ArtifactId, Effect, Effects, ErrorCode, Fault};
 use crate::tools::{CallContext, Tool};
 
 use super::finds::{Find, gather};
+use super::line;
 use super::passages::{terms, weight};
 use super::ports::ToolCalls;
 use super::reading::Reading;
-use super::line;
 
 /// Citations in an answer.
 const MOST_CITATIONS: usize = 20;
@@ -149,8 +149,7 @@ impl Tool for WorkerResearch {
     async fn execute(&self, input: &Self::Input, context: &CallContext) -> Result<Self::Output, Fault> {
         let query = line(&input.query, 400);
         let terms = terms(&query);
-        let mut reading =
-            Reading { calls: &*self.calls, context, query: &query, terms: &terms, notes: Vec::new(), made: 0 };
+        let mut reading = Reading { calls: &*self.calls, context, query: &query, terms: &terms, notes: Vec::new(), made: 0 };
         let (mut citations, mut finds) = (Vec::new(), input.sources.iter().flat_map(gather).collect::<Vec<_>>());
         let (limit, pages) = (input.limit.unwrap_or(USUAL_FINDS), input.pages.unwrap_or(USUAL_PAGES));
         for place in input.places() {

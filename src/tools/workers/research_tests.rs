@@ -115,7 +115,11 @@ async fn what_is_found_is_read_and_cited_by_its_place() {
     assert!(cited[2]["source"] == "https://a.example/other" && cited[2]["artifact"].is_null(), "found and not read: {answer}");
     assert_eq!(answer["notes"], json!([]));
     let tools_asked: Vec<_> = tools.asked().iter().map(|what| what.split(' ').next().unwrap().to_owned()).collect();
-    assert_eq!(tools_asked, ["web.search", "web.fetch", "drive.search", "drive.get"], "no word of the drive can be in what is asked of the web");
+    assert_eq!(
+        tools_asked,
+        ["web.search", "web.fetch", "drive.search", "drive.get"],
+        "no word of the drive can be in what is asked of the web"
+    );
     let numbers: Vec<u32> = tools.asked.lock().unwrap().iter().map(|(number, _)| *number).collect();
     assert_eq!(numbers, [1, 2, 3, 4]);
 }
