@@ -44,10 +44,7 @@ fn channel(config: &Config, name: &str, said: &ChannelSettings) -> Result<Option
         ChannelKind::Ntfy => Service::Ntfy(url.clone(), said.topic.clone().ok_or_else(|| lacks("topic"))?),
         ChannelKind::Email => Service::Email(mail(said)?),
     };
-    let is_plain = match said.kind {
-        ChannelKind::Email => said.tls == SaidTls::Plain,
-        _ => url.scheme() == "http",
-    };
+    let is_plain = if said.kind == ChannelKind::Email { said.tls == SaidTls::Plain } else { url.scheme() == "http" };
     let secret = match &said.secret {
         None => None,
         Some(SecretPlace::File(path)) => Some(SecretOf::File(path.clone())),

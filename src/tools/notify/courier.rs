@@ -273,11 +273,14 @@ fn millis(span: Duration) -> Millis {
 
 /// Whether what went wrong may be better later.
 fn judged(fault: Fault) -> Attempt {
-    match fault.code {
-        ErrorCode::Cancelled => Attempt::Stopped,
-        // An answer that is too large came from somebody who may have taken the letter; it has the same key when it comes again.
-        ErrorCode::EgressFailed | ErrorCode::Timeout | ErrorCode::LimitExceeded => Attempt::Later(fault, None),
-        _ => Attempt::Refused(fault),
+    // An answer that is too large came from somebody who may have taken the letter; it has the same key when it comes again.
+    let may_pass = [ErrorCode::EgressFailed, ErrorCode::Timeout, ErrorCode::LimitExceeded];
+    if fault.code == ErrorCode::Cancelled {
+        Attempt::Stopped
+    } else if may_pass.contains(&fault.code) {
+        Attempt::Later(fault, None)
+    } else {
+        Attempt::Refused(fault)
     }
 }
 

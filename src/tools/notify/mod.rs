@@ -200,7 +200,7 @@ impl NotifySend {
             Some(name) => std::slice::from_ref(name),
             None => self.leaving.default.as_slice(),
         };
-        let mut chosen = Chosen { here: names.is_empty().then_some(None).unwrap_or(Some(Vec::new())), out: Vec::new() };
+        let mut chosen = Chosen { here: (!names.is_empty()).then(Vec::new), out: Vec::new() };
         for name in names {
             if let Some(channel) = self.leaving.channels.get(name) {
                 chosen.out.push((Arc::clone(channel), channel.addressed(&input.to)?));
