@@ -45,7 +45,13 @@ impl Home {
 
     fn value(&self, tool: &str, arguments: &Value) -> Value {
         let ran = self.call(tool, arguments).exits(0);
-        serde_json::from_str(&ran.stdout).unwrap_or_else(|error| panic!("{error}\n{}", ran.stdout))
+        serde_json::from_str::<Value>(&ran.stdout).unwrap_or_else(|error| panic!("{error}\n{}", ran.stdout))["output"].clone()
+    }
+
+    /// Writes the file of a workspace that is sent; the run that it belongs to.
+    fn write(&self, text: &str) -> String {
+        let ran = self.call("workspace.write", &json!({ "files": [{ "path": "note.md", "content": text }] })).exits(0);
+        serde_json::from_str::<Value>(&ran.stdout).unwrap()["run"].as_str().unwrap().to_owned()
     }
 
     fn refused(&self, tool: &str, arguments: &Value, code: &str) {
@@ -55,27 +61,26 @@ impl Home {
 
     /// What every drive with paths has to do.
     fn keeps_the_contract(&self, provider: &str) {
-        let write = |text: &str| self.value("workspace.write", &json!({ "files": [{ "path": "note.md", "content": text }] }));
-        let upload = json!({ "path": "note.md", "name": "plans/first note.md" });
+        let upload = |run: &str| json!({ "path": "note.md", "name": "plans/first note.md", "run_id": run });
         self.refused("drive.get", &json!({ "path": "plans/first note.md" }), "NOT_FOUND");
-        write("first");
-        let sent = self.value("drive.upload", &upload);
+        let run = self.write("first");
+        let sent = self.value("drive.upload", &upload(&run));
         assert_eq!((&sent["id"], &sent["unchanged"]), (&json!(format!("{provider}/plans/first note.md")), &json!(false)));
-        assert_eq!(self.value("drive.upload", &upload)["unchanged"], true);
-        write("second");
-        let sent = self.value("drive.upload", &upload);
+        assert_eq!(self.value("drive.upload", &upload(&run))["unchanged"], true);
+        let run = self.write("second");
+        let sent = self.value("drive.upload", &upload(&run));
         let before = self.value("drive.get", &json!({ "id": sent["previous"]["id"] }));
         assert_eq!((&before["text"], &self.value("drive.get", &json!({ "id": sent["id"] }))["text"]), (&json!("first"), &json!("second")));
-        self.value("drive.upload", &json!({ "path": "note.md", "name": "other.bin" }));
+        self.value("drive.upload", &json!({ "path": "note.md", "name": "other.bin", "run_id": run }));
         let found = self.value("drive.search", &json!({ "query": "note first" }));
         let ids: Vec<&str> = found["results"].as_array().unwrap().iter().map(|hit| hit["id"].as_str().unwrap()).collect();
         assert_eq!(ids, [format!("{provider}/plans/first note.md")], "earlier versions are not found");
         assert_eq!((&found["complete"], &found["results"][0]["size"]), (&json!(true), &json!(6)));
         let within = self.value("drive.search", &json!({ "query": "bin", "folder": "plans" }));
         assert_eq!(within["results"], json!([]));
-        let got = self.value("drive.download", &json!({ "id": sent["id"], "to": "in/note.md" }));
+        let got = self.value("drive.download", &json!({ "id": sent["id"], "to": "in/note.md", "run_id": run }));
         assert_eq!(got["size"], 6);
-        self.refused("drive.upload", &json!({ "path": "note.md", "name": "../out.md" }), "PATH_REFUSED");
+        self.refused("drive.upload", &json!({ "path": "note.md", "name": "../out.md", "run_id": run }), "PATH_REFUSED");
         self.refused("drive.get", &json!({ "id": format!("{provider}/../out.md") }), "PATH_REFUSED");
     }
 }
