@@ -40,7 +40,11 @@ fn documents_are_found_read_downloaded_and_put_back_with_the_old_ones_kept() {
     assert_eq!(got["to"], "in/roadmap.md");
     let read = value(&call(&toolgate, "workspace.read", &json!({ "paths": ["in/roadmap.md"], "run_id": run })).exits(0));
     assert_eq!(read["files"][0]["text"], text["text"]);
-    let upload = json!({ "path": "out.md", "name": "plans/roadmap.md", "run_id": run });
+    // That run has seen content from outside and private data: what it sends is looked at by a human, whoever asks.
+    let upload = |run: &str| json!({ "path": "out.md", "name": "plans/roadmap.md", "run_id": run });
+    let asked = call(&toolgate, "drive.upload", &upload(&run)).exits(4);
+    assert!(asked.stdout.contains("APPROVAL_REQUIRED"), "{asked:?}");
+    let upload = upload(&write(&toolgate, "out.md", "# Roadmap\nThe orchard opens in June.\n"));
     let sent = value(&call(&toolgate, "drive.upload", &upload).exits(0));
     assert!(sent["previous"]["id"].as_str().unwrap().starts_with("local/.versions/plans/roadmap.md/"), "{sent}");
     let kept = value(&call(&toolgate, "drive.get", &json!({ "id": sent["previous"]["id"] })).exits(0));

@@ -197,8 +197,16 @@ fn dropbox(kept: Kept) -> WebServer {
             "/2/files/get_metadata" => kept.get(&path).map_or_else(missing, |bytes| Reply::json(&about(&path, bytes.len()))),
             "/2/files/download" => kept.get(&path).map_or_else(missing, |bytes| Reply::new(200, "application/octet-stream", bytes.clone()).header("Dropbox-API-Result", "{}")),
             "/2/files/list_folder" => {
-                let from = path.trim_end_matches('/').to_owned();
-                let entries: Vec<Value> = kept.iter().filter(|(path, _)| path.starts_with(&format!("{from}/"))).map(|(path, bytes)| about(path, bytes.len())).collect();
+                assert_eq!(argument["recursive"], false);
+                let from = format!("{}/", path.trim_end_matches('/'));
+                let mut entries = BTreeMap::new();
+                for (known, bytes) in kept.iter().filter(|(known, _)| known.starts_with(&from)) {
+                    match known[from.len()..].split_once('/') {
+                        Some((folder, _)) => drop(entries.insert(folder.to_owned(), json!({ ".tag": "folder", "name": folder, "id": "id:2", "path_display": format!("{from}{folder}"), "path_lower": "x" }))),
+                        None => drop(entries.insert(known.clone(), about(known, bytes.len()))),
+                    }
+                }
+                let entries: Vec<Value> = entries.into_values().collect();
                 Reply::json(&json!({ "entries": entries, "cursor": "c", "has_more": false }))
             }
             _ => Reply::new(404, "text/plain", ""),
@@ -248,7 +256,7 @@ fn onedrive(kept: Kept, logins: Arc<Mutex<String>>) -> WebServer {
         let item = |path: &str, size: Option<usize>| {
             let name = path.rsplit('/').next().unwrap();
             let parent = path.rsplit_once('/').map_or("", |(parent, _)| parent);
-            let mut told = json!({ "id": path, "name": name, "lastModifiedDateTime": "2026-11-30T10:00:00Z", "eTag": "e", "size": size.unwrap_or(0), "parentReference": { "path": format!("/drive/root:/{parent}").trim_end_matches('/') } });
+            let mut told = json!({ "id": path, "name": name, "lastModifiedDateTime": "2026-11-30T10:00:00Z", "eTag": "e", "size": size.unwrap_or(0), "parentReference": { "driveId": "d", "id": "p", "path": format!("/drive/root:/{parent}").trim_end_matches('/') } });
             match size {
                 Some(_) => told["file"] = json!({ "mimeType": "text/plain" }),
                 None => told["folder"] = json!({ "childCount": 1 }),
