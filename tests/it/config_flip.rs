@@ -55,6 +55,13 @@ fn attempts(home: &str) -> BTreeMap<&'static str, Vec<Value>> {
         ("repo.git.add_all", vec![json!({"path": "../../policies"}), json!({"path": home})]),
         ("repo.git.commit", vec![json!({"path": "../../policies", "message": "x"}), json!({"path": home, "message": "x"})]),
         ("notify.send", vec![json!({"message": evil, "channel": format!("{home}/toolgate.toml")})]),
+        (
+            "drive.upload",
+            [up, &format!("{home}/policies/evil.cedar"), "../policies/evil.cedar", ".versions/../../policies/evil.cedar"]
+                .map(|name| json!({"path": "evil.cedar", "name": name}))
+                .to_vec(),
+        ),
+        ("drive.download", [up, &format!("{home}/policies/evil.cedar")].map(|to| json!({"path": "evil.cedar", "to": to})).to_vec()),
         ("run.start", vec![json!({"workflow": format!("{home}/workflows/evil.yaml")}), json!({"workflow": "../policies/evil"})]),
         ("run.submit", vec![json!({"run_id": "run_x", "step_id": "x", "output": {"policy": evil}})]),
         ("run.cancel", vec![json!({"run_id": "../policies"})]),

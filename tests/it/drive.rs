@@ -9,7 +9,13 @@ fn call(toolgate: &Toolgate, tool: &str, arguments: &Value) -> Ran {
 }
 
 fn value(ran: &Ran) -> Value {
-    serde_json::from_str(&ran.stdout).unwrap_or_else(|error| panic!("{error}\n{}\n{}", ran.stdout, ran.stderr))
+    serde_json::from_str::<Value>(&ran.stdout).unwrap_or_else(|error| panic!("{error}\n{}\n{}", ran.stdout, ran.stderr))["output"].clone()
+}
+
+/// Writes a file of a workspace; the run that it belongs to.
+fn write(toolgate: &Toolgate, path: &str, content: &str) -> String {
+    let ran = call(toolgate, "workspace.write", &json!({ "files": [{ "path": path, "content": content }] })).exits(0);
+    serde_json::from_str::<Value>(&ran.stdout).unwrap()["run"].as_str().unwrap().to_owned()
 }
 
 fn put(toolgate: &Toolgate, path: &str, bytes: &[u8]) {
@@ -29,13 +35,16 @@ fn documents_are_found_read_downloaded_and_put_back_with_the_old_ones_kept() {
     let text = value(&call(&toolgate, "drive.get", &json!({ "id": found["results"][0]["id"] })).exits(0));
     assert_eq!(text["text"], "# Roadmap\nThe orchard opens in May.\n");
 
-    let got = value(&call(&toolgate, "drive.download", &json!({ "path": "plans/roadmap.md", "to": "in/roadmap.md" })).exits(0));
+    let run = write(&toolgate, "out.md", "# Roadmap\nThe orchard opens in June.\n");
+    let got = value(&call(&toolgate, "drive.download", &json!({ "path": "plans/roadmap.md", "to": "in/roadmap.md", "run_id": run })).exits(0));
     assert_eq!(got["to"], "in/roadmap.md");
-    let read = value(&call(&toolgate, "workspace.read", &json!({ "paths": ["in/roadmap.md"] })).exits(0));
+    let read = value(&call(&toolgate, "workspace.read", &json!({ "paths": ["in/roadmap.md"], "run_id": run })).exits(0));
     assert_eq!(read["files"][0]["text"], text["text"]);
-    call(&toolgate, "workspace.write", &json!({ "files": [{ "path": "out.md", "content": "# Roadmap\nThe orchard opens in June.\n" }] }))
-        .exits(0);
-    let upload = json!({ "path": "out.md", "name": "plans/roadmap.md" });
+    // That run has seen content from outside and private data: what it sends is looked at by a human, whoever asks.
+    let upload = |run: &str| json!({ "path": "out.md", "name": "plans/roadmap.md", "run_id": run });
+    let asked = call(&toolgate, "drive.upload", &upload(&run)).exits(4);
+    assert!(asked.stdout.contains("APPROVAL_REQUIRED"), "{asked:?}");
+    let upload = upload(&write(&toolgate, "out.md", "# Roadmap\nThe orchard opens in June.\n"));
     let sent = value(&call(&toolgate, "drive.upload", &upload).exits(0));
     assert!(sent["previous"]["id"].as_str().unwrap().starts_with("local/.versions/plans/roadmap.md/"), "{sent}");
     let kept = value(&call(&toolgate, "drive.get", &json!({ "id": sent["previous"]["id"] })).exits(0));
@@ -52,17 +61,17 @@ fn no_document_leaves_its_folder_and_no_call_reaches_beyond_it() {
     put(&toolgate, "a.md", b"alpha");
     std::fs::write(toolgate.home().join("outside.md"), "alpha secret").unwrap();
     std::os::unix::fs::symlink(toolgate.home().join("outside.md"), toolgate.data().join("drive/link.md")).unwrap();
-    call(&toolgate, "workspace.write", &json!({ "files": [{ "path": "x.md", "content": "x" }] })).exits(0);
+    let run = write(&toolgate, "x.md", "x");
     for (tool, arguments) in [
         ("drive.get", json!({ "id": "local/../outside.md" })),
         ("drive.get", json!({ "path": "link.md" })),
-        ("drive.upload", json!({ "path": "x.md", "name": "../outside.md" })),
-        ("drive.upload", json!({ "path": "x.md", "name": "link.md" })),
-        ("drive.upload", json!({ "path": "x.md", "name": ".versions/a.md/1" })),
+        ("drive.upload", json!({ "path": "x.md", "name": "../outside.md", "run_id": run })),
+        ("drive.upload", json!({ "path": "x.md", "name": "link.md", "run_id": run })),
+        ("drive.upload", json!({ "path": "x.md", "name": ".versions/a.md/1", "run_id": run })),
         ("drive.download", json!({ "path": "a.md", "to": ".git/config" })),
     ] {
         let refused = call(&toolgate, tool, &arguments).exits(2);
-        assert!(format!("{refused:?}").contains("PATH_REFUSED"), "{tool} {arguments}: {refused:?}");
+        assert!(["PATH_REFUSED", "INVALID_INPUT"].iter().any(|code| refused.stdout.contains(code)), "{tool} {arguments}: {refused:?}");
     }
     let found = value(&call(&toolgate, "drive.search", &json!({ "query": "alpha" })).exits(0));
     assert_eq!(found["results"].as_array().unwrap().len(), 1, "{found}");

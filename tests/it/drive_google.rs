@@ -25,7 +25,7 @@ pub fn call(toolgate: &Toolgate, google: &Google, tool: &str, arguments: &Value)
 }
 
 pub fn value(ran: &Ran) -> Value {
-    serde_json::from_str(&ran.stdout).unwrap_or_else(|error| panic!("{error}\n{}\n{}", ran.stdout, ran.stderr))
+    serde_json::from_str::<Value>(&ran.stdout).unwrap_or_else(|error| panic!("{error}\n{}\n{}", ran.stdout, ran.stderr))["output"].clone()
 }
 
 /// A home that is logged in.

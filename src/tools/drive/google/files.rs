@@ -130,7 +130,9 @@ impl Api {
     /// What a document is.
     pub(super) async fn file(&self, id: &str, caller: &Caller<'_>) -> Result<File, Fault> {
         let url = self.url(&["drive", "v3", "files", query::id(id)?], &[("fields", FIELDS), ("supportsAllDrives", "true")])?;
-        json(&self.ask(&Ask::get(url), caller).await?.body)
+        let file: File = json(&self.ask(&Ask::get(url), caller).await?.body)?;
+        // What was asked for is what is gone on with, whatever it says of itself.
+        Ok(File { id: id.to_owned(), ..file })
     }
 
     /// A document's bytes, or what it is exported to.

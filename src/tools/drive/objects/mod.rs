@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use futures_util::TryStreamExt as _;
-use opendal::{EntryMode, ErrorKind, Operator};
+use opendal::{EntryMode, ErrorKind, Metadata, Operator};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
@@ -60,6 +60,7 @@ impl Objects {
             egress: self.ports.egress.clone(),
             rules: HostRules::parse(self.settings.hosts()?)?,
             places: self.settings.places()?,
+            signs_query: self.settings.service == Service::S3,
             renewal: renewal.map(|(place, login)| Renewal { place, login, keys: self.ports.keys.clone(), clock: self.ports.clock.clone() }),
             cancel: context.cancel.clone(),
             log: self.ports.http_events.of(context),
@@ -148,6 +149,25 @@ impl Objects {
     }
 }
 
+/// The find, where its path holds all the words.
+fn fits(path: RelPath, about: &Metadata, words: &[String]) -> Option<Find> {
+    let (lower, name) = (path.as_str().to_lowercase(), path.name().to_lowercase());
+    if !words.iter().all(|word| lower.contains(word.as_str())) {
+        return None;
+    }
+    let score = words.iter().map(|word| if name.contains(word.as_str()) { 10.0 } else { 3.0 }).sum();
+    Some(Find {
+        id: path.as_str().to_owned(),
+        title: path.name().to_owned(),
+        path: Some(path),
+        size: Some(about.content_length()),
+        media_type: None,
+        modified: about.last_modified().map(|time| time.to_string()),
+        score: Some(score),
+        snippet: String::new(),
+    })
+}
+
 /// A path that calls may name.
 fn place(text: &str) -> Result<RelPath, Fault> {
     RelPath::parse(text)
@@ -168,40 +188,33 @@ impl Provider for Objects {
         let under = query.folder.as_deref().map(place).transpose()?;
         let open = self.open("drive.search", context).await?;
         let deadline = Instant::now() + context.limits.wall.duration() / 2;
-        let from = under.as_ref().map_or_else(String::new, |folder| format!("{folder}/"));
-        let mut listed = self.ended(&open, open.operator.lister_with(&from).recursive(true).await)?;
+        // Dropbox's entries are told by their names alone, so its folders are walked one by one.
+        let by_folder = self.settings.service == Service::Dropbox;
+        let mut folders = vec![under.as_ref().map_or_else(String::new, |folder| format!("{folder}/"))];
         let mut found = Finds { finds: Vec::new(), complete: true };
         let mut left = MOST_ENTRIES;
-        while let Some(entry) = self.ended(&open, listed.try_next().await)? {
-            if left == 0 || Instant::now() > deadline {
-                found.complete = false;
-                break;
+        'all: while let Some(folder) = folders.pop() {
+            let mut listed = self.ended(&open, open.operator.lister_with(&folder).recursive(!by_folder).await)?;
+            while let Some(entry) = self.ended(&open, listed.try_next().await)? {
+                if left == 0 || Instant::now() > deadline {
+                    found.complete = false;
+                    break 'all;
+                }
+                left -= 1;
+                let (name, about) = entry.into_parts();
+                let name = if by_folder { format!("{folder}{name}") } else { name };
+                let is_folder = about.mode() == EntryMode::DIR || name.ends_with('/');
+                if is_folder && (name == folder || name.is_empty() || name == "/") {
+                    continue;
+                }
+                match RelPath::parse(name.trim_end_matches('/')) {
+                    Err(_) => found.complete = false,
+                    Ok(path) if path.parts().next() == Some(VERSIONS) => {}
+                    Ok(path) if is_folder && by_folder => folders.push(format!("{path}/")),
+                    Ok(_) if is_folder => {}
+                    Ok(path) => found.finds.extend(fits(path, &about, &words)),
+                }
             }
-            left -= 1;
-            let (name, about) = entry.into_parts();
-            if about.mode() == EntryMode::DIR || name.ends_with('/') {
-                continue;
-            }
-            let Ok(path) = RelPath::parse(&name) else {
-                found.complete = false;
-                continue;
-            };
-            let lower = path.as_str().to_lowercase();
-            if path.parts().next() == Some(VERSIONS) || !words.iter().all(|word| lower.contains(word.as_str())) {
-                continue;
-            }
-            let in_name = path.name().to_lowercase();
-            let score = words.iter().map(|word| if in_name.contains(word.as_str()) { 10.0 } else { 3.0 }).sum();
-            found.finds.push(Find {
-                id: path.as_str().to_owned(),
-                title: path.name().to_owned(),
-                path: Some(path),
-                size: Some(about.content_length()),
-                media_type: None,
-                modified: about.last_modified().map(|time| time.to_string()),
-                score: Some(score),
-                snippet: String::new(),
-            });
         }
         found.finds.sort_by(|a, b| b.score.partial_cmp(&a.score).unwrap_or(std::cmp::Ordering::Equal).then_with(|| a.id.cmp(&b.id)));
         found.finds.truncate(query.limit);

@@ -60,6 +60,8 @@ pub(super) struct Transport {
     pub(super) rules: HostRules,
     /// As `opendal` has them, and as they are.
     pub(super) places: Vec<(Url, Url)>,
+    /// Whether a query is sent in the one form that is signed, with `/` escaped: some stores sign what came and not what it means.
+    pub(super) signs_query: bool,
     pub(super) renewal: Option<Renewal>,
     pub(super) cancel: CancellationToken,
     pub(super) log: Arc<dyn RequestLog>,
@@ -102,7 +104,12 @@ impl Transport {
         let request_body = Bytes(MOST_BYTES.0 + FRAME);
         let caps = Caps { answer_body: request_body, request_body, redirects: 3, wall: WALL, ..Caps::default() };
         let terms = Terms { purpose: PURPOSE.to_owned(), rules: self.rules.clone(), caps };
-        let request = Request { method: parts.method.as_str().to_owned(), url: self.placed(&asked), headers, body: body.to_bytes() };
+        let url = match self.placed(&asked).split_once('?') {
+            Some((path, query)) if self.signs_query => format!("{path}?{}", query.replace('/', "%2F")),
+            Some((path, query)) => format!("{path}?{query}"),
+            None => self.placed(&asked),
+        };
+        let request = Request { method: parts.method.as_str().to_owned(), url, headers, body: body.to_bytes() };
         let keys = OwnPlaces { origins };
         let answer = self.egress.send_patiently(request, &terms, &keys, Patience::default(), (&self.cancel, &*self.log)).await?;
         if let (Some(renewal), 200..=299) = (renews, answer.status) {
