@@ -97,7 +97,8 @@ fn nothing_told(toolgate: &Toolgate, said: &[&str]) {
 /// Every request that any run tells of.
 fn recorded(toolgate: &Toolgate) -> String {
     let runs = toolgate.json(0, &["runs", "list", "--json"]);
-    let events = runs.as_array().unwrap().iter().map(|run| toolgate.run(&["runs", "events", run["id"].as_str().unwrap(), "--json"]).exits(0).stdout);
+    let events =
+        runs.as_array().unwrap().iter().map(|run| toolgate.run(&["runs", "events", run["id"].as_str().unwrap(), "--json"]).exits(0).stdout);
     events.flat_map(|text| text.lines().filter(|line| line.contains("http_request")).map(str::to_owned).collect::<Vec<_>>()).collect()
 }
 
