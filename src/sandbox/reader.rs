@@ -105,8 +105,8 @@ fn end(child: &mut Child) {
 
 /// The child's side: takes itself the right to more, reads the file from standard input, and writes what `work` makes of it. The exit code.
 #[must_use]
-pub fn serve(memory: Bytes, file: Bytes, work: impl FnOnce(&[u8]) -> Option<String>) -> u8 {
-    if !confine(memory) {
+pub fn serve(bounds: &Bounds, file: Bytes, work: impl FnOnce(&[u8]) -> Option<String>) -> u8 {
+    if !confine(bounds) {
         return 1;
     }
     let mut bytes = Vec::new();
@@ -117,16 +117,17 @@ pub fn serve(memory: Bytes, file: Bytes, work: impl FnOnce(&[u8]) -> Option<Stri
 }
 
 #[cfg(unix)]
-fn confine(memory: Bytes) -> bool {
+fn confine(bounds: &Bounds) -> bool {
     use rustix::process::{Resource, Rlimit, setrlimit};
     let both = |most| Rlimit { current: Some(most), maximum: Some(most) };
-    // A core of it would hold the file; it opens none, and starts no process.
-    let limits = [(Resource::As, memory.0), (Resource::Core, 0), (Resource::Fsize, 0)];
+    // A core of it would hold the file, and it writes none. Where nobody is left to end it, it ends by the processor's time.
+    let seconds = bounds.wall.0.div_ceil(1_000);
+    let limits = [(Resource::As, bounds.memory.0), (Resource::Cpu, seconds), (Resource::Core, 0), (Resource::Fsize, 0)];
     // Some systems know no limit of the address space, and say so.
     limits.into_iter().all(|(resource, most)| setrlimit(resource, both(most)).is_ok() || !cfg!(target_os = "linux"))
 }
 
 #[cfg(not(unix))]
-fn confine(_memory: Bytes) -> bool {
+fn confine(_bounds: &Bounds) -> bool {
     true
 }

@@ -1,7 +1,7 @@
 //! Text of a PDF, page by page, read in a process of its own.
 //!
-//! INVARIANT: the reader is a library that was not made for hostile files: it panics, runs without end, overflows its stack and unpacks
-//! without bound. All of that ends one child of this program, and the caller is told.
+//! INVARIANT: the reader is a library that was not made for hostile files: it panics, runs without end and unpacks without bound. All of
+//! that ends one child of this program, and the caller is told.
 
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -24,7 +24,7 @@ const STACK: usize = 64 << 20;
 /// The child: a PDF on standard input, its text on standard output. The exit code.
 #[must_use]
 pub fn main() -> u8 {
-    serve(BOUNDS.memory, FILE, |bytes| {
+    serve(&BOUNDS, FILE, |bytes| {
         let bytes = bytes.to_vec();
         let thread = std::thread::Builder::new().stack_size(STACK).spawn(move || pages(&bytes)).ok()?;
         thread.join().ok()?

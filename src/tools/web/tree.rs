@@ -284,6 +284,16 @@ mod tests {
         }
     }
 
+    /// What the library by itself makes of 12 KB; a hundred times as many would be gigabytes.
+    #[test]
+    fn a_naive_parser_is_bitten() {
+        let fonts: String = (0..200).map(|n| format!("<p><font color=c{n}></p>")).collect();
+        let page = format!("{fonts}{}", "<p>x".repeat(1_500));
+        assert!(page.len() < 13_000);
+        assert!(Document::from(page.as_str()).select("font").length() > 300_000);
+        assert!(parse(&page, soon()).is_none());
+    }
+
     /// One tag with a million attributes costs quadratic time in the library: it is left when the time is over.
     #[test]
     fn a_tag_without_end_is_left_in_time() {
