@@ -477,6 +477,9 @@ async fn config() {
     telemetry.otlp.sample_percent 100 default
     vault.key auto default
     vault.key_file default
+    notify.default [] default
+    notify.attempts 10 default
+    notify.wait_sec 5 default
     web.providers ["duckduckgo","wikipedia"] default
     web.keys [] default
     web.endpoints [] default
