@@ -16,7 +16,9 @@ use toolgate::app::FrontDoor;
 use toolgate::call::NoProgress;
 use toolgate::cli::ports::{CallAsk, Door as _, House};
 use toolgate::config::{self, Ambient, Options};
-use toolgate::egress::{Caps, Egress, EgressOptions, HostRules, NoCredentials, PrivateException, Request, RequestLog, RequestRecord, SystemResolver, Terms};
+use toolgate::egress::{
+    Caps, Egress, EgressOptions, HostRules, NoCredentials, PrivateException, Request, RequestLog, RequestRecord, SystemResolver, Terms,
+};
 use toolgate::tools::web::markdown::convert;
 
 #[path = "shared/mod.rs"]
@@ -185,7 +187,10 @@ async fn network(fetches: usize) -> Outcome<()> {
     let (rate, p99) = many(fetches, || timed(egress_get(&egress, &terms, &article))).await?;
     say(&format!("{fetches} pages by egress, {AT_ONCE} at once"), &format!("{rate:.0}/s = {:.2} of it, p99 {p99:.1} ms", rate / raw_rate));
     let (rate, p99) = many(fetches, || timed(call(&house, "web.fetch", json!({ "url": article })))).await?;
-    say(&format!("{fetches} pages by web.fetch, {AT_ONCE} at once"), &format!("{rate:.0}/s = {:.2} of it, p99 {p99:.1} ms", rate / raw_rate));
+    say(
+        &format!("{fetches} pages by web.fetch, {AT_ONCE} at once"),
+        &format!("{rate:.0}/s = {:.2} of it, p99 {p99:.1} ms", rate / raw_rate),
+    );
     house.close().await;
     Ok(())
 }

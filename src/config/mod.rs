@@ -33,8 +33,8 @@ pub use principals::Principals;
 pub use serving::Serving;
 
 pub use resolve::{Location, SettingsFile, locate, resolve};
-pub use web::WebSettings;
 pub use value::{LogLevel, PII, Patterns, Source, Sourced, ToolNames, VaultKeyPlace};
+pub use web::WebSettings;
 
 /// The name of the settings file in the home.
 pub const FILE_NAME: &str = "toolgate.toml";

@@ -81,7 +81,11 @@ fn heed_or_ignore(word: &str) -> Option<bool> {
 }
 
 /// Reads entries of the form `service=something`, each service once.
-fn pairs<T>(resolver: &mut Resolver<'_>, key: &str, read: impl Fn(&str) -> Result<T, String>) -> (Sourced<Vec<String>>, BTreeMap<String, T>) {
+fn pairs<T>(
+    resolver: &mut Resolver<'_>,
+    key: &str,
+    read: impl Fn(&str) -> Result<T, String>,
+) -> (Sourced<Vec<String>>, BTreeMap<String, T>) {
     let said = resolver.list(key);
     let mut all = BTreeMap::new();
     for text in &said.value {
@@ -102,7 +106,9 @@ fn pairs<T>(resolver: &mut Resolver<'_>, key: &str, read: impl Fn(&str) -> Resul
 }
 
 fn secret(text: &str) -> Result<String, String> {
-    let name = text.strip_prefix("secret:").ok_or("write the name of a secret of the vault, as `secret:NAME`; a key itself does not belong here")?;
+    let name = text
+        .strip_prefix("secret:")
+        .ok_or("write the name of a secret of the vault, as `secret:NAME`; a key itself does not belong here")?;
     Ok(name.to_owned())
 }
 
@@ -149,9 +155,15 @@ fn check(resolver: &mut Resolver<'_>, settings: &WebSettings) {
     let mut seen = Vec::new();
     for name in &settings.providers.value {
         let lacks = match name.as_str() {
-            "brave" | "tavily" | "google" if !settings.keys.contains_key(name) => Some(format!("`{name}` needs a key: `{name}=secret:NAME` in web.keys")),
-            "google" if settings.google_engine.value.is_none() => Some("`google` needs web.google_engine, the id of a search engine".to_owned()),
-            "searxng" if !settings.endpoints.contains_key(name) => Some("`searxng` needs its address: `searxng=URL` in web.endpoints".to_owned()),
+            "brave" | "tavily" | "google" if !settings.keys.contains_key(name) => {
+                Some(format!("`{name}` needs a key: `{name}=secret:NAME` in web.keys"))
+            }
+            "google" if settings.google_engine.value.is_none() => {
+                Some("`google` needs web.google_engine, the id of a search engine".to_owned())
+            }
+            "searxng" if !settings.endpoints.contains_key(name) => {
+                Some("`searxng` needs its address: `searxng=URL` in web.endpoints".to_owned())
+            }
             known if SERVICES.contains(&known) => None,
             _ => Some(format!("`{}` is none of {}", name.escape_debug(), SERVICES.join(", "))),
         };

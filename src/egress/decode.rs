@@ -42,9 +42,8 @@ fn unpacked(body: &[u8], layer: &str, cap: Bytes) -> Result<Vec<u8>, Fault> {
     match layer {
         "gzip" | "x-gzip" => read(MultiGzDecoder::new(body), cap),
         // Some servers mean the bare format, some the one with a head.
-        "deflate" => read(ZlibDecoder::new(body), cap).or_else(|fault| {
-            if fault.code == ErrorCode::LimitExceeded { Err(fault) } else { read(DeflateDecoder::new(body), cap) }
-        }),
+        "deflate" => read(ZlibDecoder::new(body), cap)
+            .or_else(|fault| if fault.code == ErrorCode::LimitExceeded { Err(fault) } else { read(DeflateDecoder::new(body), cap) }),
         _ => Err(Fault::new(ErrorCode::EgressFailed, "the answer is packed in a way that was not asked for")
             .hint("the server ignores `Accept-Encoding`")),
     }
@@ -116,7 +115,9 @@ mod tests {
 
     #[test]
     fn a_broken_or_unknown_packing_is_told() {
-        for (encoding, body) in [("gzip", b"not gzip".to_vec()), ("br", b"x".to_vec()), ("gzip,gzip,gzip", gzip(b"x")), ("deflate", vec![255; 9])] {
+        for (encoding, body) in
+            [("gzip", b"not gzip".to_vec()), ("br", b"x".to_vec()), ("gzip,gzip,gzip", gzip(b"x")), ("deflate", vec![255; 9])]
+        {
             assert_eq!(decoded(answer(encoding, body), Bytes(100)).unwrap_err().code, ErrorCode::EgressFailed, "{encoding}");
         }
     }

@@ -61,9 +61,13 @@ fn attempts(home: &str) -> BTreeMap<&'static str, Vec<Value>> {
         ("web.search", vec![json!({"query": evil, "provider": format!("{home}/policies/evil.cedar")})]),
         (
             "web.fetch",
-            [format!("file://{home}/toolgate.toml"), "http://127.0.0.1:1/policies/evil.cedar".to_owned(), format!("http:{home}/toolgate.toml")]
-                .map(|url| json!({"url": url}))
-                .to_vec(),
+            [
+                format!("file://{home}/toolgate.toml"),
+                "http://127.0.0.1:1/policies/evil.cedar".to_owned(),
+                format!("http:{home}/toolgate.toml"),
+            ]
+            .map(|url| json!({"url": url}))
+            .to_vec(),
         ),
         (
             "tool.call",

@@ -28,11 +28,7 @@ fn asked(bytes: &[u8]) -> Result<Would, ErrorCode> {
 
 fn address(chunk: &[u8]) -> IpAddr {
     let octets: [u8; 16] = chunk.try_into().unwrap();
-    if octets[0] == 4 {
-        IpAddr::V4(Ipv4Addr::new(octets[1], octets[2], octets[3], octets[4]))
-    } else {
-        IpAddr::V6(Ipv6Addr::from(octets))
-    }
+    if octets[0] == 4 { IpAddr::V4(Ipv4Addr::new(octets[1], octets[2], octets[3], octets[4])) } else { IpAddr::V6(Ipv6Addr::from(octets)) }
 }
 
 /// What must hold of anything that would be dialled, told here another way than in the code.

@@ -68,7 +68,10 @@ fn each_service_is_searched_in_its_own_form_and_its_key_is_seen_by_it_alone() {
     for name in all {
         let ran = call(&toolgate, &server, &all, "web.search", &json!({ "query": "rust async runtime", "provider": name })).exits(0);
         let found = value(&ran);
-        assert_eq!((&found["provider"], &found["results"][0]["title"], &found["results"][0]["rank"]), (&json!(name), &json!(name), &json!(1)));
+        assert_eq!(
+            (&found["provider"], &found["results"][0]["title"], &found["results"][0]["rank"]),
+            (&json!(name), &json!(name), &json!(1))
+        );
         assert_eq!(found["results"][0]["source"], name);
         assert_nowhere("the answer", ran.stdout.as_bytes());
         assert_nowhere("the log", ran.stderr.as_bytes());
@@ -77,7 +80,10 @@ fn each_service_is_searched_in_its_own_form_and_its_key_is_seen_by_it_alone() {
         assert_nowhere(&file.display().to_string(), &std::fs::read(&file).unwrap());
     }
     let requests = toolgate.http_requests();
-    assert!(requests.iter().all(|request| request["purpose"] == "web" && request["host"] == "127.0.0.1" && request["path"].is_string()), "{requests:?}");
+    assert!(
+        requests.iter().all(|request| request["purpose"] == "web" && request["host"] == "127.0.0.1" && request["path"].is_string()),
+        "{requests:?}"
+    );
     assert!(!requests.is_empty() && !serde_json::to_string(&requests).unwrap().contains("async"), "no query is recorded: {requests:?}");
 }
 
@@ -92,7 +98,10 @@ fn a_service_that_fails_is_passed_over_with_its_reason() {
     let found = value(&call(&toolgate, &server, &["brave", "duckduckgo", "wikipedia"], "web.search", &json!({ "query": "x" })).exits(0));
     assert_eq!(found["provider"], "wikipedia");
     let passed = found["passed_over"].as_array().unwrap();
-    assert!(passed[0]["reason"].as_str().unwrap().contains("no more requests") && passed[1]["reason"].as_str().unwrap().contains("robot"), "{passed:?}");
+    assert!(
+        passed[0]["reason"].as_str().unwrap().contains("no more requests") && passed[1]["reason"].as_str().unwrap().contains("robot"),
+        "{passed:?}"
+    );
     // 429 is asked again a few times before it is believed.
     assert_eq!(server.times("/res/v1/web/search"), 3);
 

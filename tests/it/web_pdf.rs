@@ -77,7 +77,11 @@ fn a_pdf_is_read_and_a_hostile_one_costs_a_child_and_no_more() {
         let fetched = value(&call(&toolgate, &server, &[], "web.fetch", &json!({ "url": format!("{}{path}", server.base()) })).exits(0));
         assert_eq!(fetched["original"]["size"], file.len(), "{path}: the original is kept: {fetched}");
         if *path == "/text.pdf" {
-            assert_eq!((&fetched["text"], &fetched["content_type"]), (&json!("Runtimes poll futures"), &json!("application/pdf")), "{fetched}");
+            assert_eq!(
+                (&fetched["text"], &fetched["content_type"]),
+                (&json!("Runtimes poll futures"), &json!("application/pdf")),
+                "{fetched}"
+            );
         } else {
             assert!(fetched["unread"].as_str().is_some_and(|why| why.contains("PDF")) && fetched["text"] == "", "{path}: {fetched}");
         }

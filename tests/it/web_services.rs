@@ -76,7 +76,10 @@ fn whatever_way_one_service_fails_the_next_is_asked_and_its_words_are_not_repeat
             for one in passed {
                 let reason = one["reason"].as_str().unwrap();
                 // A search page that is none is told as such; SearXNG calls its 401 and 403 what they are there.
-                assert!(reason.contains(manner.told) || ["duckduckgo", "searxng"].contains(&one["provider"].as_str().unwrap()), "{what}: {one}");
+                assert!(
+                    reason.contains(manner.told) || ["duckduckgo", "searxng"].contains(&one["provider"].as_str().unwrap()),
+                    "{what}: {one}"
+                );
                 assert!(!reason.is_empty() && !ran.stdout.contains("IGNORE"), "{what}: {}", ran.stdout);
             }
             assert_nowhere(what, ran.stdout.as_bytes());

@@ -30,14 +30,21 @@ pub(super) async fn checks(config: &Config, door: &dyn Door) -> Vec<Check> {
         let asked = json!({ "query": WORDS, "provider": provider });
         checks.push(match call(&house, "web.search", asked).await {
             Ok(found) => {
-                let count = found["results"].as_array().map_or(0, Vec::len);
-                Check { ok: count > 0, mend: (count == 0).then(|| "see whether another service finds more".to_owned()), ..good(&name, format!("{count} results")) }
+                let count = found.get("results").and_then(Value::as_array).map_or(0, Vec::len);
+                Check {
+                    ok: count > 0,
+                    mend: (count == 0).then(|| "see whether another service finds more".to_owned()),
+                    ..good(&name, format!("{count} results"))
+                }
             }
             Err(fault) => bad(&name, &fault),
         });
     }
     checks.push(match call(&house, "web.fetch", json!({ "url": PAGE })).await {
-        Ok(page) => good("web.fetch", format!("{} answered {}", page["url"].as_str().unwrap_or(PAGE), page["status"])),
+        Ok(page) => {
+            let of = |name: &str| page.get(name).cloned().unwrap_or_default();
+            good("web.fetch", format!("{} answered {}", of("url").as_str().unwrap_or(PAGE), of("status")))
+        }
         Err(fault) => bad("web.fetch", &fault),
     });
     house.close().await;
@@ -54,6 +61,7 @@ fn good(name: &str, detail: String) -> Check {
 }
 
 fn bad(name: &str, fault: &Fault) -> Check {
-    let mend = fault.hint.clone().unwrap_or_else(|| "see whether this machine has a network, and a proxy is set where one is needed".to_owned());
+    let mend =
+        fault.hint.clone().unwrap_or_else(|| "see whether this machine has a network, and a proxy is set where one is needed".to_owned());
     Check { name: name.to_owned(), ok: false, detail: format!("{}: {}", fault.code, fault.message), mend: Some(mend) }
 }

@@ -61,10 +61,10 @@ async fn a_fresh_answer_is_kept_for_its_time_and_each_hit_is_recorded() {
     }
     assert_eq!(scene.server.seen().len(), 1);
     let records = scene.log.records();
-    assert_eq!(records.iter().map(|record| (record.cached, record.status, record.path.as_str())).collect::<Vec<_>>(), [
-        (false, Some(200), "/"),
-        (true, Some(200), "/")
-    ]);
+    assert_eq!(
+        records.iter().map(|record| (record.cached, record.status, record.path.as_str())).collect::<Vec<_>>(),
+        [(false, Some(200), "/"), (true, Some(200), "/")]
+    );
     // Another owner's is not his, and a later time is not now.
     scene.send(scene.page("/?q=secret"), "bob").await.unwrap();
     assert_eq!(scene.server.seen().len(), 2);
@@ -93,7 +93,8 @@ async fn what_is_stale_is_asked_about_by_its_validator() {
 
 #[tokio::test]
 async fn what_is_not_for_all_is_not_kept() {
-    for headers in ["cache-control: private, max-age=60\r\n", "cache-control: no-store\r\n", "cache-control: max-age=60\r\nvary: *\r\n", ""] {
+    for headers in ["cache-control: private, max-age=60\r\n", "cache-control: no-store\r\n", "cache-control: max-age=60\r\nvary: *\r\n", ""]
+    {
         let scene = Scene::new(move |_| ok(headers, "x")).await;
         for _ in 0..2 {
             scene.send(scene.page("/"), "alice").await.unwrap();

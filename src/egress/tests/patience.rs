@@ -16,10 +16,7 @@ const QUICK: Patience = Patience { tries: 3, pause: Millis(1), longest: Millis(1
 /// Answers with the first so often, then with 200.
 async fn after(times: usize, first: &'static str) -> Server {
     let count = Arc::new(AtomicUsize::new(0));
-    Server::start(move |_| {
-        if count.fetch_add(1, Ordering::SeqCst) < times { Reply::Say(first.to_owned()) } else { ok("", "good") }
-    })
-    .await
+    Server::start(move |_| if count.fetch_add(1, Ordering::SeqCst) < times { Reply::Say(first.to_owned()) } else { ok("", "good") }).await
 }
 
 async fn patiently(server: &Server, method: &str, terms: &Terms, log: &Log) -> Result<Answer, Fault> {
@@ -32,7 +29,12 @@ const BUSY: &str = "HTTP/1.1 503 X\r\ncontent-length: 0\r\n\r\n";
 
 #[tokio::test]
 async fn a_busy_server_is_asked_again_and_each_try_is_recorded() {
-    for first in [BUSY, "HTTP/1.1 429 X\r\ncontent-length: 0\r\n\r\n", "HTTP/1.1 502 X\r\ncontent-length: 0\r\n\r\n", "HTTP/1.1 504 X\r\ncontent-length: 0\r\n\r\n"] {
+    for first in [
+        BUSY,
+        "HTTP/1.1 429 X\r\ncontent-length: 0\r\n\r\n",
+        "HTTP/1.1 502 X\r\ncontent-length: 0\r\n\r\n",
+        "HTTP/1.1 504 X\r\ncontent-length: 0\r\n\r\n",
+    ] {
         let server = after(2, first).await;
         let log = Log::default();
         let answer = patiently(&server, "GET", &terms(&[&server]), &log).await.unwrap();

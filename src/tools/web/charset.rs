@@ -23,8 +23,10 @@ fn parameter(content_type: &str) -> Option<String> {
 /// The charset that a `<meta>` tells.
 fn in_page(body: &[u8]) -> Option<String> {
     let head = String::from_utf8_lossy(body.get(..HEAD.min(body.len()))?).to_ascii_lowercase();
-    let after = head.split("<meta").skip(1).find_map(|tag| tag.split('>').next()?.split_once("charset=").map(|(_, after)| after.to_owned()))?;
-    let label: String = after.trim_start_matches(['"', '\'']).chars().take_while(|c| c.is_ascii_alphanumeric() || "-_.:".contains(*c)).collect();
+    let after =
+        head.split("<meta").skip(1).find_map(|tag| tag.split('>').next()?.split_once("charset=").map(|(_, after)| after.to_owned()))?;
+    let label: String =
+        after.trim_start_matches(['"', '\'']).chars().take_while(|c| c.is_ascii_alphanumeric() || "-_.:".contains(*c)).collect();
     Some(label)
 }
 
@@ -50,7 +52,10 @@ mod tests {
         assert_eq!(text(b"<html><meta charset='latin1'>caf\xe9", "text/html", true), "<html><meta charset='latin1'>café");
         let long = b"<meta http-equiv=\"Content-Type\" content=\"text/html; charset=windows-1252\">\x80";
         assert!(text(long, "text/html", true).ends_with('€'));
-        assert_eq!(text(b"<?xml version='1.0' encoding='iso-8859-1'?><a>\xe9</a>", "application/rss+xml", false), "<?xml version='1.0' encoding='iso-8859-1'?><a>é</a>");
+        assert_eq!(
+            text(b"<?xml version='1.0' encoding='iso-8859-1'?><a>\xe9</a>", "application/rss+xml", false),
+            "<?xml version='1.0' encoding='iso-8859-1'?><a>é</a>"
+        );
         assert_eq!(text(b"\xff\xfea\0b\0", "text/html; charset=utf-8", true), "ab");
         assert_eq!(text(latin, "text/html; charset=nonsense", true), "caf\u{fffd}");
         assert_eq!(text(b"", "", true), "");

@@ -99,7 +99,10 @@ enum Kind {
 
 impl FetchInput {
     fn parse(&self) -> Result<Url, Fault> {
-        let wrong = |why: &str| Fault::new(ErrorCode::InvalidInput, format!("`url` cannot be fetched: {why}")).hint("give a whole address, such as https://example.com/page");
+        let wrong = |why: &str| {
+            Fault::new(ErrorCode::InvalidInput, format!("`url` cannot be fetched: {why}"))
+                .hint("give a whole address, such as https://example.com/page")
+        };
         let url = Url::parse(&self.url).map_err(|error| wrong(&error.to_string()))?;
         if !matches!(url.scheme(), "http" | "https") {
             return Err(wrong("only http and https addresses are"));
@@ -209,7 +212,8 @@ impl WebFetch {
             }
             url = place;
         }
-        Err(Fault::new(ErrorCode::EgressFailed, format!("the page moved more than {MOST_REDIRECTS} times")).hint("its site is set up wrongly"))
+        Err(Fault::new(ErrorCode::EgressFailed, format!("the page moved more than {MOST_REDIRECTS} times"))
+            .hint("its site is set up wrongly"))
     }
 
     async fn get(&self, url: &Url, (cap, redirects): (Bytes, u8), asked: &Asked<'_>) -> Result<Answer, Fault> {
@@ -315,7 +319,8 @@ fn header<'a>(answer: &'a Answer, wanted: &str) -> Option<&'a str> {
 }
 
 fn is_media_type(text: &str) -> bool {
-    let fits = |part: &str| !part.is_empty() && part.len() < 80 && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$&-^_.+".contains(&b));
+    let fits =
+        |part: &str| !part.is_empty() && part.len() < 80 && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$&-^_.+".contains(&b));
     text.split_once('/').is_some_and(|(kind, sub)| fits(kind) && fits(sub))
 }
 
@@ -328,7 +333,11 @@ fn kind(content_type: &str, body: &[u8]) -> Kind {
         "application/pdf" => Kind::Pdf,
         "application/json" => Kind::Json,
         other if other.ends_with("+json") => Kind::Json,
-        other if other.starts_with("text/") || other.ends_with("+xml") || other == "application/xml" || other == "application/javascript" => Kind::Text,
+        other
+            if other.starts_with("text/") || other.ends_with("+xml") || other == "application/xml" || other == "application/javascript" =>
+        {
+            Kind::Text
+        }
         "" | "application/octet-stream" if begins(b"%PDF-") => Kind::Pdf,
         "" if begins(b"<!doctype html") || begins(b"<html") => Kind::Html,
         "" if std::str::from_utf8(body).is_ok() => Kind::Text,

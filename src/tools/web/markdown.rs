@@ -169,7 +169,10 @@ mod tests {
 
     #[test]
     fn without_a_main_text_the_whole_page_is_given_with_whole_links() {
-        let page = convert("<html lang=de><title> A  title </title><nav>around</nav><p>One <a href='../c'>link</a></p><script>x()</script>", &base());
+        let page = convert(
+            "<html lang=de><title> A  title </title><nav>around</nav><p>One <a href='../c'>link</a></p><script>x()</script>",
+            &base(),
+        );
         assert_eq!((page.title.as_str(), page.language.as_deref()), ("A title", Some("de")));
         assert!(page.markdown.contains("[link](https://site.test/c)"), "{}", page.markdown);
         assert!(!page.markdown.contains("around") && !page.markdown.contains("x()"), "{}", page.markdown);
@@ -180,8 +183,11 @@ mod tests {
     fn links_lead_only_to_the_web_and_stand_once() {
         let html = "<base href='https://other.test/dir/'><p><a href='x#1'>one</a> <a href='x#2'>again</a> <a href='javascript:alert(1)'>no</a>\
                     <a href='mailto:a@b.test'>no</a> <a href='data:text/html,x'>no</a> <a href='//third.test'>three</a></p>";
-        let urls: Vec<String> =
-            convert(html, &base()).links.iter().map(|link| serde_json::to_value(link).unwrap()["url"].as_str().unwrap().to_owned()).collect();
+        let urls: Vec<String> = convert(html, &base())
+            .links
+            .iter()
+            .map(|link| serde_json::to_value(link).unwrap()["url"].as_str().unwrap().to_owned())
+            .collect();
         assert_eq!(urls, ["https://other.test/dir/x", "https://third.test/"]);
     }
 

@@ -71,7 +71,9 @@ impl WebPorts {
                 egress.send_patiently(request, terms, &fill, Patience::default(), ports).await
             }
             None => match &self.cache {
-                Some(cache) => egress.send_cached(request, terms, Patience::default(), (cache, context.actor.principal.as_str()), ports).await,
+                Some(cache) => {
+                    egress.send_cached(request, terms, Patience::default(), (cache, context.actor.principal.as_str()), ports).await
+                }
                 None => egress.send_patiently(request, terms, &NoFill, Patience::default(), ports).await,
             },
         }
@@ -94,16 +96,22 @@ impl Fill for KeyFill {
             let value = Zeroizing::new(format!("{}{}", self.key.before, self.lent.value.expose_secret()));
             headers.set_secret(self.key.header, &value)?;
         } else if !redirected {
-            return Err(Fault::new(ErrorCode::SecretRefused, format!("the secret `{}` may not go to `{origin}`; nothing was sent", self.key.secret))
-                .hint("the operator names the service's host with `toolgate vault set --hosts`"));
+            return Err(Fault::new(
+                ErrorCode::SecretRefused,
+                format!("the secret `{}` may not go to `{origin}`; nothing was sent", self.key.secret),
+            )
+            .hint("the operator names the service's host with `toolgate vault set --hosts`"));
         }
         Ok(body)
     }
 
     fn scrub(&self, answer: Answer) -> Result<Answer, Fault> {
         if answer.headers.iter().any(|(name, value)| name == "content-encoding" && !value.eq_ignore_ascii_case("identity")) {
-            return Err(Fault::new(ErrorCode::SecretRefused, "the service packed its answer, so that a secret could not be taken out of it")
-                .hint("it was asked for it unpacked; name another provider"));
+            return Err(Fault::new(
+                ErrorCode::SecretRefused,
+                "the service packed its answer, so that a secret could not be taken out of it",
+            )
+            .hint("it was asked for it unpacked; name another provider"));
         }
         let body = match self.redact.bytes(&answer.body) {
             std::borrow::Cow::Borrowed(_) => answer.body.clone(),

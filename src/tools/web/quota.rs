@@ -45,10 +45,11 @@ impl Quotas {
         let counted = counted.await.map_err(|_| Fault::internal("counting a search was broken off"))?;
         match counted {
             Ok(true) => Ok(()),
-            Ok(false) => {
-                Err(Fault::new(ErrorCode::LimitExceeded, format!("`{provider}` was searched {most} times today, as often as the settings allow"))
-                    .hint("wait until tomorrow (UTC), or the operator raises `web.daily`"))
-            }
+            Ok(false) => Err(Fault::new(
+                ErrorCode::LimitExceeded,
+                format!("`{provider}` was searched {most} times today, as often as the settings allow"),
+            )
+            .hint("wait until tomorrow (UTC), or the operator raises `web.daily`")),
             Err(error) => Err(Fault::internal(format!("searches cannot be counted in `{}`: {error}", self.file.display()))),
         }
     }
@@ -102,7 +103,8 @@ mod tests {
     async fn a_day_s_searches_are_counted_for_all_processes_and_begin_anew_tomorrow() {
         let folder = tempfile::tempdir().unwrap();
         let clock = Arc::new(At(Mutex::new("2026-01-31T23:59:00.000Z".parse().unwrap())));
-        let quotas = || Quotas { daily: BTreeMap::from([("brave".to_owned(), 2)]), file: folder.path().join("a/count.json"), clock: clock.clone() };
+        let quotas =
+            || Quotas { daily: BTreeMap::from([("brave".to_owned(), 2)]), file: folder.path().join("a/count.json"), clock: clock.clone() };
         for _ in 0..2 {
             // Each as of another process.
             quotas().count("brave").await.unwrap();
@@ -125,7 +127,8 @@ mod tests {
             clock: Arc::new(At(Mutex::new("2026-01-31T12:00:00.000Z".parse().unwrap()))),
         };
         let let_through: usize = std::thread::scope(|scope| {
-            let tries: Vec<_> = (0..16).map(|_| scope.spawn(|| (0..10).filter(|_| quotas.count_now("brave", 50).unwrap()).count())).collect();
+            let tries: Vec<_> =
+                (0..16).map(|_| scope.spawn(|| (0..10).filter(|_| quotas.count_now("brave", 50).unwrap()).count())).collect();
             tries.into_iter().map(|one| one.join().unwrap()).sum()
         });
         assert_eq!(let_through, 50);

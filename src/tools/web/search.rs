@@ -32,6 +32,9 @@ pub struct WebSearch {
     ports: WebPorts,
 }
 
+/// The services to ask, and those that cannot be.
+type Chosen = (Vec<Arc<dyn Provider>>, Vec<PassedOver>);
+
 /// What to find.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -103,7 +106,9 @@ impl SearchInput {
     fn query(&self) -> Result<Query, Fault> {
         let words = self.query.split_whitespace().collect::<Vec<_>>().join(" ");
         if words.is_empty() || words.chars().any(char::is_control) {
-            return Err(Fault::new(ErrorCode::InvalidInput, "`query` holds no words, or a control character").hint("name what is looked for"));
+            return Err(
+                Fault::new(ErrorCode::InvalidInput, "`query` holds no words, or a control character").hint("name what is looked for")
+            );
         }
         Ok(Query {
             words,
@@ -125,10 +130,11 @@ impl WebSearch {
     }
 
     /// The services to ask, and those that cannot be.
-    fn chosen(&self, input: &SearchInput, query: &Query) -> Result<(Vec<Arc<dyn Provider>>, Vec<PassedOver>), Fault> {
+    fn chosen(&self, input: &SearchInput, query: &Query) -> Result<Chosen, Fault> {
         let all = &self.ports.providers;
         let names = || all.iter().map(|provider| provider.name()).collect::<Vec<_>>().join(", ");
-        let named: Vec<_> = all.iter().filter(|provider| input.provider.as_ref().is_none_or(|name| name == provider.name())).cloned().collect();
+        let named: Vec<_> =
+            all.iter().filter(|provider| input.provider.as_ref().is_none_or(|name| name == provider.name())).cloned().collect();
         if named.is_empty() {
             let fault = match &input.provider {
                 Some(_) if !all.is_empty() => Fault::new(ErrorCode::InvalidInput, "`provider` names no configured service")
@@ -180,7 +186,13 @@ impl WebSearch {
         Ok((hits, None))
     }
 
-    async fn ask_page(&self, provider: &dyn Provider, query: &Query, until: Instant, context: &CallContext) -> Result<(Vec<Hit>, bool), Fault> {
+    async fn ask_page(
+        &self,
+        provider: &dyn Provider,
+        query: &Query,
+        until: Instant,
+        context: &CallContext,
+    ) -> Result<(Vec<Hit>, bool), Fault> {
         self.ports.quotas.count(provider.name()).await?;
         let rules = HostRules::parse([host_of(provider, query)?])?;
         let left = until.saturating_duration_since(Instant::now());

@@ -243,8 +243,8 @@ impl TokenSink for Texts {
                         return TokenSinkResult::RawData(RawKind::Rcdata);
                     }
                     "script" | "style" | "iframe" | "noembed" | "noframes" | "title" | "textarea" => self.within.set(Within::Text),
-                    "a" | "abbr" | "b" | "code" | "em" | "font" | "i" | "kbd" | "mark" | "q" | "s" | "small" | "span" | "strong" | "sub"
-                    | "sup" | "u" => {}
+                    "a" | "abbr" | "b" | "code" | "em" | "font" | "i" | "kbd" | "mark" | "q" | "s" | "small" | "span" | "strong"
+                    | "sub" | "sup" | "u" => {}
                     _ => self.text.borrow_mut().push('\n'),
                 }
             }

@@ -71,7 +71,12 @@ impl Provider for Tavily {
         let url = with_pairs(&self.base, "/search", &[])?;
         let mut headers = headers("application/json");
         headers.push(("content-type".to_owned(), "application/json".to_owned()));
-        Ok(Request { method: "POST".to_owned(), url: url.as_str().trim_end_matches('?').to_owned(), headers, body: body.to_string().into() })
+        Ok(Request {
+            method: "POST".to_owned(),
+            url: url.as_str().trim_end_matches('?').to_owned(),
+            headers,
+            body: body.to_string().into(),
+        })
     }
 
     fn read(&self, answer: &Answer, _query: &Query) -> Result<Vec<Hit>, Fault> {

@@ -147,10 +147,10 @@ fn duckduckgo_s_page_is_read_past_its_detours_and_advertisements() {
       <div class="result"><a class="result__a">No address</a></div></div></body></html>"##;
     let hits = duck.read(&answer(200, body), &query()).unwrap();
     let found: Vec<_> = hits.iter().map(|hit| (hit.title.as_str(), hit.url.as_str(), hit.snippet.as_str())).collect();
-    assert_eq!(found, [
-        ("Tokio <3 async", "https://tokio.rs/a?b=1&c=2", "An asynchronous runtime, 1 < 2"),
-        ("Direct", "https://direct.test/", ""),
-    ]);
+    assert_eq!(
+        found,
+        [("Tokio <3 async", "https://tokio.rs/a?b=1&c=2", "An asynchronous runtime, 1 < 2"), ("Direct", "https://direct.test/", ""),]
+    );
     let none = r#"<html><div class="no-results">No results.</div></html>"#;
     assert!(duck.read(&answer(200, none), &query()).unwrap().is_empty());
     let riddle = "<html><form id='challenge-form'>Select all squares containing a duck</form></html>";
@@ -223,7 +223,8 @@ fn pages_are_asked_for_as_each_api_says_and_no_further_than_it_goes() {
 
 #[test]
 fn languages_are_written_as_each_api_writes_them() {
-    let in_language = |language: &str, region: Option<&str>| Query { language: Some(language.into()), region: region.map(str::to_owned), ..query() };
+    let in_language =
+        |language: &str, region: Option<&str>| Query { language: Some(language.into()), region: region.map(str::to_owned), ..query() };
     for (language, region, brave, google) in [
         ("en", None, "en", "lang_en"),
         ("ja", None, "jp", "lang_ja"),
