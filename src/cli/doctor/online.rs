@@ -30,7 +30,7 @@ pub(super) async fn checks(config: &Config, door: &dyn Door) -> Vec<Check> {
         let asked = json!({ "query": WORDS, "provider": provider });
         checks.push(match call(&house, "web.search", asked).await {
             Ok(found) => {
-                let count = found["results"].as_array().map_or(0, Vec::len);
+                let count = found.get("results").and_then(Value::as_array).map_or(0, Vec::len);
                 Check {
                     ok: count > 0,
                     mend: (count == 0).then(|| "see whether another service finds more".to_owned()),
@@ -41,7 +41,10 @@ pub(super) async fn checks(config: &Config, door: &dyn Door) -> Vec<Check> {
         });
     }
     checks.push(match call(&house, "web.fetch", json!({ "url": PAGE })).await {
-        Ok(page) => good("web.fetch", format!("{} answered {}", page["url"].as_str().unwrap_or(PAGE), page["status"])),
+        Ok(page) => {
+            let of = |name: &str| page.get(name).cloned().unwrap_or_default();
+            good("web.fetch", format!("{} answered {}", of("url").as_str().unwrap_or(PAGE), of("status")))
+        }
         Err(fault) => bad("web.fetch", &fault),
     });
     house.close().await;

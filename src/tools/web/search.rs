@@ -32,6 +32,9 @@ pub struct WebSearch {
     ports: WebPorts,
 }
 
+/// The services to ask, and those that cannot be.
+type Chosen = (Vec<Arc<dyn Provider>>, Vec<PassedOver>);
+
 /// What to find.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -127,7 +130,7 @@ impl WebSearch {
     }
 
     /// The services to ask, and those that cannot be.
-    fn chosen(&self, input: &SearchInput, query: &Query) -> Result<(Vec<Arc<dyn Provider>>, Vec<PassedOver>), Fault> {
+    fn chosen(&self, input: &SearchInput, query: &Query) -> Result<Chosen, Fault> {
         let all = &self.ports.providers;
         let names = || all.iter().map(|provider| provider.name()).collect::<Vec<_>>().join(", ");
         let named: Vec<_> =
