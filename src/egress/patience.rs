@@ -101,7 +101,8 @@ mod tests {
     #[test]
     fn the_time_a_server_asks_for_is_read_in_both_forms() {
         let now = ("date", "Mon, 30 Nov 2026 10:00:00 GMT");
-        let table: &[(&[(&str, &str)], Option<u64>)] = &[
+        type Row<'t> = (&'t [(&'t str, &'t str)], Option<u64>);
+        let table: &[Row<'_>] = &[
             (&[("retry-after", "7")], Some(7)),
             (&[("retry-after", "Mon, 30 Nov 2026 10:00:30 GMT"), now], Some(30)),
             (&[("retry-after", "Mon, 30 Nov 2026 09:00:00 GMT"), now], Some(0)),
