@@ -11,7 +11,9 @@ use tokio_util::sync::CancellationToken;
 use toolgate::app::SystemClock;
 use toolgate::call::{ArtifactRef, Artifacts, NoProgress};
 use toolgate::confine::Folder;
-use toolgate::domain::{Actor, ArtifactId, Bytes, CallId, Clock as _, Digest, DriveChange, DriveFile, DriveHit, Fault, Labels, Limits, Millis, Principal, RunId};
+use toolgate::domain::{
+    Actor, ArtifactId, Bytes, CallId, Clock as _, Digest, DriveChange, DriveFile, DriveHit, Fault, Labels, Limits, Millis, Principal, RunId,
+};
 use toolgate::store::DriveIndex;
 use toolgate::tools::CallContext;
 use toolgate::tools::drive::{Index, LocalDrive, Provider as _, Query};
@@ -146,8 +148,16 @@ async fn run() -> Outcome<()> {
         Ok((found.finds.len(), begun.elapsed()))
     };
     let (_, first) = search("needle").await?;
-    say("the first search, which reads and indexes all", &format!("{:.1} s ({:.0} files/s)", first.as_secs_f64(), files as f64 / first.as_secs_f64()));
-    let size: u64 = std::fs::read_dir(scratch.path())?.flatten().filter(|file| file.file_name().to_string_lossy().starts_with("drive-index")).filter_map(|file| file.metadata().ok()).map(|about| about.len()).sum();
+    say(
+        "the first search, which reads and indexes all",
+        &format!("{:.1} s ({:.0} files/s)", first.as_secs_f64(), files as f64 / first.as_secs_f64()),
+    );
+    let size: u64 = std::fs::read_dir(scratch.path())?
+        .flatten()
+        .filter(|file| file.file_name().to_string_lossy().starts_with("drive-index"))
+        .filter_map(|file| file.metadata().ok())
+        .map(|about| about.len())
+        .sum();
     say("index on the disk", &format!("{:.0} MB", size as f64 / 1e6));
     // What changed less than two seconds before it was read is read once more.
     tokio::time::sleep(Duration::from_secs(3)).await;
@@ -170,7 +180,8 @@ async fn run() -> Outcome<()> {
     }
     let floor = median(floor);
     say("the floor without an index: reading all files for one word, warm", &format!("{:.0} ms", millis(floor)));
-    let ratio = |span: Duration| format!("{:.1} ms, {:.1} × quicker than the floor", millis(span), floor.as_secs_f64() / span.as_secs_f64());
+    let ratio =
+        |span: Duration| format!("{:.1} ms, {:.1} × quicker than the floor", millis(span), floor.as_secs_f64() / span.as_secs_f64());
     say("a search that looks at all files for changes: one word, one find", &ratio(repeat("needle", 5).await?.1));
 
     let stop = CancellationToken::new();
@@ -178,7 +189,13 @@ async fn run() -> Outcome<()> {
     search("needle").await?;
     tokio::time::sleep(Duration::from_secs(1)).await;
     search("needle").await?;
-    for (what, words) in [("one rare word", "needle"), ("two words of which both are common", "word3 word9"), ("a word that is in nearly every file", "word1"), ("the beginning of thousands of words", "word"), ("nothing", "absent")] {
+    for (what, words) in [
+        ("one rare word", "needle"),
+        ("two words of which both are common", "word3 word9"),
+        ("a word that is in nearly every file", "word1"),
+        ("the beginning of thousands of words", "word"),
+        ("nothing", "absent"),
+    ] {
         let (found, span) = repeat(words, 15).await?;
         say(&format!("a search while the folder is watched: {what} ({found} finds)"), &ratio(span));
     }

@@ -53,8 +53,9 @@ impl Desk {
 
     async fn google(&self) -> Result<Login, Fault> {
         let settings = self.google.clone().ok_or_else(|| {
-            Fault::new(ErrorCode::ConfigInvalid, "there is no Google Drive in the settings")
-                .hint("make a program of the kind \"desktop app\" at Google, set `drive.google_client_id`, and add google to `drive.providers`")
+            Fault::new(ErrorCode::ConfigInvalid, "there is no Google Drive in the settings").hint(
+                "make a program of the kind \"desktop app\" at Google, set `drive.google_client_id`, and add google to `drive.providers`",
+            )
         })?;
         let run = self.gateway.adhoc_run(&Actor::operator()).await?;
         let log = Arc::new(OfOperator { store: self.store.clone(), run });

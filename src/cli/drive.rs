@@ -21,8 +21,12 @@ pub(super) async fn run(args: &Drive, cx: &Cx<'_>) -> Ending {
             let proof = prove(*from, cx)?;
             let way = if *device { LoginWay::Code } else { LoginWay::Browser };
             let tell = |prompt| match prompt {
-                LoginPrompt::Browser { url } => console.tell(&format!("Open this address in a browser of this machine, within ten minutes:\n\n  {url}\n\n")),
-                LoginPrompt::Code { url, code } => console.tell(&format!("Open {url} in a browser anywhere, within ten minutes, and type the code\n\n  {code}\n\n")),
+                LoginPrompt::Browser { url } => {
+                    console.tell(&format!("Open this address in a browser of this machine, within ten minutes:\n\n  {url}\n\n"))
+                }
+                LoginPrompt::Code { url, code } => {
+                    console.tell(&format!("Open {url} in a browser anywhere, within ten minutes, and type the code\n\n  {code}\n\n"))
+                }
             };
             let view = desk.login(way, &tell, proof).await?;
             if json.json {
@@ -44,7 +48,15 @@ pub(super) async fn run(args: &Drive, cx: &Cx<'_>) -> Ending {
             for drive in &all {
                 let DriveView { name, usual, state, detail, scope, since, .. } = drive;
                 let since = since.map_or_else(String::new, |since| ago(since, now));
-                table.row([name.as_str(), if *usual { "yes" } else { "" }, state, scope.as_deref().unwrap_or_default(), &since, &room(drive), detail]);
+                table.row([
+                    name.as_str(),
+                    if *usual { "yes" } else { "" },
+                    state,
+                    scope.as_deref().unwrap_or_default(),
+                    &since,
+                    &room(drive),
+                    detail,
+                ]);
             }
             console.table(&table)?;
             Ok(Exit::Ok)

@@ -46,16 +46,34 @@ const STORES: [(&str, &str, Known); 4] = [
             ("session_token", true, false),
         ],
     ),
-    ("webdav", "drive.webdav", &[("endpoint", false, true), ("root", false, false), ("username", false, false), ("password", true, false), ("token", true, false)]),
+    (
+        "webdav",
+        "drive.webdav",
+        &[("endpoint", false, true), ("root", false, false), ("username", false, false), ("password", true, false), ("token", true, false)],
+    ),
     (
         "onedrive",
         "drive.onedrive",
-        &[("endpoint", false, false), ("root", false, false), ("client_id", false, false), ("access_token", true, false), ("refresh_token", true, false), ("client_secret", true, false)],
+        &[
+            ("endpoint", false, false),
+            ("root", false, false),
+            ("client_id", false, false),
+            ("access_token", true, false),
+            ("refresh_token", true, false),
+            ("client_secret", true, false),
+        ],
     ),
     (
         "dropbox",
         "drive.dropbox",
-        &[("endpoint", false, false), ("root", false, false), ("client_id", false, false), ("access_token", true, false), ("refresh_token", true, false), ("client_secret", true, false)],
+        &[
+            ("endpoint", false, false),
+            ("root", false, false),
+            ("client_id", false, false),
+            ("access_token", true, false),
+            ("refresh_token", true, false),
+            ("client_secret", true, false),
+        ],
     ),
 ];
 
@@ -109,7 +127,8 @@ impl DriveSettings {
 /// `secret:NAME`; what is none is not repeated, as it may be the secret itself.
 fn secret(text: &str) -> Result<String, String> {
     let name = text.strip_prefix("secret:").filter(|name| name.parse::<crate::domain::SecretName>().is_ok());
-    name.map(str::to_owned).ok_or_else(|| "needs the name of a secret of the vault, as `secret:NAME`; a key itself does not belong here".to_owned())
+    name.map(str::to_owned)
+        .ok_or_else(|| "needs the name of a secret of the vault, as `secret:NAME`; a key itself does not belong here".to_owned())
 }
 
 fn address(text: &str) -> Result<Url, String> {
@@ -140,7 +159,11 @@ fn endpoints(resolver: &mut Resolver<'_>) -> (Sourced<Vec<String>>, BTreeMap<Str
 }
 
 /// Reads `option=value` entries of one service. What is refused is named by its option, never by its value.
-fn store(resolver: &mut Resolver<'_>, (name, key, known): (&str, &'static str, Known), wanted: bool) -> (Sourced<Vec<String>>, BTreeMap<String, String>) {
+fn store(
+    resolver: &mut Resolver<'_>,
+    (name, key, known): (&str, &'static str, Known),
+    wanted: bool,
+) -> (Sourced<Vec<String>>, BTreeMap<String, String>) {
     let said = resolver.list(key);
     let mut all = BTreeMap::new();
     for text in &said.value {
@@ -167,9 +190,14 @@ fn store(resolver: &mut Resolver<'_>, (name, key, known): (&str, &'static str, K
         }
     }
     if wanted && matches!(name, "onedrive" | "dropbox") && !all.contains_key("access_token") {
-        let refreshes = ["refresh_token", "client_id"].iter().all(|option| all.contains_key(*option)) && (name == "onedrive" || all.contains_key("client_secret"));
+        let refreshes = ["refresh_token", "client_id"].iter().all(|option| all.contains_key(*option))
+            && (name == "onedrive" || all.contains_key("client_secret"));
         if !refreshes {
-            resolver.refuse(key, &said.source, &format!("lacks `access_token`, or `refresh_token` with `client_id` and `client_secret`, which `{name}` needs"));
+            resolver.refuse(
+                key,
+                &said.source,
+                &format!("lacks `access_token`, or `refresh_token` with `client_id` and `client_secret`, which `{name}` needs"),
+            );
         }
     }
     (said, all)
@@ -249,7 +277,10 @@ mod tests {
     #[test]
     fn a_folder_is_the_drive_where_nothing_is_said() {
         let drive = read(&[]).unwrap().drive;
-        assert_eq!((drive.providers.value, drive.google_scope.value, drive.google_chunk.value), (vec!["local".to_owned()], "drive.file", 8 << 20));
+        assert_eq!(
+            (drive.providers.value, drive.google_scope.value, drive.google_chunk.value),
+            (vec!["local".to_owned()], "drive.file", 8 << 20)
+        );
     }
 
     #[test]

@@ -260,7 +260,8 @@ async fn apply(connection: &mut SqliteConnection, changes: &[DriveChange]) -> Re
 }
 
 async fn forget(connection: &mut SqliteConnection, path: &str) -> Result<(), sqlx::Error> {
-    let gone: Option<i64> = sqlx::query_scalar("DELETE FROM files WHERE path = ?1 RETURNING id").bind(path).fetch_optional(&mut *connection).await?;
+    let gone: Option<i64> =
+        sqlx::query_scalar("DELETE FROM files WHERE path = ?1 RETURNING id").bind(path).fetch_optional(&mut *connection).await?;
     if let Some(id) = gone {
         sqlx::query("DELETE FROM words WHERE rowid = ?1").bind(id).execute(connection).await?;
     }

@@ -36,7 +36,8 @@ fn documents_are_found_read_downloaded_and_put_back_with_the_old_ones_kept() {
     assert_eq!(text["text"], "# Roadmap\nThe orchard opens in May.\n");
 
     let run = write(&toolgate, "out.md", "# Roadmap\nThe orchard opens in June.\n");
-    let got = value(&call(&toolgate, "drive.download", &json!({ "path": "plans/roadmap.md", "to": "in/roadmap.md", "run_id": run })).exits(0));
+    let got =
+        value(&call(&toolgate, "drive.download", &json!({ "path": "plans/roadmap.md", "to": "in/roadmap.md", "run_id": run })).exits(0));
     assert_eq!(got["to"], "in/roadmap.md");
     let read = value(&call(&toolgate, "workspace.read", &json!({ "paths": ["in/roadmap.md"], "run_id": run })).exits(0));
     assert_eq!(read["files"][0]["text"], text["text"]);

@@ -88,11 +88,16 @@ fn pages_are_followed_and_shared_drives_are_searched_where_the_operator_says() {
     let toolgate = logged_in(&google);
     let found = value(&call(&toolgate, &google, "drive.search", &json!({ "query": "note", "limit": 20 })).exits(0));
     assert_eq!((titles(&found).len(), found["complete"].clone()), (20, json!(true)));
-    let lists = |google: &Google| google.server.asked().into_iter().filter(|asked| asked.path() == "/drive/v3/files").map(|asked| asked.target).collect::<Vec<_>>();
+    let lists = |google: &Google| {
+        google.server.asked().into_iter().filter(|asked| asked.path() == "/drive/v3/files").map(|asked| asked.target).collect::<Vec<_>>()
+    };
     let pages = lists(&google);
     assert!(pages.len() == 3 && pages[1].contains("pageToken=page-7") && pages[2].contains("pageToken=page-14"), "{pages:?}");
     assert!(pages.iter().all(|page| page.contains("corpora=user") && !page.contains("includeItemsFromAllDrives")), "{pages:?}");
-    for (shared, wanted) in [("all", vec!["corpora=allDrives", "includeItemsFromAllDrives=true", "supportsAllDrives=true"]), ("0ABcd-9", vec!["corpora=drive", "driveId=0ABcd-9"])] {
+    for (shared, wanted) in [
+        ("all", vec!["corpora=allDrives", "includeItemsFromAllDrives=true", "supportsAllDrives=true"]),
+        ("0ABcd-9", vec!["corpora=drive", "driveId=0ABcd-9"]),
+    ] {
         let mut asked = command(&toolgate, &google, "drive.search", &json!({ "query": "note", "limit": 3 }));
         Ran::of(asked.env("TOOLGATE_DRIVE_GOOGLE_SHARED", shared).output().unwrap()).exits(0);
         let last = lists(&google).pop().unwrap();
@@ -113,7 +118,10 @@ fn documents_come_as_text_and_only_where_the_call_says() {
     let toolgate = logged_in(&google);
     let get = |id: &str| value(&call(&toolgate, &google, "drive.get", &json!({ "id": format!("google/{id}") })).exits(0));
     let doc = get("doc1");
-    assert_eq!((&doc["text"], &doc["media_type"], &doc["exported_from"]), (&json!("# Plan\n"), &json!("text/markdown"), &json!("application/vnd.google-apps.document")));
+    assert_eq!(
+        (&doc["text"], &doc["media_type"], &doc["exported_from"]),
+        (&json!("# Plan\n"), &json!("text/markdown"), &json!("application/vnd.google-apps.document"))
+    );
     assert_eq!((&get("sheet1")["text"], &get("sheet1")["media_type"]), (&json!("a,b\n1,2\n"), &json!("text/csv")));
     assert_eq!(get("slides1")["media_type"], "text/plain");
     assert_eq!(get("raw1")["artifact"]["media_type"], "image/png");
@@ -127,7 +135,12 @@ fn documents_come_as_text_and_only_where_the_call_says() {
     assert!(escaped.is_empty(), "{escaped:?}");
     let pdf = value(&call(&toolgate, &google, "drive.download", &json!({ "id": "google/doc1", "format": "pdf" })).exits(0));
     assert_eq!(pdf["media_type"], "application/pdf");
-    for (id, format, code) in [("doc1", json!("csv"), "INVALID_INPUT"), ("form1", Value::Null, "DRIVE_REFUSED"), ("raw1", json!("markdown"), "INVALID_INPUT"), ("none", Value::Null, "NOT_FOUND")] {
+    for (id, format, code) in [
+        ("doc1", json!("csv"), "INVALID_INPUT"),
+        ("form1", Value::Null, "DRIVE_REFUSED"),
+        ("raw1", json!("markdown"), "INVALID_INPUT"),
+        ("none", Value::Null, "NOT_FOUND"),
+    ] {
         let mut input = json!({ "id": format!("google/{id}") });
         if !format.is_null() {
             input["format"] = format;
@@ -173,7 +186,9 @@ fn what_google_refuses_has_its_meaning() {
         (302, "", "EGRESS_DENIED"),
         (400, "invalid", "DRIVE_UNAVAILABLE"),
     ] {
-        google.set(|state| state.instead.push_back(("/drive/v3/files/a1", status, body(reason), vec![("Location", "http://169.254.169.254/".into())])));
+        google.set(|state| {
+            state.instead.push_back(("/drive/v3/files/a1", status, body(reason), vec![("Location", "http://169.254.169.254/".into())]))
+        });
         refusal(&call(&toolgate, &google, "drive.get", &json!({ "id": "google/a1" })), code);
     }
     // More than Google exports, and more than we take where it does not say so itself.
@@ -215,7 +230,9 @@ fn a_token_that_is_over_is_replaced_once_and_a_login_that_ended_is_told() {
     let toolgate = logged_in(&google);
     google.set(|state| state.refreshes = 0);
     // The first answer is that the token is no longer good.
-    google.set(|state| state.instead.push_back(("/drive/v3/files", 401, json!({ "error": { "errors": [{ "reason": "authError" }] } }), vec![])));
+    google.set(|state| {
+        state.instead.push_back(("/drive/v3/files", 401, json!({ "error": { "errors": [{ "reason": "authError" }] } }), vec![]))
+    });
     call(&toolgate, &google, "drive.search", &json!({ "query": "a" })).exits(0);
     assert_eq!(google.state.lock().unwrap().refreshes, 2);
     // It is not replaced again and again.
@@ -257,7 +274,8 @@ fn a_body_that_never_ends_or_ends_early_holds_up_nobody() {
     let toolgate = logged_in(&google);
     let file = r#"{"id":"a1","name":"a.md","mimeType":"text/markdown","size":"10"}"#;
     let port = raw_drive(move |head, stream| {
-        let told = |body: &str| format!("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+        let told =
+            |body: &str| format!("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}", body.len());
         if head.contains("early") && head.contains("alt=media") {
             let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nfive!");
         } else if head.contains("endless") && head.contains("alt=media") {
@@ -287,7 +305,10 @@ fn the_drive_is_reached_only_where_the_operator_opened_it() {
     let before = google.server.asked().len();
     let mut asked = command(&toolgate, &google, "drive.search", &json!({ "query": "a" }));
     // An exception of another purpose is none for the drive.
-    refusal(&Ran::of(asked.env("TOOLGATE_EGRESS_PRIVATE", format!("web=127.0.0.1:{}", google.server.port)).output().unwrap()), "EGRESS_DENIED");
+    refusal(
+        &Ran::of(asked.env("TOOLGATE_EGRESS_PRIVATE", format!("web=127.0.0.1:{}", google.server.port)).output().unwrap()),
+        "EGRESS_DENIED",
+    );
     assert_eq!(google.server.asked().len(), before, "something was sent");
 }
 

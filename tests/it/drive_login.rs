@@ -30,13 +30,17 @@ impl Verb {
     fn begin(toolgate: &Toolgate, google: &Google, args: &[&str]) -> (Self, String) {
         let mut command = operator(toolgate, args, "");
         google.settings(&mut command);
-        let mut child = command.env("TOOLGATE_LOG", "warn").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut child =
+            command.env("TOOLGATE_LOG", "warn").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let mut said = Vec::new();
         loop {
-            let Some(Ok(line)) = lines.next() else { panic!("it ended without asking for anything: {said:?} {:?}", child.wait_with_output()) };
+            let Some(Ok(line)) = lines.next() else {
+                panic!("it ended without asking for anything: {said:?} {:?}", child.wait_with_output())
+            };
             said.push(line.clone());
-            let wanted = if args.contains(&"--device") { line.trim().len() == 9 && line.contains('-') } else { line.trim().starts_with("http") };
+            let wanted =
+                if args.contains(&"--device") { line.trim().len() == 9 && line.contains('-') } else { line.trim().starts_with("http") };
             if wanted {
                 // The rest is read so that the verb never waits for us.
                 std::thread::spawn(move || lines.for_each(drop));
@@ -93,7 +97,8 @@ fn nothing_told(toolgate: &Toolgate, said: &[&str]) {
 /// Every request that any run tells of.
 fn recorded(toolgate: &Toolgate) -> String {
     let runs = toolgate.json(0, &["runs", "list", "--json"]);
-    let events = runs.as_array().unwrap().iter().map(|run| toolgate.run(&["runs", "events", run["id"].as_str().unwrap(), "--json"]).exits(0).stdout);
+    let events =
+        runs.as_array().unwrap().iter().map(|run| toolgate.run(&["runs", "events", run["id"].as_str().unwrap(), "--json"]).exits(0).stdout);
     events.flat_map(|text| text.lines().filter(|line| line.contains("http_request")).map(str::to_owned).collect::<Vec<_>>()).collect()
 }
 
@@ -105,7 +110,10 @@ fn a_person_logs_in_by_a_browser_and_out_again() {
     let ran = log_in(&toolgate, &google);
     assert!(ran.stdout.contains("ann@example.org") && ran.stdout.contains("drive.file"), "{}", ran.stdout);
     let stands = status(&toolgate, &google);
-    assert_eq!((&stands["state"], &stands["account"], &stands["limit"]), (&json!("ready"), &json!("ann@example.org"), &json!(1_048_576_000)));
+    assert_eq!(
+        (&stands["state"], &stands["account"], &stands["limit"]),
+        (&json!("ready"), &json!("ann@example.org"), &json!(1_048_576_000))
+    );
     // The login is for the sign-in service and the drive's tools alone.
     let listed = toolgate.json(0, &["vault", "list", "--json"]);
     let login = listed.as_array().unwrap().iter().find(|secret| secret["name"] == "DRIVE_GOOGLE_LOGIN").unwrap();
@@ -166,7 +174,10 @@ fn a_code_that_was_stolen_is_worth_nothing_without_the_verifier() {
     let (other, other_url) = Verb::begin(&toolgate, &google, &["drive", "login"]);
     let other_back = Google::leads_to(&other_url);
     let own = Url::parse(&other_back).unwrap().query_pairs().find(|(name, _)| name == "code").unwrap().1.into_owned();
-    let injected = other_back.replace(&url::form_urlencoded::byte_serialize(own.as_bytes()).collect::<String>(), &url::form_urlencoded::byte_serialize(stolen.as_bytes()).collect::<String>());
+    let injected = other_back.replace(
+        &url::form_urlencoded::byte_serialize(own.as_bytes()).collect::<String>(),
+        &url::form_urlencoded::byte_serialize(stolen.as_bytes()).collect::<String>(),
+    );
     assert_eq!(fetch(&injected, "127.0.0.1").0, 200);
     other.ends(1);
     assert!(toolgate.json(0, &["vault", "list", "--json"]).as_array().unwrap().iter().all(|secret| secret["name"] != "DRIVE_GOOGLE_LOGIN"));
@@ -197,7 +208,11 @@ fn whoever_says_no_or_gives_other_rights_logs_nobody_in() {
     let (verb, _) = Verb::begin(&toolgate, &google, &["drive", "login", "--device"]);
     verb.ends(1);
     // More than was asked for, and something else: given back at once.
-    for grants in [format!("{FILE_SCOPE} https://www.googleapis.com/auth/drive"), "https://www.googleapis.com/auth/drive.readonly".to_owned(), "openid".to_owned()] {
+    for grants in [
+        format!("{FILE_SCOPE} https://www.googleapis.com/auth/drive"),
+        "https://www.googleapis.com/auth/drive.readonly".to_owned(),
+        "openid".to_owned(),
+    ] {
         google.set(|state| (state.says_no, state.grants) = (false, Some(grants.clone())));
         let (verb, url) = Verb::begin(&toolgate, &google, &["drive", "login"]);
         assert_eq!(Google::browse(&url).0, 200);
@@ -221,9 +236,16 @@ fn a_wider_login_is_asked_for_by_the_settings_alone() {
     google.set(|state| state.grants = Some("https://www.googleapis.com/auth/drive.readonly".into()));
     let mut command = operator(&toolgate, &["drive", "login"], "");
     google.settings(&mut command);
-    let mut child =
-        command.env("TOOLGATE_DRIVE_GOOGLE_SCOPE", "drive.readonly").env("TOOLGATE_LOG", "warn").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    let url = BufReader::new(child.stderr.as_mut().unwrap()).lines().map(Result::unwrap).find(|line| line.trim().starts_with("http")).unwrap();
+    let mut child = command
+        .env("TOOLGATE_DRIVE_GOOGLE_SCOPE", "drive.readonly")
+        .env("TOOLGATE_LOG", "warn")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let url =
+        BufReader::new(child.stderr.as_mut().unwrap()).lines().map(Result::unwrap).find(|line| line.trim().starts_with("http")).unwrap();
     assert!(url.contains("drive.readonly"), "{url}");
     assert_eq!(Google::browse(url.trim()).0, 200);
     assert!(child.wait().unwrap().success());

@@ -129,16 +129,30 @@ fn an_s3_of_others_keeps_the_contract_and_checks_the_signatures() {
     let s3 = Other::start(&python, "s3_server.py", &[]);
     let base = s3.text("base");
     let endpoint = format!("endpoint={base}");
-    let options = ["bucket=docs", "region=eu-central-1", "root=/team", &endpoint, "access_key_id=secret:S3_ID", "secret_access_key=secret:S3_KEY"];
+    let options =
+        ["bucket=docs", "region=eu-central-1", "root=/team", &endpoint, "access_key_id=secret:S3_ID", "secret_access_key=secret:S3_KEY"];
     let home = Home::new(s3.port(), "s3", &options, &[("S3_ID", &s3.text("id")), ("S3_KEY", &s3.text("key"))], &base);
     home.keeps_the_contract("s3");
     // A key of somebody else's.
-    let wrong = Home::new(s3.port(), "s3", &options, &[("S3_ID", &s3.text("id")), ("S3_KEY", "not-the-key-of-this-id-at-all-000000000")], &base);
+    let wrong =
+        Home::new(s3.port(), "s3", &options, &[("S3_ID", &s3.text("id")), ("S3_KEY", "not-the-key-of-this-id-at-all-000000000")], &base);
     wrong.refused("drive.search", &json!({ "query": "note" }), "DRIVE_REFUSED");
     // A key that may go elsewhere only is not sent.
-    let elsewhere = Home::new(s3.port(), "s3", &options, &[("S3_ID", &s3.text("id")), ("S3_KEY", &s3.text("key"))], "https://s3.eu-central-1.amazonaws.com");
+    let elsewhere = Home::new(
+        s3.port(),
+        "s3",
+        &options,
+        &[("S3_ID", &s3.text("id")), ("S3_KEY", &s3.text("key"))],
+        "https://s3.eu-central-1.amazonaws.com",
+    );
     elsewhere.refused("drive.search", &json!({ "query": "note" }), "SECRET_REFUSED");
-    let missing = Home::new(s3.port(), "s3", &["bucket=none", "region=eu-central-1", &endpoint, "access_key_id=secret:S3_ID", "secret_access_key=secret:S3_KEY"], &[("S3_ID", &s3.text("id")), ("S3_KEY", &s3.text("key"))], &base);
+    let missing = Home::new(
+        s3.port(),
+        "s3",
+        &["bucket=none", "region=eu-central-1", &endpoint, "access_key_id=secret:S3_ID", "secret_access_key=secret:S3_KEY"],
+        &[("S3_ID", &s3.text("id")), ("S3_KEY", &s3.text("key"))],
+        &base,
+    );
     missing.refused("drive.get", &json!({ "path": "a.md" }), "NOT_FOUND");
 }
 
@@ -179,23 +193,42 @@ fn dropbox(kept: Kept) -> WebServer {
         let mut kept = kept.lock().unwrap();
         if asked.path() == "/oauth2/token" {
             let form = String::from_utf8(asked.body.clone()).unwrap();
-            let known = form.contains("grant_type=refresh_token") && form.contains("client_id=app") && form.contains("client_secret=app-secret-1");
-            return if known { Reply::json(&json!({ "access_token": "sl.access-canary-1", "expires_in": 14400, "token_type": "bearer" })) } else { Reply::new(400, "application/json", r#"{"error":"invalid_grant"}"#) };
+            let known =
+                form.contains("grant_type=refresh_token") && form.contains("client_id=app") && form.contains("client_secret=app-secret-1");
+            return if known {
+                Reply::json(&json!({ "access_token": "sl.access-canary-1", "expires_in": 14400, "token_type": "bearer" }))
+            } else {
+                Reply::new(400, "application/json", r#"{"error":"invalid_grant"}"#)
+            };
         }
         if asked.header("authorization") != Some("Bearer sl.access-canary-1") {
-            return Reply::new(401, "application/json", json!({ "error_summary": "invalid_access_token/..", "error": { ".tag": "invalid_access_token" } }).to_string());
+            return Reply::new(
+                401,
+                "application/json",
+                json!({ "error_summary": "invalid_access_token/..", "error": { ".tag": "invalid_access_token" } }).to_string(),
+            );
         }
-        let argument: Value = asked.header("dropbox-api-arg").map_or_else(|| serde_json::from_slice(&asked.body).unwrap_or_default(), |text| serde_json::from_str(text).unwrap());
+        let argument: Value = asked
+            .header("dropbox-api-arg")
+            .map_or_else(|| serde_json::from_slice(&asked.body).unwrap_or_default(), |text| serde_json::from_str(text).unwrap());
         let path = argument["path"].as_str().unwrap_or_default().to_owned();
         let about = |path: &str, size: usize| json!({ ".tag": "file", "name": path.rsplit('/').next(), "id": "id:1", "path_display": path, "path_lower": path.to_lowercase(), "size": size, "client_modified": "2026-11-30T10:00:00Z", "server_modified": "2026-11-30T10:00:00Z", "rev": "015f", "is_downloadable": true });
-        let missing = || Reply::new(409, "application/json", json!({ "error_summary": "path/not_found/..", "error": { ".tag": "path", "path": { ".tag": "not_found" } } }).to_string());
+        let missing = || {
+            Reply::new(
+                409,
+                "application/json",
+                json!({ "error_summary": "path/not_found/..", "error": { ".tag": "path", "path": { ".tag": "not_found" } } }).to_string(),
+            )
+        };
         match asked.path() {
             "/2/files/upload" => {
                 kept.insert(path.clone(), asked.body.clone());
                 Reply::json(&about(&path, asked.body.len()))
             }
             "/2/files/get_metadata" => kept.get(&path).map_or_else(missing, |bytes| Reply::json(&about(&path, bytes.len()))),
-            "/2/files/download" => kept.get(&path).map_or_else(missing, |bytes| Reply::new(200, "application/octet-stream", bytes.clone()).header("Dropbox-API-Result", "{}")),
+            "/2/files/download" => kept.get(&path).map_or_else(missing, |bytes| {
+                Reply::new(200, "application/octet-stream", bytes.clone()).header("Dropbox-API-Result", "{}")
+            }),
             "/2/files/list_folder" => {
                 assert_eq!(argument["recursive"], false);
                 let from = format!("{}/", path.trim_end_matches('/'));
@@ -244,10 +277,14 @@ fn onedrive(kept: Kept, logins: Arc<Mutex<String>>) -> WebServer {
                 return Reply::new(400, "application/json", r#"{"error":"invalid_grant"}"#);
             }
             *login = format!("{}n", *login);
-            return Reply::json(&json!({ "access_token": "graph-access-1", "refresh_token": *login, "expires_in": 3600, "token_type": "Bearer" }));
+            return Reply::json(
+                &json!({ "access_token": "graph-access-1", "refresh_token": *login, "expires_in": 3600, "token_type": "Bearer" }),
+            );
         }
         if let Some(path) = asked.path().strip_prefix("/content-elsewhere/") {
-            return kept.get(&percent_decoded(path)).map_or_else(|| Reply::new(404, "text/plain", ""), |bytes| Reply::new(200, "application/octet-stream", bytes.clone()));
+            return kept
+                .get(&percent_decoded(path))
+                .map_or_else(|| Reply::new(404, "text/plain", ""), |bytes| Reply::new(200, "application/octet-stream", bytes.clone()));
         }
         if asked.header("authorization") != Some("Bearer graph-access-1") {
             return Reply::new(401, "application/json", r#"{"error":{"code":"InvalidAuthenticationToken"}}"#);
@@ -270,7 +307,9 @@ fn onedrive(kept: Kept, logins: Arc<Mutex<String>>) -> WebServer {
             None => ("", rest.trim_start_matches('/')),
         };
         let path = path.trim_end_matches('/').to_owned();
-        let is_folder = |kept: &BTreeMap<String, Vec<u8>>, path: &str| path.is_empty() || kept.keys().any(|known| known.starts_with(&format!("{path}/")));
+        let is_folder = |kept: &BTreeMap<String, Vec<u8>>, path: &str| {
+            path.is_empty() || kept.keys().any(|known| known.starts_with(&format!("{path}/")))
+        };
         match (asked.method.as_str(), deed) {
             ("GET", "") => match kept.get(&path) {
                 Some(bytes) => Reply::json(&item(&path, Some(bytes.len()))),
@@ -278,7 +317,10 @@ fn onedrive(kept: Kept, logins: Arc<Mutex<String>>) -> WebServer {
                 None => missing(),
             },
             ("GET", "content") => match kept.contains_key(&path) {
-                true => Reply::new(302, "text/plain", "").header("Location", &format!("http://{}/content-elsewhere/{}", asked.header("host").unwrap(), path.replace(' ', "%20"))),
+                true => Reply::new(302, "text/plain", "").header(
+                    "Location",
+                    &format!("http://{}/content-elsewhere/{}", asked.header("host").unwrap(), path.replace(' ', "%20")),
+                ),
                 false => missing(),
             },
             ("PUT", "content") => {
@@ -327,7 +369,14 @@ fn what_a_service_refuses_has_its_meaning() {
     });
     let endpoint = format!("endpoint={}", server.base());
     let home = Home::new(server.port, "webdav", &[&endpoint, "username=ann", "password=secret:DAV"], &[("DAV", CANARY)], &server.base());
-    for (status, after, code) in [(401, None, "DRIVE_LOGIN_REQUIRED"), (403, None, "DRIVE_REFUSED"), (404, None, "NOT_FOUND"), (429, Some("3600"), "DRIVE_LIMITED"), (507, None, "DRIVE_LIMITED"), (500, None, "DRIVE_UNAVAILABLE")] {
+    for (status, after, code) in [
+        (401, None, "DRIVE_LOGIN_REQUIRED"),
+        (403, None, "DRIVE_REFUSED"),
+        (404, None, "NOT_FOUND"),
+        (429, Some("3600"), "DRIVE_LIMITED"),
+        (507, None, "DRIVE_LIMITED"),
+        (500, None, "DRIVE_UNAVAILABLE"),
+    ] {
         *answers.lock().unwrap() = (status, after);
         let ran = home.call("drive.get", &json!({ "path": "a.md" }));
         assert!(ran.code != 0 && ran.stdout.contains(code), "{status} is {code}: {ran:?}");

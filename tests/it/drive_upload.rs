@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 use toolgate::domain::Digest;
 
 use crate::drive_google::{call, command, logged_in, value};
-use crate::support::{Ran, Toolgate};
 use crate::support::google::{Google, STEP};
+use crate::support::{Ran, Toolgate};
 
 /// Four parts, the last one smaller.
 const SIZE: usize = 3 * STEP + 1234;
@@ -85,7 +85,13 @@ impl Scene {
     }
 
     fn parts(&self) -> Vec<usize> {
-        self.google.server.asked().iter().filter(|asked| asked.method == "PUT" && !asked.body.is_empty()).map(|asked| asked.body.len()).collect()
+        self.google
+            .server
+            .asked()
+            .iter()
+            .filter(|asked| asked.method == "PUT" && !asked.body.is_empty())
+            .map(|asked| asked.body.len())
+            .collect()
     }
 }
 

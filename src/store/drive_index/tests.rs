@@ -14,7 +14,8 @@ async fn found(index: &DriveIndex, words: &[&str], under: Option<&str>) -> Vec<S
 async fn words_are_found_and_forgotten() {
     let home = tempfile::tempdir().unwrap();
     let index = DriveIndex::of(home.path());
-    let texts = [put("a/price-list.md", "nothing"), put("a/b.md", "The Prices, in Café"), put("a0.md", "price"), put("c.md", "東京都の価格")];
+    let texts =
+        [put("a/price-list.md", "nothing"), put("a/b.md", "The Prices, in Café"), put("a0.md", "price"), put("c.md", "東京都の価格")];
     index.apply(&texts).await.unwrap();
     assert_eq!(found(&index, &["price"], None).await[0], "a/price-list.md");
     assert_eq!(found(&index, &["price"], Some("a")).await.len(), 2);

@@ -30,8 +30,10 @@ impl Drives {
         found.ok_or_else(|| {
             let names: Vec<&str> = self.all.iter().map(|drive| drive.name()).collect();
             let wanted = name.map_or_else(|| "no drive".to_owned(), |name| format!("no drive `{}`", crate::confine::shown(name)));
-            Fault::new(ErrorCode::DriveUnavailable, format!("{wanted} is configured"))
-                .hint(format!("there is {}; the operator names drives in `drive.providers`", if names.is_empty() { "none".to_owned() } else { names.join(", ") }))
+            Fault::new(ErrorCode::DriveUnavailable, format!("{wanted} is configured")).hint(format!(
+                "there is {}; the operator names drives in `drive.providers`",
+                if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+            ))
         })
     }
 
@@ -47,7 +49,8 @@ impl Drives {
                 if drive.has_paths() {
                     return Ok((drive, path));
                 }
-                Err(Fault::new(ErrorCode::InvalidInput, format!("documents of `{}` have no paths", drive.name())).hint("give the `id` that drive.search gave"))
+                Err(Fault::new(ErrorCode::InvalidInput, format!("documents of `{}` have no paths", drive.name()))
+                    .hint("give the `id` that drive.search gave"))
             }
             _ => Err(Fault::new(ErrorCode::InvalidInput, "exactly one of `id` and `path` is needed")),
         }

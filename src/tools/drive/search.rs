@@ -134,7 +134,8 @@ pub(super) fn title(name: &str) -> String {
 
 /// The words of a query, each once.
 pub(super) fn words(query: &str) -> Result<Vec<String>, Fault> {
-    let mut words: Vec<String> = query.split_whitespace().map(|word| word.replace(char::is_control, "")).filter(|word| !word.is_empty()).collect();
+    let mut words: Vec<String> =
+        query.split_whitespace().map(|word| word.replace(char::is_control, "")).filter(|word| !word.is_empty()).collect();
     let mut seen = std::collections::BTreeSet::new();
     words.retain(|word| seen.insert(word.to_lowercase()));
     if words.is_empty() || words.len() > 16 {

@@ -10,7 +10,8 @@ use toolgate::app::SystemClock;
 use toolgate::call::{ArtifactRef, Artifacts, NoProgress};
 use toolgate::confine::Folder;
 use toolgate::domain::{
-    Actor, ArtifactId, Bytes, CallId, Clock as _, Digest, DriveChange, DriveFile, DriveHit, Fault, Labels, Limits, Millis, Principal, RunId, SecretName,
+    Actor, ArtifactId, Bytes, CallId, Clock as _, Digest, DriveChange, DriveFile, DriveHit, Fault, Labels, Limits, Millis, Principal,
+    RunId, SecretName,
 };
 use toolgate::egress::{Egress, EgressOptions, NoCredentials, PrivateException, RequestLog, RequestRecord, SystemResolver};
 use toolgate::secrets::vault::{Lent, Terms};
@@ -98,16 +99,26 @@ impl Keys for Ring {
 
 /// Logged in at this service, with the drive at that port.
 pub fn google_drive(google: &Google, drive: u16) -> GoogleDrive {
-    let private = [google.server.port, drive].map(|port| PrivateException { purpose: "drive".into(), host: "127.0.0.1".into(), port }).to_vec();
+    let private =
+        [google.server.port, drive].map(|port| PrivateException { purpose: "drive".into(), host: "127.0.0.1".into(), port }).to_vec();
     let resolver = Arc::new(SystemResolver);
-    let egress = Egress::new(EgressOptions { proxy: None, private, extra_roots_pem: None, resolver, credentials: Arc::new(NoCredentials) }).unwrap();
+    let egress =
+        Egress::new(EgressOptions { proxy: None, private, extra_roots_pem: None, resolver, credentials: Arc::new(NoCredentials) }).unwrap();
     let base = google.server.base();
     let at = |path: &str| Url::parse(&format!("{base}/{path}")).unwrap();
-    let places = Places { auth: at("auth"), token: at("token"), device: at("device"), revoke: at("revoke"), api: Url::parse(&format!("http://127.0.0.1:{drive}")).unwrap() };
+    let places = Places {
+        auth: at("auth"),
+        token: at("token"),
+        device: at("device"),
+        revoke: at("revoke"),
+        api: Url::parse(&format!("http://127.0.0.1:{drive}")).unwrap(),
+    };
     let client_secret = Some("GOOGLE_CLIENT".parse().unwrap());
-    let settings = GoogleSettings { client: CLIENT.into(), client_secret, scope: "drive.file".into(), shared: Shared::No, places, chunk: STEP };
+    let settings =
+        GoogleSettings { client: CLIENT.into(), client_secret, scope: "drive.file".into(), shared: Shared::No, places, chunk: STEP };
     let keys = Arc::new(Ring { login: Mutex::new(google.login()), base });
-    let ports = DrivePorts { egress, http_events: Arc::new(Nothing), keys, index: Arc::new(Uploads::default()), clock: Arc::new(SystemClock) };
+    let ports =
+        DrivePorts { egress, http_events: Arc::new(Nothing), keys, index: Arc::new(Uploads::default()), clock: Arc::new(SystemClock) };
     GoogleDrive::new(Arc::new(settings), ports).unwrap()
 }
 

@@ -157,7 +157,12 @@ fn pairs(text: &str) -> Pairs {
 }
 
 fn refused(status: u16, reason: &str) -> Reply {
-    Reply::new(status, "application/json", json!({ "error": { "code": status, "message": "no", "errors": [{ "domain": "global", "reason": reason, "message": "no" }] } }).to_string())
+    Reply::new(
+        status,
+        "application/json",
+        json!({ "error": { "code": status, "message": "no", "errors": [{ "domain": "global", "reason": reason, "message": "no" }] } })
+            .to_string(),
+    )
 }
 
 fn oauth_refused(status: u16, error: &str) -> Reply {
@@ -173,7 +178,9 @@ fn answer(asked: &Asked, state: &Mutex<State>, silent: &(Mutex<u32>, Condvar)) -
             && path.starts_with(at)
         {
             let (_, status, body, headers) = state.instead.pop_front().unwrap();
-            return headers.iter().fold(Reply::new(status, "application/json", body.to_string()), |reply, (name, value)| reply.header(name, value));
+            return headers
+                .iter()
+                .fold(Reply::new(status, "application/json", body.to_string()), |reply, (name, value)| reply.header(name, value));
         }
         match (asked.method.as_str(), path.as_str()) {
             ("GET", "/auth") => return state.authorize(&query),
@@ -294,7 +301,9 @@ impl State {
         let code = self.next("device");
         self.device = Some((code.clone(), 1));
         // As Google has it: not the field of the standard.
-        Reply::json(&json!({ "device_code": code, "user_code": "GQVQ-JKEC", "verification_url": "https://www.google.example/device", "expires_in": 1800, "interval": 1 }))
+        Reply::json(
+            &json!({ "device_code": code, "user_code": "GQVQ-JKEC", "verification_url": "https://www.google.example/device", "expires_in": 1800, "interval": 1 }),
+        )
     }
 
     fn revoke(&mut self, form: &Pairs) -> Reply {
@@ -309,7 +318,8 @@ impl State {
 
     fn describe(&self, id: &str) -> Value {
         let file = &self.files[id];
-        let mut told = json!({ "id": id, "name": file.name, "mimeType": file.mime, "modifiedTime": "2026-11-30T10:00:00.000Z", "trashed": false });
+        let mut told =
+            json!({ "id": id, "name": file.name, "mimeType": file.mime, "modifiedTime": "2026-11-30T10:00:00.000Z", "trashed": false });
         if !file.mime.starts_with("application/vnd.google-apps.") {
             told["size"] = json!(file.told_size.unwrap_or(file.bytes.len()).to_string());
             told["sha256Checksum"] = json!(file.told_sum.clone().unwrap_or_else(|| Digest::of(&file.bytes).to_string()));
@@ -324,9 +334,9 @@ impl State {
     fn drive(&mut self, asked: &Asked, path: &str, query: &Pairs) -> Reply {
         let parts: Vec<&str> = path.trim_start_matches('/').split('/').collect();
         match (asked.method.as_str(), parts.as_slice()) {
-            ("GET", ["drive", "v3", "about"]) => {
-                Reply::json(&json!({ "user": { "emailAddress": "ann@example.org" }, "storageQuota": { "limit": "1048576000", "usage": "1048576" } }))
-            }
+            ("GET", ["drive", "v3", "about"]) => Reply::json(
+                &json!({ "user": { "emailAddress": "ann@example.org" }, "storageQuota": { "limit": "1048576000", "usage": "1048576" } }),
+            ),
             ("GET", ["drive", "v3", "files"]) => self.list(query),
             ("GET", ["drive", "v3", "files", "generateIds"]) => {
                 let id = self.next("new").replace('.', "_");
@@ -338,7 +348,9 @@ impl State {
                 None => refused(404, "notFound"),
             },
             ("GET", ["drive", "v3", "files", id]) => match self.files.get(*id) {
-                Some(file) if query.get("alt").is_some_and(|alt| alt == "media") => Reply::new(200, "application/octet-stream", file.bytes.clone()),
+                Some(file) if query.get("alt").is_some_and(|alt| alt == "media") => {
+                    Reply::new(200, "application/octet-stream", file.bytes.clone())
+                }
                 Some(_) => Reply::json(&self.describe(id)),
                 None => refused(404, "notFound"),
             },
@@ -382,7 +394,8 @@ impl State {
         let session = self.next("session");
         self.sessions.insert(session.clone(), Session { file: id, total, kept: Vec::new(), parts: Vec::new(), about });
         let host = asked.header("host").unwrap();
-        Reply::new(200, "text/plain", "").header("Location", &format!("http://{host}/upload/drive/v3/files?uploadType=resumable&upload_id={session}"))
+        Reply::new(200, "text/plain", "")
+            .header("Location", &format!("http://{host}/upload/drive/v3/files?uploadType=resumable&upload_id={session}"))
     }
 
     /// A part, or the question how far it is. `Err` where the drive says nothing more.
@@ -410,7 +423,9 @@ impl State {
         let done = session.kept.len() == session.total;
         if done {
             let text = |field: &str| session.about[field].as_str().unwrap_or_default().to_owned();
-            let parents = session.about["parents"].as_array().map_or_else(Vec::new, |all| all.iter().map(|id| id.as_str().unwrap().to_owned()).collect());
+            let parents = session.about["parents"]
+                .as_array()
+                .map_or_else(Vec::new, |all| all.iter().map(|id| id.as_str().unwrap().to_owned()).collect());
             let file = File { name: text("name"), mime: text("mimeType"), bytes: session.kept.clone(), parents, ..File::default() };
             self.files.entry(session.file.clone()).or_insert(file);
         }

@@ -68,28 +68,43 @@ fn is_rate(reason: &str) -> bool {
 }
 
 fn meaning(status: u16, reason: &str) -> Fault {
-    let limited = |what: &str, hint: &str| Fault::new(ErrorCode::DriveLimited, format!("Google Drive takes no more: {what}")).hint(hint.to_owned());
-    let refused = |what: &str, hint: &str| Fault::new(ErrorCode::DriveRefused, format!("Google Drive refuses it: {what}")).hint(hint.to_owned());
+    let limited =
+        |what: &str, hint: &str| Fault::new(ErrorCode::DriveLimited, format!("Google Drive takes no more: {what}")).hint(hint.to_owned());
+    let refused =
+        |what: &str, hint: &str| Fault::new(ErrorCode::DriveRefused, format!("Google Drive refuses it: {what}")).hint(hint.to_owned());
     match (status, reason) {
-        (401, _) => Fault::new(ErrorCode::DriveLoginRequired, "Google Drive does not take the login").hint("the operator runs `toolgate drive login`"),
-        (403, "storageQuotaExceeded" | "teamDriveFileLimitExceeded" | "numChildrenInNonRootLimitExceeded" | "activeItemCreationLimitExceeded") => {
-            limited("it is full", "make room there, or use another drive")
-        }
+        (401, _) => Fault::new(ErrorCode::DriveLoginRequired, "Google Drive does not take the login")
+            .hint("the operator runs `toolgate drive login`"),
+        (
+            403,
+            "storageQuotaExceeded" | "teamDriveFileLimitExceeded" | "numChildrenInNonRootLimitExceeded" | "activeItemCreationLimitExceeded",
+        ) => limited("it is full", "make room there, or use another drive"),
         (403, "exportSizeLimitExceeded") => Fault::new(ErrorCode::LimitExceeded, "the document is larger than Google Drive exports")
             .hint("Google exports at most 10 MB; take another `format`, or split the document"),
-        (403, "dailyLimitExceeded" | "dailyLimitExceededUnreg" | "quotaExceeded") => limited("the program's quota for today is used up", "wait until tomorrow, or the operator raises the quota at Google"),
+        (403, "dailyLimitExceeded" | "dailyLimitExceededUnreg" | "quotaExceeded") => {
+            limited("the program's quota for today is used up", "wait until tomorrow, or the operator raises the quota at Google")
+        }
         (403, reason) if is_rate(reason) => limited("it was asked too often", "wait, then make the call again"),
         (429, _) => limited("it was asked too often", "wait, then make the call again"),
-        (403, "appNotAuthorizedToFile") => refused("the login does not reach this document", "open it with this program, or the operator asks for more by `drive.google_scope`"),
-        (403, "insufficientPermissions" | "ACCESS_TOKEN_SCOPE_INSUFFICIENT") => refused("the login has no right to do this", "the operator asks for more by `drive.google_scope`, and logs in again"),
+        (403, "appNotAuthorizedToFile") => refused(
+            "the login does not reach this document",
+            "open it with this program, or the operator asks for more by `drive.google_scope`",
+        ),
+        (403, "insufficientPermissions" | "ACCESS_TOKEN_SCOPE_INSUFFICIENT") => {
+            refused("the login has no right to do this", "the operator asks for more by `drive.google_scope`, and logs in again")
+        }
         (403, "fileNotDownloadable") => refused("this document has no bytes of its own", "take a `format` that it can be exported to"),
         (403, "cannotDownloadAbusiveFile") => refused("it counts as harmful", "look at it in the browser"),
         (403, _) => refused("the account may not do this", "look at who may read or change the document"),
         (404, _) => Fault::new(ErrorCode::NotFound, "Google Drive has no such document, or the login does not reach it")
             .hint("take an id that drive.search gave"),
-        (400 | 405 | 409 | 411 | 412 | 416, _) => Fault::new(ErrorCode::DriveUnavailable, format!("Google Drive does not understand the request ({status})"))
-            .hint("look at id, folder and query"),
-        (408 | 500..=599, _) => Fault::new(ErrorCode::DriveUnavailable, format!("Google Drive is out of order ({status})")).hint("try again later"),
+        (400 | 405 | 409 | 411 | 412 | 416, _) => {
+            Fault::new(ErrorCode::DriveUnavailable, format!("Google Drive does not understand the request ({status})"))
+                .hint("look at id, folder and query")
+        }
+        (408 | 500..=599, _) => {
+            Fault::new(ErrorCode::DriveUnavailable, format!("Google Drive is out of order ({status})")).hint("try again later")
+        }
         (300..=399, _) => Fault::new(ErrorCode::EgressDenied, format!("Google Drive leads elsewhere ({status}), which is not followed"))
             .hint("look at `drive.google_endpoints`"),
         (status, _) => Fault::new(ErrorCode::DriveUnavailable, format!("Google Drive answered {status}")).hint("try again later"),
@@ -150,7 +165,8 @@ mod tests {
         limited.headers = vec![("retry-after".into(), "7".into())];
         let trouble = read(&limited);
         assert_eq!((trouble.after, trouble.fault.details.unwrap()["retry_after_sec"].as_u64()), (Some(Duration::from_secs(7)), Some(7)));
-        limited.headers = vec![("retry-after".into(), "Mon, 30 Nov 2026 10:00:30 GMT".into()), ("date".into(), "Mon, 30 Nov 2026 10:00:00 GMT".into())];
+        limited.headers =
+            vec![("retry-after".into(), "Mon, 30 Nov 2026 10:00:30 GMT".into()), ("date".into(), "Mon, 30 Nov 2026 10:00:00 GMT".into())];
         assert_eq!(read(&limited).after, Some(Duration::from_secs(30)));
     }
 }

@@ -14,7 +14,8 @@ use super::api::{Api, Ask, Caller};
 use super::{Shared, query};
 
 /// What Google says of a document that we look at.
-pub(super) const FIELDS: &str = "id,name,mimeType,size,md5Checksum,sha256Checksum,modifiedTime,description,trashed,shortcutDetails(targetId,targetMimeType)";
+pub(super) const FIELDS: &str =
+    "id,name,mimeType,size,md5Checksum,sha256Checksum,modifiedTime,description,trashed,shortcutDetails(targetId,targetMimeType)";
 /// Pages of one search: some come empty and say that there are more.
 const MOST_PAGES: usize = 20;
 /// The most that Google exports.
@@ -70,7 +71,8 @@ impl File {
 
     fn find(self) -> Option<Find> {
         query::id(&self.id).ok()?;
-        let snippet = self.description.as_deref().map(|text| plain(text).split_whitespace().collect::<Vec<_>>().join(" ")).unwrap_or_default();
+        let snippet =
+            self.description.as_deref().map(|text| plain(text).split_whitespace().collect::<Vec<_>>().join(" ")).unwrap_or_default();
         Some(Find {
             size: self.size(),
             media_type: media::clean(&self.mime_type),
@@ -90,8 +92,9 @@ fn hex(bytes: &[u8]) -> String {
 
 /// The JSON of a good answer.
 pub(super) fn json<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, Fault> {
-    serde_json::from_slice(body)
-        .map_err(|error| Fault::new(ErrorCode::EgressFailed, format!("Google Drive answered with something that is not its JSON (line {})", error.line())))
+    serde_json::from_slice(body).map_err(|error| {
+        Fault::new(ErrorCode::EgressFailed, format!("Google Drive answered with something that is not its JSON (line {})", error.line()))
+    })
 }
 
 impl Api {
@@ -103,7 +106,8 @@ impl Api {
         let mut found = Finds { finds: Vec::new(), complete: true };
         for _ in 0..MOST_PAGES {
             let size = wanted.limit.saturating_sub(found.finds.len()).clamp(1, 100).to_string();
-            let mut pairs = vec![("q", asked.as_str()), ("pageSize", &size), ("fields", &fields), ("spaces", "drive"), ("supportsAllDrives", "true")];
+            let mut pairs =
+                vec![("q", asked.as_str()), ("pageSize", &size), ("fields", &fields), ("spaces", "drive"), ("supportsAllDrives", "true")];
             match &self.settings.shared {
                 Shared::No => pairs.push(("corpora", "user")),
                 Shared::All => pairs.extend([("corpora", "allDrives"), ("includeItemsFromAllDrives", "true")]),
@@ -145,13 +149,19 @@ impl Api {
             return Err(Fault::new(ErrorCode::InvalidInput, "this document has one form").hint("leave `format` out"));
         }
         if let Some(size) = file.size().filter(|size| *size > MOST_BYTES.0) {
-            return Err(Fault::new(ErrorCode::LimitExceeded, format!("the document has {size} bytes, {} can be read at once", MOST_BYTES.0)));
+            return Err(Fault::new(
+                ErrorCode::LimitExceeded,
+                format!("the document has {size} bytes, {} can be read at once", MOST_BYTES.0),
+            ));
         }
         let url = self.url(&["drive", "v3", "files", query::id(&file.id)?], &[("alt", "media"), ("supportsAllDrives", "true")])?;
         let answer = self.ask(&Ask { cap: MOST_BYTES, wall: LONG, ..Ask::get(url) }, caller).await?;
         if !file.holds(&answer.body) {
-            return Err(Fault::new(ErrorCode::EgressFailed, "what came is not the document: its length or sum is not what Google Drive states")
-                .hint("make the call again; it may have been changed meanwhile"));
+            return Err(Fault::new(
+                ErrorCode::EgressFailed,
+                "what came is not the document: its length or sum is not what Google Drive states",
+            )
+            .hint("make the call again; it may have been changed meanwhile"));
         }
         let media_type = media::clean(&file.mime_type).filter(|kind| kind != "application/octet-stream");
         Ok(Document { path: None, title: file.name, bytes: answer.body.to_vec(), media_type, exported_from: None })
@@ -165,7 +175,13 @@ impl Api {
             ErrorCode::LimitExceeded => fault.hint("Google exports at most 10 MB; take another `format`, or split the document"),
             _ => fault,
         })?;
-        Ok(Document { path: None, title: file.name, bytes: answer.body.to_vec(), media_type: Some(form.to_owned()), exported_from: media::clean(&file.mime_type) })
+        Ok(Document {
+            path: None,
+            title: file.name,
+            bytes: answer.body.to_vec(),
+            media_type: Some(form.to_owned()),
+            exported_from: media::clean(&file.mime_type),
+        })
     }
 }
 
@@ -173,7 +189,8 @@ impl Api {
 fn form(kind: &str, wanted: Option<Wanted>) -> Result<&'static str, Fault> {
     let own = kind.strip_prefix(OWN).unwrap_or_default();
     let cannot = |has: &str| {
-        Err(Fault::new(ErrorCode::InvalidInput, format!("a Google {} has no such form", crate::confine::shown(own))).hint(format!("take {has}, or leave `format` out")))
+        Err(Fault::new(ErrorCode::InvalidInput, format!("a Google {} has no such form", crate::confine::shown(own)))
+            .hint(format!("take {has}, or leave `format` out")))
     };
     match (own, wanted) {
         ("document" | "spreadsheet" | "presentation" | "drawing", Some(Wanted::Pdf)) => Ok("application/pdf"),
@@ -186,6 +203,7 @@ fn form(kind: &str, wanted: Option<Wanted>) -> Result<&'static str, Fault> {
         ("spreadsheet", Some(Wanted::Markdown | Wanted::Text)) => cannot("csv or pdf"),
         ("presentation", Some(Wanted::Markdown | Wanted::Csv)) => cannot("text or pdf"),
         ("folder", _) => Err(Fault::new(ErrorCode::InvalidInput, "this is a folder").hint("give its id as `folder` to drive.search")),
-        _ => Err(Fault::new(ErrorCode::DriveRefused, format!("a Google {} cannot be exported", crate::confine::shown(own))).hint("open it in the browser")),
+        _ => Err(Fault::new(ErrorCode::DriveRefused, format!("a Google {} cannot be exported", crate::confine::shown(own)))
+            .hint("open it in the browser")),
     }
 }

@@ -9,8 +9,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use oauth2::basic::BasicTokenResponse;
 use oauth2::{
-    AuthorizationCode, CsrfToken, DeviceCodeErrorResponseType, PkceCodeChallenge, RedirectUrl, RequestTokenError, Scope, StandardDeviceAuthorizationResponse,
-    TokenResponse as _,
+    AuthorizationCode, CsrfToken, DeviceCodeErrorResponseType, PkceCodeChallenge, RedirectUrl, RequestTokenError, Scope,
+    StandardDeviceAuthorizationResponse, TokenResponse as _,
 };
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::domain::{ErrorCode, Fault};
 use crate::egress::RequestLog;
-use crate::secrets::vault::{Terms, SecretName};
+use crate::secrets::vault::{SecretName, Terms};
 use crate::tools::drive::{DrivePorts, keys};
 
 use super::api::{Api, Ask, Caller};
@@ -184,14 +184,13 @@ impl Login {
         };
         token.map_err(|error| match error {
             RequestTokenError::ServerResponse(said) => match said.error() {
-                DeviceCodeErrorResponseType::AccessDenied => {
-                    Fault::new(ErrorCode::DriveRefused, "the login was not allowed").hint("run `toolgate drive login --device` again, and allow it there")
-                }
+                DeviceCodeErrorResponseType::AccessDenied => Fault::new(ErrorCode::DriveRefused, "the login was not allowed")
+                    .hint("run `toolgate drive login --device` again, and allow it there"),
                 DeviceCodeErrorResponseType::ExpiredToken => late(),
-                DeviceCodeErrorResponseType::AuthorizationPending | DeviceCodeErrorResponseType::SlowDown | DeviceCodeErrorResponseType::Basic(_) => {
-                    Fault::new(ErrorCode::DriveUnavailable, "the sign-in service refused the code")
-                        .hint("the program at Google must be of the kind \"TV and limited input devices\" for this way")
-                }
+                DeviceCodeErrorResponseType::AuthorizationPending
+                | DeviceCodeErrorResponseType::SlowDown
+                | DeviceCodeErrorResponseType::Basic(_) => Fault::new(ErrorCode::DriveUnavailable, "the sign-in service refused the code")
+                    .hint("the program at Google must be of the kind \"TV and limited input devices\" for this way"),
             },
             RequestTokenError::Request(failed) => oauth::fault(RequestTokenError::Request(failed)),
             RequestTokenError::Parse(..) | RequestTokenError::Other(_) => oauth::odd(),
@@ -206,8 +205,11 @@ impl Login {
         let has = scopes.iter().any(|scope| scope.as_str() == wanted);
         let more: Vec<&str> = scopes.iter().map(|scope| scope.as_str()).filter(|scope| *scope != wanted).collect();
         if !has {
-            return Err(Fault::new(ErrorCode::DriveRefused, format!("the login does not allow `{}`; it was given back", self.settings.scope))
-                .hint("run `toolgate drive login` again, and leave its box checked"));
+            return Err(Fault::new(
+                ErrorCode::DriveRefused,
+                format!("the login does not allow `{}`; it was given back", self.settings.scope),
+            )
+            .hint("run `toolgate drive login` again, and leave its box checked"));
         }
         if more.is_empty() {
             return Ok(());

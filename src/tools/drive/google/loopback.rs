@@ -115,7 +115,8 @@ fn read(head: &[u8], port: u16, state: &str) -> Result<Brought, &'static str> {
         return Err("405 Method Not Allowed");
     }
     // A page elsewhere whose name leads here asks with that name.
-    let mut hosts = lines.filter_map(|line| line.split_once(':')).filter(|(name, _)| name.eq_ignore_ascii_case("host")).map(|(_, host)| host.trim());
+    let mut hosts =
+        lines.filter_map(|line| line.split_once(':')).filter(|(name, _)| name.eq_ignore_ascii_case("host")).map(|(_, host)| host.trim());
     if hosts.next() != Some(format!("127.0.0.1:{port}").as_str()) || hosts.next().is_some() {
         return Err("421 Misdirected Request");
     }

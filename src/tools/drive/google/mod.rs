@@ -6,8 +6,8 @@
 mod api;
 mod faults;
 mod files;
-mod loopback;
 pub mod login;
+mod loopback;
 mod oauth;
 mod query;
 mod settings;

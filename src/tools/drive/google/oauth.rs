@@ -58,7 +58,12 @@ pub(super) struct SignIn {
 pub(super) struct Failed(Fault);
 
 impl SignIn {
-    pub(super) fn new(settings: &GoogleSettings, egress: &Egress, cancel: &CancellationToken, log: Arc<dyn RequestLog>) -> Result<Self, Fault> {
+    pub(super) fn new(
+        settings: &GoogleSettings,
+        egress: &Egress,
+        cancel: &CancellationToken,
+        log: Arc<dyn RequestLog>,
+    ) -> Result<Self, Fault> {
         let places = [&settings.places.token, &settings.places.device, &settings.places.revoke];
         let rules = HostRules::parse(places.map(keys::rule))?;
         let caps = Caps { answer_body: ANSWER, redirects: 0, wall: WALL, ..Caps::default() };
@@ -68,7 +73,9 @@ impl SignIn {
 
     async fn send(&self, request: HttpRequest) -> Result<HttpResponse, Failed> {
         let (parts, body) = request.into_parts();
-        let text = |value: &http::HeaderValue| value.to_str().map(str::to_owned).map_err(|_| Failed(Fault::internal("a header of ours is no text")));
+        let text = |value: &http::HeaderValue| {
+            value.to_str().map(str::to_owned).map_err(|_| Failed(Fault::internal("a header of ours is no text")))
+        };
         let mut headers = Vec::new();
         for (name, value) in &parts.headers {
             headers.push((name.as_str().to_owned(), text(value)?));
@@ -123,10 +130,11 @@ pub(super) fn odd() -> Fault {
 fn refused(error: &BasicErrorResponseType) -> Fault {
     match error {
         BasicErrorResponseType::InvalidGrant => ended(),
-        BasicErrorResponseType::InvalidClient | BasicErrorResponseType::UnauthorizedClient => {
-            Fault::new(ErrorCode::DriveLoginRequired, "Google does not know this program: its client id or secret is wrong, or not of the right kind")
-                .hint("the operator looks at `drive.google_client_id` and `drive.google_client_secret`")
-        }
+        BasicErrorResponseType::InvalidClient | BasicErrorResponseType::UnauthorizedClient => Fault::new(
+            ErrorCode::DriveLoginRequired,
+            "Google does not know this program: its client id or secret is wrong, or not of the right kind",
+        )
+        .hint("the operator looks at `drive.google_client_id` and `drive.google_client_secret`"),
         BasicErrorResponseType::InvalidScope => Fault::new(ErrorCode::DriveRefused, "Google does not give this program what it asks for")
             .hint("the operator looks at `drive.google_scope` and at what the program may ask for at Google"),
         BasicErrorResponseType::InvalidRequest | BasicErrorResponseType::UnsupportedGrantType | BasicErrorResponseType::Extension(_) => {
@@ -137,5 +145,6 @@ fn refused(error: &BasicErrorResponseType) -> Fault {
 
 /// The fault of a login that is no longer good.
 pub(super) fn ended() -> Fault {
-    Fault::new(ErrorCode::DriveLoginRequired, "the login at Google has ended or was taken back").hint("the operator runs `toolgate drive login`")
+    Fault::new(ErrorCode::DriveLoginRequired, "the login at Google has ended or was taken back")
+        .hint("the operator runs `toolgate drive login`")
 }

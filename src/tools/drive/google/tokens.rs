@@ -95,7 +95,8 @@ impl Tokens {
     /// The login that the vault holds.
     async fn login(&self, tool: Option<&str>) -> Result<SecretString, Fault> {
         let lent = self.ports.keys.lend(&GoogleSettings::login()?, tool).await.map_err(|fault| match fault.code {
-            ErrorCode::UnknownSecret => Fault::new(ErrorCode::DriveLoginRequired, "nobody is logged in to Google Drive").hint("the operator runs `toolgate drive login`"),
+            ErrorCode::UnknownSecret => Fault::new(ErrorCode::DriveLoginRequired, "nobody is logged in to Google Drive")
+                .hint("the operator runs `toolgate drive login`"),
             _ => fault,
         })?;
         keys::for_place(lent, &self.settings.places.token)
@@ -116,7 +117,11 @@ impl Tokens {
 }
 
 /// The program's secret, where it has one.
-pub(super) async fn client_secret(settings: &GoogleSettings, ports: &DrivePorts, tool: Option<&str>) -> Result<Option<SecretString>, Fault> {
+pub(super) async fn client_secret(
+    settings: &GoogleSettings,
+    ports: &DrivePorts,
+    tool: Option<&str>,
+) -> Result<Option<SecretString>, Fault> {
     match &settings.client_secret {
         Some(name) => Ok(Some(keys::for_place(ports.keys.lend(name, tool).await?, &settings.places.token)?)),
         None => Ok(None),

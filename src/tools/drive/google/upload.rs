@@ -125,9 +125,11 @@ impl Api {
 
     /// Fixes the document's id and opens a session for it.
     async fn begin(&self, key: &str, sending: &Sending, caller: &Caller<'_>) -> Result<UnderWay, Fault> {
-        let ids = self.ask(&Ask::get(self.url(&["drive", "v3", "files", "generateIds"], &[("count", "1"), ("space", "drive")])?), caller).await?;
+        let ids =
+            self.ask(&Ask::get(self.url(&["drive", "v3", "files", "generateIds"], &[("count", "1"), ("space", "drive")])?), caller).await?;
         let file = read::<Ids>(&ids.body)?.ids.into_iter().next().unwrap_or_default();
-        let file = query::id(&file).map_err(|_| Fault::new(ErrorCode::EgressFailed, "Google Drive gave no id for the document"))?.to_owned();
+        let file =
+            query::id(&file).map_err(|_| Fault::new(ErrorCode::EgressFailed, "Google Drive gave no id for the document"))?.to_owned();
         let mut what = json!({ "id": file, "name": sending.name, "mimeType": sending.media_type });
         if let (Some(folder), Some(fields)) = (&sending.folder, what.as_object_mut()) {
             fields.insert("parents".to_owned(), json!([folder]));
@@ -146,16 +148,23 @@ impl Api {
         };
         let answer = self.ask(&ask, caller).await?;
         let place = answer.headers.iter().find(|(name, _)| name == "location").and_then(|(_, place)| Url::parse(place).ok());
-        let session = place.filter(|place| self.is_ours(place)).ok_or_else(|| {
-            Fault::new(ErrorCode::EgressFailed, "Google Drive opened an upload and named no place of its own for it")
-        })?;
+        let session = place
+            .filter(|place| self.is_ours(place))
+            .ok_or_else(|| Fault::new(ErrorCode::EgressFailed, "Google Drive opened an upload and named no place of its own for it"))?;
         let under_way = UnderWay { file, session: Some(session) };
         self.keep(key, &under_way).await?;
         Ok(under_way)
     }
 
     /// Sends part after part; `None` where the session ended before all was there.
-    async fn parts(&self, under_way: &UnderWay, from: u64, sending: &Sending, context: &CallContext, caller: &Caller<'_>) -> Result<Option<File>, Fault> {
+    async fn parts(
+        &self,
+        under_way: &UnderWay,
+        from: u64,
+        sending: &Sending,
+        context: &CallContext,
+        caller: &Caller<'_>,
+    ) -> Result<Option<File>, Fault> {
         let Some(session) = &under_way.session else { return Ok(None) };
         let total = sending.bytes.len();
         let mut at = usize::try_from(from).unwrap_or(total).min(total);
@@ -192,11 +201,15 @@ impl Api {
                 Stands::At(there) => {
                     let there = usize::try_from(there).unwrap_or(usize::MAX);
                     if there > total {
-                        return Err(Fault::new(ErrorCode::EgressFailed, "Google Drive says that it has more of the document than there is"));
+                        return Err(Fault::new(
+                            ErrorCode::EgressFailed,
+                            "Google Drive says that it has more of the document than there is",
+                        ));
                     }
                     trouble = if there > at { 0 } else { trouble + 1 };
                     if trouble > MOST_TROUBLE {
-                        return Err(Fault::new(ErrorCode::DriveUnavailable, "Google Drive takes no more of the document").hint("make the call again; it goes on where it stopped"));
+                        return Err(Fault::new(ErrorCode::DriveUnavailable, "Google Drive takes no more of the document")
+                            .hint("make the call again; it goes on where it stopped"));
                     }
                     at = there;
                 }
@@ -227,8 +240,11 @@ impl Api {
     async fn done(&self, key: &str, file: File, sending: &Sending, unchanged: bool, resumed_from: u64) -> Result<Sent, Fault> {
         if !file.holds(&sending.bytes) {
             self.ports.index.keep_upload(key, None).await?;
-            return Err(Fault::new(ErrorCode::EgressFailed, format!("what Google Drive has as `{}` is not what was sent: its length or sum differs", file.id))
-                .hint("look at it there, and make the call again"));
+            return Err(Fault::new(
+                ErrorCode::EgressFailed,
+                format!("what Google Drive has as `{}` is not what was sent: its length or sum differs", file.id),
+            )
+            .hint("look at it there, and make the call again"));
         }
         query::id(&file.id)?;
         self.keep(key, &UnderWay { file: file.id.clone(), session: None }).await?;

@@ -156,7 +156,9 @@ impl Provider for LocalDrive {
 impl LocalDrive {
     fn upload_place(&self, name: &str, folder: Option<&str>) -> Result<RelPath, Fault> {
         if folder.is_some() {
-            return Err(Fault::new(ErrorCode::InvalidInput, "the local drive has paths, not ids of folders").hint("put the folder into `name`"));
+            return Err(
+                Fault::new(ErrorCode::InvalidInput, "the local drive has paths, not ids of folders").hint("put the folder into `name`")
+            );
         }
         let path = place(name)?;
         if is_hidden(&path) {

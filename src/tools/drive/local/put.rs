@@ -21,7 +21,9 @@ pub(super) struct Put {
 pub(super) fn current(folder: &Folder, path: &RelPath) -> Result<Option<Vec<u8>>, Fault> {
     match folder.kind(path)? {
         Some(Kind::File) => folder.read(path, MOST_KEPT).map(Some).map_err(|fault| match fault.code {
-            ErrorCode::LimitExceeded => fault.hint("so large a file is not replaced, as its old content could not be kept; use another name"),
+            ErrorCode::LimitExceeded => {
+                fault.hint("so large a file is not replaced, as its old content could not be kept; use another name")
+            }
             _ => fault,
         }),
         None => Ok(None),

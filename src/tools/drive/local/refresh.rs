@@ -71,7 +71,8 @@ impl LocalDrive {
         for part in gone.chunks(BATCH) {
             self.index.apply(part).await?;
         }
-        let sure = i64::try_from(now.saturating_mul(1_000_000)).unwrap_or(i64::MAX).saturating_sub(i64::try_from(UNSURE.as_nanos()).unwrap_or(0));
+        let sure =
+            i64::try_from(now.saturating_mul(1_000_000)).unwrap_or(i64::MAX).saturating_sub(i64::try_from(UNSURE.as_nanos()).unwrap_or(0));
         let mut rest = wanted.into_iter().peekable();
         while rest.peek().is_some() {
             if cancel.is_cancelled() {
@@ -81,7 +82,9 @@ impl LocalDrive {
                 return Ok(false);
             }
             let (mut batch, mut bytes) = (Vec::new(), 0);
-            while let Some(next) = rest.next_if(|(entry, _)| batch.len() < BATCH && (batch.is_empty() || bytes + entry.size.min(MOST_TEXT.0) <= BATCH_BYTES)) {
+            while let Some(next) =
+                rest.next_if(|(entry, _)| batch.len() < BATCH && (batch.is_empty() || bytes + entry.size.min(MOST_TEXT.0) <= BATCH_BYTES))
+            {
                 bytes += next.0.size.min(MOST_TEXT.0);
                 batch.push(next);
             }

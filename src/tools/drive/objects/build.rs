@@ -30,12 +30,18 @@ impl Lent<'_> {
         let lent = self.ports.keys.lend(&name, Some(self.tool)).await?;
         let mut value = None;
         for (_, place) in self.places {
-            value = Some(keys::for_place(crate::secrets::vault::Lent { name: lent.name.clone(), value: lent.value.clone(), terms: lent.terms.clone() }, place)?);
+            value = Some(keys::for_place(
+                crate::secrets::vault::Lent { name: lent.name.clone(), value: lent.value.clone(), terms: lent.terms.clone() },
+                place,
+            )?);
         }
         let value = value.ok_or_else(|| Fault::internal("a service without a place"))?;
         if value.expose_secret().chars().any(|c| c.is_control() || c == ' ') {
-            return Err(Fault::new(ErrorCode::SecretRefused, format!("the secret `{name}` holds a blank or a line break, so it cannot be sent"))
-                .hint("set it anew, without what stands around it"));
+            return Err(Fault::new(
+                ErrorCode::SecretRefused,
+                format!("the secret `{name}` holds a blank or a line break, so it cannot be sent"),
+            )
+            .hint("set it anew, without what stands around it"));
         }
         Ok(Some(value.expose_secret().to_owned()))
     }
@@ -50,7 +56,13 @@ fn split(settings: &StoreSettings, places: &[(Url, Url)]) -> (Vec<(Url, Url)>, V
 }
 
 /// The operator, by an access token where one is good still.
-pub(super) async fn operator(settings: &StoreSettings, ports: &DrivePorts, tool: &str, granted: Option<&Granted>, transport: Transport) -> Result<Operator, Fault> {
+pub(super) async fn operator(
+    settings: &StoreSettings,
+    ports: &DrivePorts,
+    tool: &str,
+    granted: Option<&Granted>,
+    transport: Transport,
+) -> Result<Operator, Fault> {
     let (data, token) = split(settings, &transport.places);
     let at_data = Lent { settings, ports, tool, places: &data };
     let at_token = Lent { settings, ports, tool, places: &token };
@@ -113,4 +125,3 @@ pub(super) fn login(settings: &StoreSettings) -> Result<Option<(Url, SecretName)
         _ => Ok(None),
     }
 }
-

@@ -54,7 +54,8 @@ impl Objects {
     async fn open(&self, tool: &str, context: &CallContext) -> Result<Open, Fault> {
         let noted = Arc::<Mutex<Noted>>::default();
         let renewal = build::login(&self.settings)?;
-        let granted = self.granted.lock().unwrap_or_else(PoisonError::into_inner).clone().filter(|granted| granted.until > self.ports.clock.now());
+        let granted =
+            self.granted.lock().unwrap_or_else(PoisonError::into_inner).clone().filter(|granted| granted.until > self.ports.clock.now());
         let transport = Transport {
             egress: self.ports.egress.clone(),
             rules: HostRules::parse(self.settings.hosts()?)?,
@@ -90,18 +91,32 @@ impl Objects {
         let name = self.settings.service.as_str();
         let fault = |code, what: &str, hint: &str| Fault::new(code, format!("`{name}` {what}")).hint(hint.to_owned());
         match (noted.status, error.kind()) {
-            (Some(401), _) => fault(ErrorCode::DriveLoginRequired, "does not take the keys", "the operator sets them anew with `toolgate vault set`"),
+            (Some(401), _) => {
+                fault(ErrorCode::DriveLoginRequired, "does not take the keys", "the operator sets them anew with `toolgate vault set`")
+            }
             (Some(429), _) | (_, ErrorKind::RateLimited) => {
                 let limited = fault(ErrorCode::DriveLimited, "was asked too often", "wait, then make the call again");
                 limited.details(json!({ "status": noted.status, "retry_after_sec": noted.retry_after }))
             }
-            (Some(507 | 413), _) => fault(ErrorCode::DriveLimited, "takes no more: it is full, or the document is too large for it", "make room there, or use another drive"),
+            (Some(507 | 413), _) => fault(
+                ErrorCode::DriveLimited,
+                "takes no more: it is full, or the document is too large for it",
+                "make room there, or use another drive",
+            ),
             (_, ErrorKind::NotFound) => fault(ErrorCode::NotFound, "has no such document", "take an id that drive.search gave"),
-            (Some(403), _) | (_, ErrorKind::PermissionDenied) => fault(ErrorCode::DriveRefused, "refuses it: the keys may not do this", "look at what the keys are allowed there"),
-            (_, ErrorKind::IsADirectory | ErrorKind::NotADirectory) => fault(ErrorCode::PathRefused, "has a folder where a document is named", "name a document"),
+            (Some(403), _) | (_, ErrorKind::PermissionDenied) => {
+                fault(ErrorCode::DriveRefused, "refuses it: the keys may not do this", "look at what the keys are allowed there")
+            }
+            (_, ErrorKind::IsADirectory | ErrorKind::NotADirectory) => {
+                fault(ErrorCode::PathRefused, "has a folder where a document is named", "name a document")
+            }
             (_, ErrorKind::ConfigInvalid) => settings::wrong(self.settings.service, "the service cannot be used like this"),
             (Some(status), _) => fault(ErrorCode::DriveUnavailable, &format!("answered {status}"), "try again later"),
-            (None, kind) => fault(ErrorCode::DriveUnavailable, &format!("gave no answer that can be used ({kind})"), "look at its settings, and try again later"),
+            (None, kind) => fault(
+                ErrorCode::DriveUnavailable,
+                &format!("gave no answer that can be used ({kind})"),
+                "look at its settings, and try again later",
+            ),
         }
     }
 
@@ -120,11 +135,15 @@ impl Objects {
             return Err(Fault::new(ErrorCode::PathRefused, format!("`{path}` is a folder")));
         }
         if there.content_length() > MOST_BYTES.0 {
-            return Err(Fault::new(ErrorCode::LimitExceeded, format!("the document has {} bytes, {} can be read at once", there.content_length(), MOST_BYTES.0)));
+            return Err(Fault::new(
+                ErrorCode::LimitExceeded,
+                format!("the document has {} bytes, {} can be read at once", there.content_length(), MOST_BYTES.0),
+            ));
         }
         let bytes = self.ended(open, open.operator.read(path.as_str()).await)?;
         if there.content_length() != bytes.len() as u64 {
-            return Err(Fault::new(ErrorCode::EgressFailed, "what came is not the document: its length is not what the drive states").hint("make the call again"));
+            return Err(Fault::new(ErrorCode::EgressFailed, "what came is not the document: its length is not what the drive states")
+                .hint("make the call again"));
         }
         Ok(Some(bytes.to_vec()))
     }
@@ -209,7 +228,9 @@ impl Provider for Objects {
         }
         let open = self.open("drive.get", context).await?;
         let bytes = self.current(&open, &path).await?;
-        let bytes = bytes.ok_or_else(|| Fault::new(ErrorCode::NotFound, format!("`{}` has no document `{path}`", self.name())).hint("take an id that drive.search gave"))?;
+        let bytes = bytes.ok_or_else(|| {
+            Fault::new(ErrorCode::NotFound, format!("`{}` has no document `{path}`", self.name())).hint("take an id that drive.search gave")
+        })?;
         Ok(Document { title: path.name().to_owned(), path: Some(path), bytes, media_type: None, exported_from: None })
     }
 

@@ -118,5 +118,6 @@ impl StoreSettings {
 }
 
 pub(super) fn wrong(service: Service, why: &str) -> Fault {
-    Fault::new(ErrorCode::ConfigInvalid, format!("`drive.{}`: {why}", service.as_str())).hint("`toolgate config show` says where the value comes from")
+    Fault::new(ErrorCode::ConfigInvalid, format!("`drive.{}`: {why}", service.as_str()))
+        .hint("`toolgate config show` says where the value comes from")
 }

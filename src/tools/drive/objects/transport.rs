@@ -178,7 +178,8 @@ impl Fill for OwnPlaces {
             if is_own {
                 headers.set_secret(name, &value)?;
             } else {
-                headers.fill(|header, _| Ok(if header == name { crate::egress::Filled::LeftOut } else { crate::egress::Filled::AsItWas }))?;
+                headers
+                    .fill(|header, _| Ok(if header == name { crate::egress::Filled::LeftOut } else { crate::egress::Filled::AsItWas }))?;
             }
         }
         Ok(body)

@@ -155,7 +155,11 @@ async fn nothing_outside_the_drive_is_read() {
     ] {
         assert_eq!(code(&get, &bench, input.clone()).await, expected, "{input}");
     }
-    let absent = LocalDrive::new(std::path::Path::new("/nonexistent/drive"), Arc::new(super::Indexed(crate::store::DriveIndex::of(&bench.root))), Arc::new(crate::tools::testing::StillClock));
+    let absent = LocalDrive::new(
+        std::path::Path::new("/nonexistent/drive"),
+        Arc::new(super::Indexed(crate::store::DriveIndex::of(&bench.root))),
+        Arc::new(crate::tools::testing::StillClock),
+    );
     assert_eq!(code(&search(&absent), &bench, json!({ "query": "x" })).await, ErrorCode::DriveUnavailable);
 }
 
@@ -205,7 +209,11 @@ async fn an_upload_goes_nowhere_else() {
     for name in ["../a", "/etc/x", ".git/hooks/post-commit", "link/a", "link", "folder", ".versions/a.md/1", "a\0b"] {
         assert_eq!(code(&upload, &bench, json!({ "path": "report.md", "name": name })).await, ErrorCode::PathRefused, "{name}");
     }
-    for input in [json!({ "name": "a" }), json!({ "name": "a", "path": "report.md", "artifact": "0".repeat(64) }), json!({ "name": "a", "path": "report.md", "folder": "x" })] {
+    for input in [
+        json!({ "name": "a" }),
+        json!({ "name": "a", "path": "report.md", "artifact": "0".repeat(64) }),
+        json!({ "name": "a", "path": "report.md", "folder": "x" }),
+    ] {
         assert_eq!(code(&upload, &bench, input.clone()).await, ErrorCode::InvalidInput, "{input}");
     }
     assert_eq!(code(&upload, &bench, json!({ "name": "a", "path": "none" })).await, ErrorCode::NotFound);
