@@ -19,6 +19,7 @@ use toolgate::tools::CallContext;
 use toolgate::tools::drive::{Index, LocalDrive, Provider as _, Query};
 
 #[path = "shared/mod.rs"]
+#[expect(dead_code, reason = "shared with other benchmarks")]
 mod shared;
 
 use shared::{Outcome, median, millis};
@@ -185,7 +186,8 @@ async fn run() -> Outcome<()> {
     say("a search that looks at all files for changes: one word, one find", &ratio(repeat("needle", 5).await?.1));
 
     let stop = CancellationToken::new();
-    let watching = tokio::spawn(drive.clone().watch(stop.clone()));
+    let mut watching = tokio::task::JoinSet::new();
+    watching.spawn(drive.clone().watch(stop.clone()));
     search("needle").await?;
     tokio::time::sleep(Duration::from_secs(1)).await;
     search("needle").await?;

@@ -209,7 +209,7 @@ async fn open(folder: &std::path::Path, port: u16) -> Outcome<Arc<dyn House>> {
     }
     let options = Options { home: Some(folder.join("home")), ..Options::default() };
     let config = config::load(&options, &ambient).map_err(|problems| problems.to_string())?;
-    Ok(FrontDoor::new()?.open(&config).await?)
+    Ok(FrontDoor::new().open(&config).await?)
 }
 
 fn raw() -> Outcome<reqwest::Client> {

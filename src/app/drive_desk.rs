@@ -132,9 +132,11 @@ impl DriveDesk for Desk {
                 tracing::warn!(code = %fault.code, "Google did not take the login back: {fault}");
             }
             Err(fault) => {
-                return Err(match fault.code {
-                    ErrorCode::DriveLoginRequired => fault,
-                    _ => fault.hint("nothing was removed; `--forget` removes it here all the same, and the person takes it back at https://myaccount.google.com/permissions"),
+                let is_none = fault.code == ErrorCode::DriveLoginRequired;
+                return Err(if is_none {
+                    fault
+                } else {
+                    fault.hint("nothing was removed; `--forget` removes it here all the same, and the person takes it back at https://myaccount.google.com/permissions")
                 });
             }
         }

@@ -226,7 +226,7 @@ pub(super) fn read(resolver: &mut Resolver<'_>) -> DriveSettings {
         }
     };
     let chunk = resolver.number(CHUNK, 8 << 20, STEP..=64 << 20);
-    if chunk.value % STEP != 0 {
+    if !chunk.value.is_multiple_of(STEP) {
         resolver.refuse(CHUNK, &chunk.source, &format!("must be a multiple of {STEP}, as Google takes no other parts"));
     }
     let shared = resolver.perhaps_text(SHARED).map(|text| text.unwrap_or_else(|| "no".to_owned()));

@@ -171,9 +171,9 @@ impl Api {
         let form = form(&file.mime_type, wanted)?;
         let url = self.url(&["drive", "v3", "files", query::id(&file.id)?, "export"], &[("mimeType", form)])?;
         let ask = Ask { cap: MOST_EXPORT, wall: LONG, ..Ask::get(url) };
-        let answer = self.ask(&ask, caller).await.map_err(|fault| match fault.code {
-            ErrorCode::LimitExceeded => fault.hint("Google exports at most 10 MB; take another `format`, or split the document"),
-            _ => fault,
+        let answer = self.ask(&ask, caller).await.map_err(|fault| {
+            let is_large = fault.code == ErrorCode::LimitExceeded;
+            if is_large { fault.hint("Google exports at most 10 MB; take another `format`, or split the document") } else { fault }
         })?;
         Ok(Document {
             path: None,

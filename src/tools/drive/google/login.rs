@@ -224,9 +224,9 @@ impl Login {
     /// # Errors
     /// `DRIVE_LOGIN_REQUIRED` where there is none; those of egress and vault.
     pub async fn end(&self) -> Result<(), Fault> {
-        let lent = self.ports.keys.lend(&GoogleSettings::login()?, None).await.map_err(|fault| match fault.code {
-            ErrorCode::UnknownSecret => Fault::new(ErrorCode::DriveLoginRequired, "nobody is logged in to Google Drive"),
-            _ => fault,
+        let lent = self.ports.keys.lend(&GoogleSettings::login()?, None).await.map_err(|fault| {
+            let is_none = fault.code == ErrorCode::UnknownSecret;
+            if is_none { Fault::new(ErrorCode::DriveLoginRequired, "nobody is logged in to Google Drive") } else { fault }
         })?;
         let place = &self.settings.places.revoke;
         let token = keys::for_place(lent, place)?;

@@ -189,6 +189,7 @@ mod tests {
     }
 
     #[tokio::test]
+    #[expect(clippy::disallowed_methods, reason = "a test has no app that ends its tasks")]
     async fn it_listens_on_this_machine_alone_and_hears_once() {
         let page = Loopback::open().await.unwrap();
         assert!(page.listener.local_addr().unwrap().ip().is_loopback());

@@ -94,10 +94,12 @@ impl Tokens {
 
     /// The login that the vault holds.
     async fn login(&self, tool: Option<&str>) -> Result<SecretString, Fault> {
-        let lent = self.ports.keys.lend(&GoogleSettings::login()?, tool).await.map_err(|fault| match fault.code {
-            ErrorCode::UnknownSecret => Fault::new(ErrorCode::DriveLoginRequired, "nobody is logged in to Google Drive")
-                .hint("the operator runs `toolgate drive login`"),
-            _ => fault,
+        let lent = self.ports.keys.lend(&GoogleSettings::login()?, tool).await.map_err(|fault| {
+            if fault.code != ErrorCode::UnknownSecret {
+                return fault;
+            }
+            Fault::new(ErrorCode::DriveLoginRequired, "nobody is logged in to Google Drive")
+                .hint("the operator runs `toolgate drive login`")
         })?;
         keys::for_place(lent, &self.settings.places.token)
     }

@@ -20,11 +20,11 @@ pub(super) struct Put {
 /// What stands there.
 pub(super) fn current(folder: &Folder, path: &RelPath) -> Result<Option<Vec<u8>>, Fault> {
     match folder.kind(path)? {
-        Some(Kind::File) => folder.read(path, MOST_KEPT).map(Some).map_err(|fault| match fault.code {
-            ErrorCode::LimitExceeded => {
-                fault.hint("so large a file is not replaced, as its old content could not be kept; use another name")
+        Some(Kind::File) => folder.read(path, MOST_KEPT).map(Some).map_err(|fault| {
+            if fault.code != ErrorCode::LimitExceeded {
+                return fault;
             }
-            _ => fault,
+            fault.hint("so large a file is not replaced, as its old content could not be kept; use another name")
         }),
         None => Ok(None),
         Some(Kind::Folder | Kind::Link | Kind::HardLink | Kind::Special) => folder.check_writable(path).map(|()| None),

@@ -47,8 +47,11 @@ impl Lent<'_> {
     }
 }
 
+/// Places of a service, each with where it is reached.
+type Places = Vec<(Url, Url)>;
+
 /// Where the service's data and where its tokens are.
-fn split(settings: &StoreSettings, places: &[(Url, Url)]) -> (Vec<(Url, Url)>, Vec<(Url, Url)>) {
+fn split(settings: &StoreSettings, places: &[(Url, Url)]) -> (Places, Places) {
     let at_token = |own: &Url| settings.service.token_place().is_some_and(|place| place.starts_with(own.as_str()));
     let (token, data): (Vec<_>, Vec<_>) = places.iter().cloned().partition(|(own, _)| at_token(own));
     // Dropbox has its tokens where one half of its data is.

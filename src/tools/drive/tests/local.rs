@@ -79,6 +79,7 @@ async fn a_search_sees_what_changed_since_the_last() {
 }
 
 #[tokio::test]
+#[expect(clippy::disallowed_methods, reason = "a test has no app that ends its tasks")]
 async fn a_watched_drive_is_up_to_date_as_well() {
     let bench = bench();
     let drive = local(&bench, &[("a.md", b"alpha")]);

@@ -18,6 +18,7 @@ fn written() -> email::Written {
 }
 
 /// A server that says this at once, reads a line before each further text, and gives all that it was told in plain text.
+#[expect(clippy::disallowed_methods, reason = "a test has no app that ends its tasks")]
 async fn says(texts: &'static [&'static str]) -> (TcpStream, Origin, tokio::task::JoinHandle<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
