@@ -208,6 +208,8 @@ async fn run() -> Outcome<()> {
     }
     say("from a change to its find, while the folder is watched", &format!("{:.1} ms", millis(begun.elapsed())));
     stop.cancel();
-    watching.await?;
+    while let Some(ended) = watching.join_next().await {
+        ended?;
+    }
     Ok(())
 }

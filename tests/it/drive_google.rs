@@ -65,7 +65,8 @@ fn what_is_searched_for_is_words_and_changes_no_query() {
         let found = value(&call(&toolgate, &google, "drive.search", &json!({ "query": query })).exits(0));
         let mut got = titles(&found);
         let mut expected = expected;
-        (got.sort_unstable(), expected.sort_unstable());
+        got.sort_unstable();
+        expected.sort_unstable();
         assert_eq!(got, expected, "{query}");
         assert!(found["results"].as_array().unwrap().iter().all(|hit| hit["source"] == "google" && hit.get("path").is_none()), "{found}");
     }
@@ -317,6 +318,7 @@ fn query() -> Query {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[expect(clippy::disallowed_methods, reason = "a test has no app that ends its tasks")]
 async fn however_many_ask_one_refreshes() {
     let google = Google::start();
     google.put("a1", "a.md", "text/markdown", b"x");
@@ -352,6 +354,7 @@ async fn however_many_ask_one_refreshes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[expect(clippy::disallowed_methods, reason = "a test has no app that ends its tasks")]
 async fn a_body_that_drips_ends_with_the_call() {
     let google = Google::start();
     let port = raw_drive(|_, stream| {

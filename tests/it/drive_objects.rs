@@ -303,7 +303,7 @@ fn onedrive(kept: Kept, logins: Arc<Mutex<String>>) -> WebServer {
         let Some(rest) = asked.path().strip_prefix("/v1.0/me/drive/root") else { return missing() };
         let rest = percent_decoded(rest);
         let (path, deed) = match rest.strip_prefix(":/") {
-            Some(named) => named.split_once(":/").unwrap_or((named.trim_end_matches(':'), "")),
+            Some(named) => named.split_once(":/").unwrap_or_else(|| (named.trim_end_matches(':'), "")),
             None => ("", rest.trim_start_matches('/')),
         };
         let path = path.trim_end_matches('/').to_owned();

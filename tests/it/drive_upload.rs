@@ -124,7 +124,8 @@ fn an_upload_that_is_killed_at_any_part_goes_on_where_it_stopped() {
             times += 1;
             scene.write(content(SIZE, times as usize));
             scene.google.set(|state| {
-                (state.files.clear(), state.sessions.clear());
+                state.files.clear();
+                state.sessions.clear();
                 state.silent_after = Some((part, kept));
             });
             scene.is_killed(times);
@@ -177,7 +178,8 @@ fn a_session_that_was_forgotten_and_parts_that_are_lost_change_nothing_of_it() {
     // A drive that is out of order for a moment, and keeps half a part.
     scene.write(content(SIZE, 1));
     scene.google.set(|state| {
-        (state.files.clear(), state.sessions.clear());
+        state.files.clear();
+        state.sessions.clear();
         state.keeps_of_a_part = Some(STEP / 2);
         state.instead.push_back(("/upload/drive/v3/files", 503, json!({}), vec![]));
     });

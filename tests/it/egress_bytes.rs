@@ -53,7 +53,7 @@ fn check(would: &Would, url: &str, hosts: &[&str]) {
         let canonical = canonical.trim_end_matches('.').to_owned();
         host == canonical || (bare.starts_with("*.") && host.ends_with(&format!(".{canonical}"))) || is_same_address(&host, &canonical)
     };
-    assert!(hosts.iter().any(|host| named(host)), "{host} is none of {hosts:?}");
+    assert!(hosts.iter().any(named), "{host} is none of {hosts:?}");
 }
 
 fn is_same_address(one: &str, other: &str) -> bool {

@@ -43,6 +43,9 @@ pub struct Session {
     about: Value,
 }
 
+/// The beginning of a path, and the status, body and headers that it is answered with.
+pub type Instead = (&'static str, u16, Value, Vec<(&'static str, String)>);
+
 #[derive(Default)]
 pub struct State {
     pub files: BTreeMap<String, File>,
@@ -55,7 +58,7 @@ pub struct State {
     pub revoked: Vec<String>,
     pub refreshes: u32,
     /// What comes instead of the next answers, by the beginning of the path.
-    pub instead: VecDeque<(&'static str, u16, Value, Vec<(&'static str, String)>)>,
+    pub instead: VecDeque<Instead>,
     /// What is granted, where that is not what was asked for.
     pub grants: Option<String>,
     /// Gives another login with each refresh.

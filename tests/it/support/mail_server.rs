@@ -159,7 +159,7 @@ impl Server {
                         match self.manner {
                             Manner::Refuses => "550 5.1.1 their words",
                             Manner::BusyOnce if n == 0 => "451 4.7.1 their words",
-                            _ => "250 ok",
+                            Manner::Takes | Manner::BusyOnce | Manner::ForgetsToSayOnce => "250 ok",
                         },
                     )?;
                 }
