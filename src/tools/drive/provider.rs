@@ -145,7 +145,7 @@ pub trait Provider: Send + Sync {
     /// The documents that hold the words.
     async fn search(&self, query: &Query, context: &CallContext) -> Result<Finds, Fault>;
 
-    /// One document, of at most [`super::MOST_BYTES`].
+    /// One document, of at most 64 MiB.
     async fn fetch(&self, id: &str, wanted: Option<Wanted>, context: &CallContext) -> Result<Document, Fault>;
 
     /// Whether a document could be put there, and the state that this depends on. Reads only, and nothing outside this machine.
