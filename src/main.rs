@@ -10,8 +10,6 @@ fn main() -> ExitCode {
     if let Some(code) = toolgate::app::launcher() {
         return code;
     }
-    match toolgate::app::front_door() {
-        Ok(door) => toolgate::app::on_runtime(toolgate::cli::main(&door, Arc::new(SystemClock), door.redact())),
-        Err(code) => code,
-    }
+    let door = toolgate::app::front_door();
+    toolgate::app::on_runtime(toolgate::cli::main(&door, Arc::new(SystemClock), door.redact()))
 }

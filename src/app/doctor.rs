@@ -45,6 +45,7 @@ pub(super) async fn checks(config: &Config, redactor: &Redactor) -> Vec<Check> {
     });
     checks.push(disk(&app, config).await);
     checks.push(vault(&app).await);
+    checks.extend(channels(&app).await);
     checks.push(python(&app, config).await);
     checks.extend(native(&app).await);
     app.close().await;
@@ -81,6 +82,26 @@ async fn vault(app: &App) -> Check {
     let mend = health.unfinished.then(|| "`toolgate vault rotate` goes on with it".to_owned());
     let rest = if health.unfinished { "; its rotation was broken off" } else { "" };
     Check { name: "vault".into(), ok: !health.unfinished, detail: format!("{} secrets open; {key}{age}{rest}", health.secrets), mend }
+}
+
+/// Each channel by which messages leave, whether its secret can be had, and how many messages wait. Nothing is sent.
+async fn channels(app: &App) -> Vec<Check> {
+    let mut checks: Vec<Check> = Vec::new();
+    for (channel, fit) in app.post.check().await {
+        checks.push(match fit {
+            Ok(()) => good("channel", channel),
+            Err(fault) => Check {
+                detail: format!("{channel}: {}: {}", fault.code, fault.message),
+                ..bad("channel", &fault, "see `notify.channels` in the settings")
+            },
+        });
+    }
+    match app.store.outbox_depth().await {
+        Ok(0) => {}
+        Ok(waiting) => checks.push(good("outbox", format!("{waiting} messages wait to be sent; a server that runs sends them"))),
+        Err(fault) => checks.push(bad("outbox", &fault, "see whether the disk is full and the home is writable")),
+    }
+    checks
 }
 
 async fn python(app: &App, config: &Config) -> Check {

@@ -35,13 +35,17 @@ pub struct FrontDoor {
     log_switch: OnceLock<LogSwitch>,
 }
 
+impl Default for FrontDoor {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl FrontDoor {
     /// With no live secrets yet.
-    ///
-    /// # Errors
-    /// Where the program's own rules are broken.
-    pub fn new() -> Result<Self, Fault> {
-        Ok(Self { redactor: Redactor::new(LiveSecrets::new())?, traced: OnceLock::new(), log_switch: OnceLock::new() })
+    #[must_use]
+    pub fn new() -> Self {
+        Self { redactor: Redactor::beginning(LiveSecrets::new()), traced: OnceLock::new(), log_switch: OnceLock::new() }
     }
 
     /// What takes secrets out of everything that is recorded or shown.

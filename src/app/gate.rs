@@ -66,6 +66,14 @@ impl Gate for Gateway {
         Self::end_task(self, actor, task, call, run).await
     }
 
+    async fn ask_task_to_end(&self, actor: &Actor, id: &TaskId, task: &KeptTask) -> Result<(), Fault> {
+        Self::ask_task_to_end(self, actor, id, task).await
+    }
+
+    async fn is_task_to_end(&self, actor: &Actor, id: &TaskId) -> Result<bool, Fault> {
+        Self::is_task_to_end(self, actor, id).await
+    }
+
     async fn task(&self, actor: &Actor, task: &TaskId) -> Result<Option<KeptTask>, Fault> {
         Self::task(self, actor, task).await
     }
@@ -139,8 +147,9 @@ impl Notices for ClientNotices {
     }
 }
 
+#[async_trait]
 impl Sink for ClientNotices {
-    fn show(&self, notice: &notify::Notice) -> bool {
+    async fn show(&self, notice: &notify::Notice) -> bool {
         let level = match notice.level {
             notify::Level::Info => NoticeLevel::Info,
             notify::Level::Success => NoticeLevel::Success,

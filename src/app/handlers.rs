@@ -13,10 +13,10 @@ use crate::sandbox::Sandbox;
 use crate::sandbox::process::ProcessSandbox;
 use crate::secrets::source::SecretSource;
 use crate::tools::control::{self, AuditVerify, JournalCheck, RunControl};
-use crate::tools::drive::{DriveGet, DriveSearch, LocalDrive};
+use crate::tools::drive::{DriveDownload, DriveGet, DriveSearch, DriveUpload};
 use crate::tools::eval::EvalRun;
 use crate::tools::network::{HttpEvents, NetworkPorts};
-use crate::tools::notify::{Notifier, NotifySend};
+use crate::tools::notify::{Leaving, Notifier, NotifySend};
 use crate::tools::policy_explain::{Explain, PolicyExplain};
 use crate::tools::python::{CodeCalls, PythonRun};
 use crate::tools::repo_git::{Author, GitAddAll, GitCommit, GitInit, GitLog, GitStatus};
@@ -26,7 +26,8 @@ use crate::tools::secret_list::SecretList;
 use crate::tools::status::{State, ToolgateStatus};
 use crate::tools::tool_search::{Indexed, ToolCall, ToolSearch};
 use crate::tools::transform::TransformJq;
-use crate::tools::workers::{WorkerCodegen, WorkerPlan, WorkerResearch};
+use crate::tools::web::{WebFetch, WebSearch};
+use crate::tools::workers::{ToolCalls, WorkerCodegen, WorkerPlan, WorkerResearch};
 use crate::tools::workspace::{WorkspaceList, WorkspaceRead, WorkspaceRemove, WorkspaceWrite};
 use crate::tools::{Handler, handler};
 
@@ -42,23 +43,27 @@ pub(super) struct Ports<'a> {
     pub(super) egress: Egress,
     pub(super) http_events: Arc<dyn HttpEvents>,
     pub(super) calls: Arc<dyn CodeCalls>,
+    pub(super) worker_calls: Arc<dyn ToolCalls>,
     pub(super) secrets: Arc<dyn SecretSource>,
     pub(super) redact: Arc<dyn Redact>,
     pub(super) notifier: Arc<dyn Notifier>,
+    pub(super) leaving: Leaving,
     pub(super) journal: Arc<dyn JournalCheck>,
     pub(super) control: Arc<dyn RunControl>,
     pub(super) explain: Arc<dyn Explain>,
     pub(super) index: Arc<[Indexed]>,
     pub(super) meter: Arc<dyn Meter>,
     pub(super) state: Arc<dyn State>,
+    pub(super) drive: super::drive::DriveRoom,
     pub(super) config: &'a Config,
 }
 
 /// The built-in tools by name.
 pub(super) fn builtin(ports: &Ports<'_>) -> Result<BTreeMap<ToolName, Arc<dyn Handler>>, Fault> {
-    let drive = LocalDrive::new(Some(&ports.config.drive_local_root.value), &ports.config.home.value);
+    let drives = super::drive::drives(ports)?;
     let author = Author { name: ports.config.git_author_name.value.clone(), email: ports.config.git_author_email.value.clone() };
     let python = python(ports)?;
+    let web = super::web::ports(ports.config, network(ports), ports.clock.clone())?;
     let has_uv = native::installer(ports.config).has_uv();
     let eval = EvalRun { sandbox: python.sandbox.clone(), packages: python.packages.clone(), native: python.native.clone() };
     let mut handlers: BTreeMap<&'static str, Arc<dyn Handler>> = BTreeMap::from([
@@ -73,19 +78,23 @@ pub(super) fn builtin(ports: &Ports<'_>) -> Result<BTreeMap<ToolName, Arc<dyn Ha
         ("repo.git.commit", handler(GitCommit::new(author, ports.clock.clone()))),
         ("repo.git.status", handler(GitStatus)),
         ("repo.git.log", handler(GitLog)),
-        ("notify.send", handler(NotifySend::new(ports.notifier.clone()))),
+        ("notify.send", handler(NotifySend::new(ports.notifier.clone()).leaving(ports.leaving.clone()))),
         ("secret.list", handler(SecretList { secrets: ports.secrets.clone() })),
         ("transform.jq", handler(TransformJq)),
-        ("drive.search", handler(DriveSearch::new(drive.clone()))),
-        ("drive.get", handler(DriveGet::new(drive))),
+        ("drive.search", handler(DriveSearch::new(drives.clone()))),
+        ("drive.get", handler(DriveGet::new(drives.clone()))),
+        ("drive.download", handler(DriveDownload::new(drives.clone()))),
+        ("drive.upload", handler(DriveUpload::new(drives))),
         ("audit.verify", handler(AuditVerify(ports.journal.clone()))),
         ("policy.explain", handler(PolicyExplain(ports.explain.clone()))),
         ("tool.search", handler(ToolSearch(ports.index.clone()))),
         ("tool.call", handler(ToolCall)),
         ("toolgate.status", handler(ToolgateStatus(ports.state.clone()))),
         ("sandbox.status", handler(SandboxStatus { process: ports.process.clone(), has_uv })),
+        ("web.search", handler(WebSearch::new(web.clone()))),
+        ("web.fetch", handler(WebFetch::new(web))),
         ("worker.plan", handler(WorkerPlan)),
-        ("worker.research", handler(WorkerResearch)),
+        ("worker.research", handler(WorkerResearch { calls: ports.worker_calls.clone() })),
         ("worker.codegen", handler(WorkerCodegen)),
     ]);
     handlers.extend(control::handlers(&ports.control));

@@ -8,6 +8,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::call::{Along, Asking, Origin, RawCall, Reply};
+use crate::cli::drive_port::DriveDesk;
 use crate::cli::ports::{
     CallAsk, ExplainAsk, ExplainView, House, ReplayAsk, ReplayView, RunView, StepNotes, ToolView, WorkflowRef, WorkflowView,
 };
@@ -204,6 +205,10 @@ impl House for App {
 
     async fn release(&self, run: &RunId, proof: OperatorProof) -> Result<(), Fault> {
         self.gateway.release(*run, proof).await
+    }
+
+    fn drives(&self) -> Result<Arc<dyn DriveDesk>, Fault> {
+        Ok(Arc::new(self.drive_desk.clone()))
     }
 
     fn tokens(&self) -> Result<Tokens, Fault> {

@@ -41,14 +41,15 @@ enum Free {
 
 impl HttpEvents for JournalledRequests {
     fn of(&self, context: &CallContext) -> Arc<dyn RequestLog> {
-        Arc::new(OfCall {
-            store: self.store.clone(),
-            run: context.run,
-            call: context.call,
-            actor: context.actor.clone(),
-            daily: self.budgets.daily(&context.actor.principal),
-            free: Mutex::default(),
-        })
+        self.within(context.run, context.call, context.actor.clone())
+    }
+}
+
+impl JournalledRequests {
+    /// The record for a call that may have ended.
+    pub(super) fn within(&self, run: RunId, call: CallId, actor: Actor) -> Arc<dyn RequestLog> {
+        let daily = self.budgets.daily(&actor.principal);
+        Arc::new(OfCall { store: self.store.clone(), run, call, actor, daily, free: Mutex::default() })
     }
 }
 

@@ -5,9 +5,12 @@
 mod audit_room;
 mod build_box;
 mod bytecode;
+mod channels;
 mod clock;
 mod doctor;
 mod door;
+mod drive;
+mod drive_desk;
 mod gate;
 mod handlers;
 mod house;
@@ -27,6 +30,7 @@ mod policies;
 mod policy_door;
 mod policy_verbs;
 mod policy_watch;
+mod post;
 mod questions;
 mod redaction;
 mod schemas;
@@ -36,6 +40,7 @@ mod tokens;
 mod vault;
 mod views;
 mod watched;
+mod web;
 mod webhook;
 
 pub use clock::SystemClock;
@@ -57,6 +62,7 @@ use crate::call::{Redact, is_tool_call};
 use crate::cli::ports::LogSwitch;
 use crate::config::Config;
 use crate::domain::{Bytes, Clock, ErrorCode, Fault, Meter, Problem, Problems, ToolName};
+use crate::egress::Roots;
 use crate::engine::{Control, Driver, DriverParts, DriverSettings, RunTraces};
 use crate::gateway::{CodeGate, Gateway, Parts};
 use crate::manifest::{self, ToolDef};
@@ -70,9 +76,10 @@ use crate::secrets::vault::Vault;
 use crate::store::{RoomLimits, Store};
 use crate::telemetry::Figures;
 use crate::telemetry::otlp::{Traced, TracedSpans};
-use crate::tools::Handler;
 use crate::tools::control::RunControl;
-use crate::tools::notify::{NotifyHub, WriterSink};
+use crate::tools::drive::LocalDrive;
+use crate::tools::notify::{Courier, Leaving, NotifyHub, WriterSink};
+use crate::tools::{Handler, blocking};
 use crate::workflow::Library;
 
 /// How long the end of the process waits for calls that are being stopped; a client expects it gone within a second.
@@ -99,9 +106,12 @@ pub struct App {
     hub: Arc<NotifyHub>,
     notes: Arc<notes::StepNotesOf>,
     webhook: std::sync::Mutex<Option<webhook::Webhook>>,
+    post: post::Post,
     told: Arc<watched::Told>,
     log_switch: Option<LogSwitch>,
     home: PathBuf,
+    drive: LocalDrive,
+    drive_desk: drive_desk::Desk,
     stop: CancellationToken,
 }
 
@@ -129,6 +139,7 @@ impl App {
         let told = Arc::new(watched::Told::new(Figures::new(clock.now())));
         let meter: Arc<dyn Meter> = told.clone();
         let files = Files::read(config)?;
+        redactor.is_ready()?;
         let sandbox = Arc::new(WasmSandbox::new(WasmOptions {
             // A folder for compiled code and nothing else, as the code in it is run.
             cache: config.python_cache_dir.value.join("native"),
@@ -140,12 +151,16 @@ impl App {
         let hub = Arc::new(NotifyHub::redacting(redact.clone()));
         hub.attach("console", Arc::new(notes::OnTerminal(WriterSink::new(std::io::stderr()))));
 
-        // A drive that was not configured is an empty folder, not a missing one.
-        let drive = &config.drive_local_root.value;
-        if drive.starts_with(&home) {
-            crate::confine::Folder::create(drive)?;
-        }
-        let store = Store::open_proven(audit_room::opening(config, &clock, redact.clone()), &audit_room::options(config)).await?;
+        channels::attach_desktops(config, &hub)?;
+
+        let policy = {
+            let (policies, tools) = (files.policies.clone(), files.tools.clone());
+            blocking(move || policies.load(&tools).map_err(|problems| problems.into_fault(ErrorCode::PolicyInvalid)))
+        };
+        let (opening, proven) = (audit_room::opening(config, &clock, redact.clone()), audit_room::options(config));
+        // Opening the database mostly waits; the rules are made ready meanwhile.
+        let (policy, store) = tokio::join!(policy, Store::open_proven(opening, &proven));
+        let store = store?;
         store.measured_by(meter.clone());
         let some = |limit: Bytes| Some(limit).filter(|limit| limit.0 > 0);
         store.limit_room(RoomLimits {
@@ -155,6 +170,8 @@ impl App {
         });
         let vault = vault::vault(config, &store, redactor.live(), &clock)?;
         let tokens = tokens::tokens(&store, &clock)?;
+        let keys = drive::VaultKeys { vault: vault.clone(), live: redactor.live().clone() };
+        let drive = drive::DriveRoom::new(config, &clock, Arc::new(keys))?;
         if let Err(fault) = vault.refresh().await {
             tracing::warn!(code = %fault.code, "no secret can be used: {fault}");
         }
@@ -176,11 +193,32 @@ impl App {
         let explain = Arc::new(policy_door::PolicyDoor::default());
         let egress = network::egress(config)?;
         egress.measured_by(meter.clone());
+        let stop = CancellationToken::new();
+        let leaving = Arc::new(channels::leaving(config)?);
+        let post = post::Post::new(post::Inner {
+            store: store.clone(),
+            channels: leaving.clone(),
+            courier: Courier {
+                egress: egress.clone(),
+                roots: Roots::new(network::extra_roots(config)?),
+                secrets: Arc::new(vault.clone()),
+                live: redactor.live().clone(),
+                clock: clock.clone(),
+            },
+            requests: http_events::JournalledRequests { store: store.clone(), budgets: budgets.clone() },
+            clock: clock.clone(),
+            tasks: tasks.clone(),
+            attempts: u32::try_from(config.notify.attempts.value).unwrap_or(u32::MAX),
+            stop: stop.clone(),
+            wake: tokio::sync::Notify::new(),
+            begun: AtomicBool::new(false),
+        });
         let ports = handlers::Ports {
             spawner: Arc::new(tasks.clone()),
             egress,
             http_events: Arc::new(http_events::JournalledRequests { store: store.clone(), budgets: budgets.clone() }),
             calls: code.clone(),
+            worker_calls: code.clone(),
             secrets: Arc::new(vault.clone()),
             redact: Arc::new(redaction::values_only(redactor)?),
             clock: clock.clone(),
@@ -189,15 +227,22 @@ impl App {
             process: process.clone(),
             meter: meter.clone(),
             notifier: hub.clone(),
+            leaving: Leaving {
+                channels: leaving,
+                outbox: Arc::new(post.clone()),
+                default: config.notify.default.value.clone(),
+                patience: config.notify.wait.value.duration(),
+            },
             control: control.clone() as Arc<dyn RunControl>,
             explain: explain.clone(),
             index: handlers::index(&files.tools),
             state: explain.clone(),
+            drive: drive.clone(),
             config,
         };
+        let drive_ports = drive::ports(&ports);
         let registry = join(files.tools, &ports)?;
-        let defs: Vec<ToolDef> = registry.iter().map(|entry| entry.def.clone()).collect();
-        let policy = files.policies.load(&defs).map_err(|problems| problems.into_fault(ErrorCode::PolicyInvalid))?;
+        let policy = policy?;
         let policy = rules.get_or_init(|| Arc::new(policy::Current::new(policy))).clone();
         let in_force = policy.clone();
         let gateway = Gateway::new(Parts {
@@ -233,7 +278,14 @@ impl App {
             tracing::warn!(calls = closed, "calls of processes that died were closed as interrupted");
         }
         let webhook = std::sync::Mutex::new(webhook::Webhook::of(config, &store, &clock)?);
-        let stop = CancellationToken::new();
+        let around = drive_desk::Around {
+            ports: drive_ports,
+            vault: vault.clone(),
+            gateway: gateway.clone(),
+            store: store.clone(),
+            stop: stop.clone(),
+        };
+        let drive_desk = drive_desk::Desk::new(config, around)?;
         Ok(Arc::new(Self {
             tasks,
             store,
@@ -251,9 +303,12 @@ impl App {
             hub,
             notes,
             webhook,
+            post,
             told,
             log_switch,
             home,
+            drive: drive.local,
+            drive_desk,
             stop,
         }))
     }
@@ -278,6 +333,10 @@ impl App {
         crate::call::Spawner::spawn(&self.tasks, "driver", Box::pin(async move { driver.drive(stop).await }));
         let looking = vault::keep_live(self.vault.clone(), self.stop.clone());
         crate::call::Spawner::spawn(&self.tasks, "vault", Box::pin(looking));
+        let post = self.post.clone();
+        crate::call::Spawner::spawn(&self.tasks, "outbox of before", Box::pin(async move { post.begin_if_needed().await }));
+        let watching = self.drive.clone().watch(self.stop.clone());
+        crate::call::Spawner::spawn(&self.tasks, "local drive", Box::pin(watching));
         let keeping = questions::keep(self.gateway.clone(), self.stop.clone());
         crate::call::Spawner::spawn(&self.tasks, "questions", Box::pin(keeping));
         if let Some(switch) = self.log_switch.clone() {

@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use async_trait::async_trait;
+
 use crate::call::{NoProgress, Progress};
 use crate::cli::ports::StepNotes;
 use crate::cli::text::printable;
@@ -58,10 +60,11 @@ impl Progress for OfStep {
 /// Shows messages where a person reads, with nothing in them that does something other than appear.
 pub(super) struct OnTerminal<S>(pub(super) S);
 
+#[async_trait]
 impl<S: Sink> Sink for OnTerminal<S> {
-    fn show(&self, notice: &Notice) -> bool {
+    async fn show(&self, notice: &Notice) -> bool {
         let lines = |text: &String| text.split('\n').map(printable).collect::<Vec<_>>().join("\n");
         let title = notice.title.as_deref().map(printable);
-        self.0.show(&Notice { title, message: lines(&notice.message), ..notice.clone() })
+        self.0.show(&Notice { title, message: lines(&notice.message), ..notice.clone() }).await
     }
 }

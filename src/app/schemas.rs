@@ -11,7 +11,7 @@ use crate::registry;
 use crate::sandbox::wasm::{WasmOptions, WasmSandbox};
 use crate::store::{Durability, OpenOptions, Store};
 use crate::tools::control::RunControl;
-use crate::tools::notify::NotifyHub;
+use crate::tools::notify::{Leaving, NotifyHub};
 use crate::workflow::Library;
 
 use super::policy_door::PolicyDoor;
@@ -46,16 +46,19 @@ pub async fn generated_schemas(config: &Config) -> Result<BTreeMap<String, Strin
         secrets: Arc::new(crate::secrets::source::NoSecrets),
         redact: Arc::new(crate::call::NoRedaction),
         calls: Arc::new(CodeGate::default()),
+        worker_calls: Arc::new(CodeGate::default()),
         clock,
         journal: Arc::new(audit_room::Room::new(store.clone())),
         sandbox: Arc::new(sandbox),
         process: Arc::new(native::process_sandbox(config, Arc::new(Tasks::default()))),
         notifier: Arc::new(NotifyHub::new()),
+        leaving: Leaving::nothing(),
         control: Arc::new(control) as Arc<dyn RunControl>,
         explain: Arc::new(PolicyDoor::default()),
         index: Arc::new([]),
         meter: Arc::new(crate::domain::NoMeter),
         state: Arc::new(PolicyDoor::default()),
+        drive: super::drive::DriveRoom::new(config, &(Arc::new(SystemClock) as Arc<dyn Clock>), Arc::new(super::drive::NoKeys))?,
         config,
     })?;
     Ok(registry::generated_schemas(&builtin))

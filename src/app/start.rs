@@ -1,27 +1,29 @@
-//! How the process begins: as a launcher of the process sandbox where it was started as one, else with a runtime.
+//! How the process begins: as a launcher of the process sandbox or a reader of files where it was started as one, else with a runtime.
 
 use std::future::Future;
 use std::process::ExitCode;
 
 use crate::sandbox::process::init;
+use crate::tools::web::pdf;
 
 use super::{FrontDoor, panic};
 
-/// Runs the launcher, if this process was started as one. To be asked before any thread exists.
+/// Runs the launcher or a reader of files, if this process was started as one. To be asked before any thread exists.
 #[must_use]
 pub fn launcher() -> Option<ExitCode> {
-    let is_launcher = crate::config::process_args().first().is_some_and(|word| word == init::VERB);
-    is_launcher.then(|| init::main().into())
+    let word = crate::config::process_args().into_iter().next()?;
+    if word == init::VERB {
+        return Some(init::main().into());
+    }
+    (word == pdf::VERB).then(|| pdf::main().into())
 }
 
 /// The way in, with what takes secrets out of everything that the process says from now on, panics included.
-///
-/// # Errors
-/// The exit code, where the program is broken.
-pub fn front_door() -> Result<FrontDoor, ExitCode> {
-    let door = FrontDoor::new().map_err(|_broken| ExitCode::from(1))?;
+#[must_use]
+pub fn front_door() -> FrontDoor {
+    let door = FrontDoor::new();
     panic::tell_without_secrets(door.redactor().clone());
-    Ok(door)
+    door
 }
 
 /// Runs the program's one future to its end. Before it begins the process's memory is closed to others, as every verb may open the vault.

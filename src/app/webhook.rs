@@ -15,7 +15,7 @@ use crate::domain::{Actor, Bytes, Clock, ErrorCode, Fault, Millis, RunId};
 use crate::egress::{Caps, Egress, HostRules, Request, RequestLog, RequestRecord, Terms};
 use crate::gateway::{Amount, describe};
 use crate::run::{EventDraft, EventKind};
-use crate::secrets::sealed::signature;
+use crate::secrets::sealed::signature_header;
 use crate::store::{Append, ApprovalRow, Change, Store};
 
 use super::network;
@@ -112,8 +112,7 @@ impl Webhook {
             "expires_at": row.expires,
         })
         .to_string();
-        let second = (now.unix_millis() / 1_000).to_string();
-        let signed = signature(&self.secret, &[second.as_bytes(), b".", body.as_bytes()])?;
+        let signed = signature_header(&self.secret, now.unix_millis() / 1_000, body.as_bytes())?;
         let header = |name: &str, value: String| (name.to_owned(), value);
         let request = Request {
             method: "POST".to_owned(),
@@ -121,7 +120,7 @@ impl Webhook {
             headers: vec![
                 header("Content-Type", "application/json".to_owned()),
                 header("Toolgate-Delivery", row.id.to_string()),
-                header("Toolgate-Signature", format!("t={second},v1={signed}")),
+                header("Toolgate-Signature", signed),
             ],
             body: body.into_bytes().into(),
         };

@@ -246,7 +246,9 @@ impl PreparedCall {
     pub fn may_share_commit(&self) -> bool {
         // A program's calls are found again after an interruption only if they are recorded before they begin.
         let from_code = matches!(self.parsed.origin, Origin::Code { .. });
-        self.preparation.effects.leave_nothing_behind() && !self.preparation.makes_calls && !from_code
+        // What it asks of a host is recorded under its intent.
+        let stays_here = self.preparation.hosts.is_empty();
+        self.preparation.effects.leave_nothing_behind() && !self.preparation.makes_calls && !from_code && stays_here
     }
 
     /// Whether the call makes calls itself.

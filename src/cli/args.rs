@@ -2,6 +2,7 @@
 
 mod approvals;
 mod audit;
+mod drive;
 mod evidence;
 mod install;
 mod keep;
@@ -23,6 +24,7 @@ use super::inputs::Assignment;
 
 pub use approvals::{Allow, Approvals};
 pub use audit::Audit;
+pub use drive::Drive;
 pub use evidence::VerifyBundle;
 pub use install::{Client, Install};
 pub use keep::{Archive, Backup, Export, Redact, Restore, Storage};
@@ -93,6 +95,9 @@ pub enum Verb {
     /// Secrets, for those who may use them without seeing them
     #[command(subcommand)]
     Vault(Vault),
+    /// The drives there are, and the login at Google Drive
+    #[command(subcommand)]
+    Drive(Drive),
     /// Who may come in over HTTP, and how far
     #[command(subcommand)]
     Tokens(Tokens),
@@ -316,6 +321,9 @@ pub enum Config {
 /// `doctor`
 #[derive(Debug, Args)]
 pub struct Doctor {
+    /// Also search the web with each configured service, and fetch a page
+    #[arg(long)]
+    pub online: bool,
     #[command(flatten)]
     pub json: Json,
 }
@@ -337,7 +345,7 @@ impl Verb {
             | Self::Restore(Restore { json, .. })
             | Self::Runs(Runs::Redact(Redact { json, .. }) | Runs::Archive(Archive { json, .. }))
             | Self::Install(Install { json, .. })
-            | Self::Doctor(Doctor { json })
+            | Self::Doctor(Doctor { json, .. })
             | Self::LogLevel(LogLevel { json, .. })
             | Self::Runs(Runs::List { json, .. } | Runs::Show { json, .. } | Runs::Events { json, .. } | Runs::Cancel { json, .. })
             | Self::Runs(Runs::Raise(raise::Raise { json, .. }))
@@ -359,6 +367,7 @@ impl Verb {
             Self::Policy(policy) => policy.json().json,
             Self::Vault(vault) => vault.json(),
             Self::Tokens(tokens) => tokens.json(),
+            Self::Drive(drive) => drive.json(),
             Self::Serve(_) | Self::Runs(Runs::Export(_)) => false,
         }
     }

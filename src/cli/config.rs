@@ -15,7 +15,7 @@ pub(super) fn run(args: &args::Config, desk: &Desk, config: &Config) -> Ending {
         args::Config::Show { json } if json.json => {
             let values: serde_json::Map<String, Value> = settings(config)
                 .into_iter()
-                .map(|(key, value, source)| (key.to_owned(), json!({ "value": value, "source": source.to_string() })))
+                .map(|(key, value, source)| (key, json!({ "value": value, "source": source.to_string() })))
                 .collect();
             desk.console.json(&json!({ "file": config.file, "settings": values }))?;
         }
@@ -23,7 +23,7 @@ pub(super) fn run(args: &args::Config, desk: &Desk, config: &Config) -> Ending {
             let mut table = Table::new(&["KEY", "VALUE", "FROM"]);
             for (key, value, source) in settings(config) {
                 let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-                table.row([key, &text, &source.to_string()]);
+                table.row([key.as_str(), &text, &source.to_string()]);
             }
             desk.console.table(&table)?;
         }
@@ -43,7 +43,7 @@ pub(super) fn run(args: &args::Config, desk: &Desk, config: &Config) -> Ending {
 }
 
 /// Every setting in the table's order, as it would be written.
-fn settings(config: &Config) -> Vec<(&'static str, Value, &Source)> {
+fn settings(config: &Config) -> Vec<(String, Value, &Source)> {
     let row = |key: &'static str| {
         let (value, source) = match key {
             "home" => (json!(config.home.value.display().to_string()), &config.home.source),
@@ -115,11 +115,18 @@ fn settings(config: &Config) -> Vec<(&'static str, Value, &Source)> {
             "redaction.pii" => (json!(config.redaction_pii.value), &config.redaction_pii.source),
             "serve.tool_names" => (json!(config.tool_names.value), &config.tool_names.source),
             "serve.toolsets" => (json!(config.toolsets.value), &config.toolsets.source),
-            _ => config.budgets.shown(key).or_else(|| config.http.shown(key)).or_else(|| config.serving.shown(key))?,
+            _ => config
+                .budgets
+                .shown(key)
+                .or_else(|| config.http.shown(key))
+                .or_else(|| config.serving.shown(key))
+                .or_else(|| config.web.shown(key))
+                .or_else(|| config.notify.shown(key))
+                .or_else(|| config.drive.shown(key))?,
         };
-        Some((key, value, source))
+        Some((key.to_owned(), value, source))
     };
-    KEYS.iter().filter_map(|key| row(key.path)).collect()
+    KEYS.iter().filter_map(|key| row(key.path)).chain(config.notify.rows()).collect()
 }
 
 #[cfg(test)]
@@ -130,7 +137,7 @@ mod tests {
     fn every_key_is_shown() {
         let platform = Platform { data_dir: Some("/d".into()), ..Platform::default() };
         let config = resolve(&Options::default(), &Ambient { platform, ..Ambient::default() }, None).unwrap();
-        let shown: Vec<&str> = super::settings(&config).into_iter().map(|(key, ..)| key).collect();
+        let shown: Vec<String> = super::settings(&config).into_iter().map(|(key, ..)| key).collect();
         assert_eq!(shown, KEYS.iter().map(|key| key.path).collect::<Vec<_>>());
     }
 }

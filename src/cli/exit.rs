@@ -96,12 +96,16 @@ impl Exit {
             | ErrorCode::ProgramNotFound
             | ErrorCode::EgressDenied
             | ErrorCode::EgressFailed
+            | ErrorCode::NotifyFailed
             | ErrorCode::RequirementsUnresolved
             | ErrorCode::RequirementRefused
             | ErrorCode::InstallerUnavailable
             | ErrorCode::ReplayDiverged
             | ErrorCode::FilterFailed
             | ErrorCode::DriveUnavailable
+            | ErrorCode::DriveLoginRequired
+            | ErrorCode::DriveLimited
+            | ErrorCode::DriveRefused
             | ErrorCode::EvalFailed
             | ErrorCode::OutcomeUnknown
             | ErrorCode::StoreFailed

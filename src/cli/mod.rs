@@ -9,6 +9,8 @@ mod audit;
 mod audit_port;
 mod config;
 mod doctor;
+mod drive;
+pub mod drive_port;
 mod exit;
 mod follow;
 mod init;

@@ -29,6 +29,8 @@ use crate::secrets::tokens::Tokens;
 use crate::secrets::vault::Vault;
 use crate::store::{ApprovalFilter, ApprovalRow, GrantRow, PausedRun, RunFilter, RunRow};
 
+use super::drive_port::DriveDesk;
+
 pub use super::audit_port::{AuditAccess, AuditHead, AuditReport, AuditRoom, BrokenRecord};
 
 /// What takes the spans of calls.
@@ -167,6 +169,9 @@ pub trait House: Send + Sync {
 
     /// The vault.
     fn vault(&self) -> Result<Vault, Fault>;
+
+    /// The drives.
+    fn drives(&self) -> Result<Arc<dyn DriveDesk>, Fault>;
 
     /// The tokens of clients.
     fn tokens(&self) -> Result<Tokens, Fault>;

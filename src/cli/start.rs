@@ -18,8 +18,8 @@ use super::output::Console;
 use super::ports::{Door, House};
 use super::report::{note, report};
 use super::{
-    approvals, audit, config as config_verb, doctor, init, install, keep, log, log_level, policy, run as run_verb, runs, serve, tokens,
-    tools, vault, verify_bundle, workflows,
+    approvals, audit, config as config_verb, doctor, drive, init, install, keep, log, log_level, policy, run as run_verb, runs, serve,
+    tokens, tools, vault, verify_bundle, workflows,
 };
 
 /// What a verb works with: terminal, time, surroundings, and who answers for the operator.
@@ -144,6 +144,7 @@ async fn dispatch(invocation: Invocation, desk: &Desk, door: &dyn Door) -> Endin
         | Verb::Approvals(_)
         | Verb::Policy(_)
         | Verb::Vault(_)
+        | Verb::Drive(_)
         | Verb::Tokens(_)
         | Verb::LogLevel(_) => {
             let house = door.open(&config).await?;
@@ -164,6 +165,7 @@ async fn inside(verb: &Verb, cx: &Cx<'_>) -> Ending {
         Verb::Policy(args) => policy::run(args, cx).await,
         Verb::Vault(args) => vault::run(args, cx).await,
         Verb::Tokens(args) => tokens::run(args, cx).await,
+        Verb::Drive(args) => drive::run(args, cx).await,
         Verb::LogLevel(args) => log_level::run(args, cx).await,
         Verb::Storage(_) | Verb::Backup(_) | Verb::Restore(_) => Ok(Exit::Ok),
         Verb::Audit(_) | Verb::Install(_) | Verb::Serve(_) | Verb::VerifyBundle(_) | Verb::Init(_) | Verb::Config(_) | Verb::Doctor(_) => {

@@ -11,6 +11,7 @@ use toml::de::{DeTable, DeValue};
 use crate::domain::{Problem, Problems};
 
 use super::keys::{self, KEYS};
+use super::notify::CHANNEL_KEYS;
 use super::resolve::Location;
 
 /// No settings file is larger; one that is, is another file.
@@ -34,8 +35,13 @@ pub struct SettingsFile {
     pub(super) named: bool,
     pub(super) values: BTreeMap<&'static str, (FileValue, u64)>,
     /// What stands under `[principals.NAME]`, by name and key.
-    pub(super) principals: BTreeMap<String, BTreeMap<String, (FileValue, u64)>>,
+    pub(super) principals: Named,
+    /// What stands under `[notify.channels.NAME]`.
+    pub(super) channels: Named,
 }
+
+/// Tables whose names only their owners know: name → key → value with its line.
+pub(super) type Named = BTreeMap<String, BTreeMap<String, (FileValue, u64)>>;
 
 impl SettingsFile {
     /// Reads the text of a file.
@@ -49,13 +55,13 @@ impl SettingsFile {
             return Err(whole(format!("has {} bytes, which is too large for settings", bytes.len())));
         }
         let text = String::from_utf8(bytes).map_err(|error| whole(format!("is not UTF-8 text: {error}")))?;
-        let (values, principals) = read(&path, &text)?;
-        Ok(Self { path, named: location.named, values, principals })
+        let (values, principals, channels) = read(&path, &text)?;
+        Ok(Self { path, named: location.named, values, principals, channels })
     }
 }
 
-/// Keys that are known beforehand, and those of principals.
-type Values = (BTreeMap<&'static str, (FileValue, u64)>, BTreeMap<String, BTreeMap<String, (FileValue, u64)>>);
+/// Keys that are known beforehand, those of principals and those of channels.
+type Values = (BTreeMap<&'static str, (FileValue, u64)>, Named, Named);
 
 fn read(path: &Path, text: &str) -> Result<Values, Problems> {
     let file = path.display().to_string();
@@ -68,18 +74,19 @@ fn read(path: &Path, text: &str) -> Result<Values, Problems> {
         .collect();
     Problems::check(broken)?;
 
-    let mut reader = Reader { file, text, values: BTreeMap::new(), principals: BTreeMap::new(), problems: Vec::new() };
+    let mut reader = Reader { file, text, values: BTreeMap::new(), principals: Named::new(), channels: Named::new(), problems: Vec::new() };
     reader.table("", table.get_ref());
     reader.problems.sort_by_key(|problem| problem.line);
     Problems::check(reader.problems)?;
-    Ok((reader.values, reader.principals))
+    Ok((reader.values, reader.principals, reader.channels))
 }
 
 struct Reader<'a> {
     file: String,
     text: &'a str,
     values: BTreeMap<&'static str, (FileValue, u64)>,
-    principals: BTreeMap<String, BTreeMap<String, (FileValue, u64)>>,
+    principals: Named,
+    channels: Named,
     problems: Vec<Problem>,
 }
 
@@ -89,7 +96,11 @@ impl Reader<'_> {
             let line = line_of(self.text, name.span().start);
             let path = if prefix.is_empty() { name.get_ref().to_string() } else { format!("{prefix}.{}", name.get_ref()) };
             if let (PRINCIPALS, Some(inner)) = (path.as_str(), value.get_ref().as_table()) {
-                self.principals(inner);
+                let principals = self.named(PRINCIPALS, &OF_PRINCIPAL, inner);
+                self.principals.extend(principals);
+            } else if let (CHANNELS, Some(inner)) = (path.as_str(), value.get_ref().as_table()) {
+                let channels = self.named(CHANNELS, &CHANNEL_KEYS, inner);
+                self.channels.extend(channels);
             } else if let Some(key) = keys::find(&path) {
                 self.values.insert(key.path, (value_of(value), line));
             } else if let (true, Some(inner)) = (is_group(&path), value.get_ref().as_table()) {
@@ -110,28 +121,33 @@ impl Reader<'_> {
 const PRINCIPALS: &str = "principals";
 /// What can be said of one.
 const OF_PRINCIPAL: [&str; 1] = ["roles"];
+/// The table of the channels that messages leave by.
+const CHANNELS: &str = "notify.channels";
 
 impl Reader<'_> {
-    fn principals(&mut self, table: &DeTable<'_>) {
+    /// A table of tables, each by a name that only its owner knows.
+    fn named(&mut self, path: &str, known: &[&str], table: &DeTable<'_>) -> Named {
+        let mut all = Named::new();
         for (name, value) in table {
             let line = line_of(self.text, name.span().start);
             let shown = name.get_ref().escape_debug().to_string();
             let Some(inner) = value.get_ref().as_table() else {
-                self.problems.push(Problem::new(self.file.clone(), format!("`principals.{shown}` must be a table")).at(Some(line)));
+                self.problems.push(Problem::new(self.file.clone(), format!("`{path}.{shown}` must be a table")).at(Some(line)));
                 continue;
             };
+            let of = all.entry(name.get_ref().to_string()).or_default();
             for (key, value) in inner {
                 let line = line_of(self.text, key.span().start);
-                if OF_PRINCIPAL.contains(&key.get_ref().as_ref()) {
-                    let of = self.principals.entry(name.get_ref().to_string()).or_default();
+                if known.contains(&key.get_ref().as_ref()) {
                     of.insert(key.get_ref().to_string(), (value_of(value), line));
                 } else {
-                    let message = format!("unknown key `principals.{shown}.{}`", key.get_ref().escape_debug());
-                    let hint = format!("known: {}", OF_PRINCIPAL.join(", "));
+                    let message = format!("unknown key `{path}.{shown}.{}`", key.get_ref().escape_debug());
+                    let hint = format!("known: {}", known.join(", "));
                     self.problems.push(Problem::new(self.file.clone(), message).at(Some(line)).hint(hint));
                 }
             }
         }
+        all
     }
 }
 

@@ -7,14 +7,17 @@
 
 mod ambient;
 mod budgets;
+mod drive;
 mod file;
 mod http;
 mod installer;
 mod keys;
+mod notify;
 mod principals;
 mod resolve;
 mod serving;
 mod value;
+mod web;
 
 #[cfg(test)]
 mod tests;
@@ -25,14 +28,17 @@ use crate::domain::{Bytes, Globs, Millis, Problem, Problems, Profile};
 
 pub use ambient::{Ambient, Platform, own_program, process_args};
 pub use budgets::BudgetSettings;
+pub use drive::DriveSettings;
 pub use http::HttpSettings;
 pub use installer::Installer;
 pub use keys::{KEYS, Key, template};
+pub use notify::{ChannelKind, ChannelSettings, MailTls, NotifySettings, PURPOSE as NOTIFY_PURPOSE, SecretPlace};
 pub use principals::Principals;
 pub use serving::Serving;
 
 pub use resolve::{Location, SettingsFile, locate, resolve};
 pub use value::{LogLevel, PII, Patterns, Source, Sourced, ToolNames, VaultKeyPlace};
+pub use web::WebSettings;
 
 /// The name of the settings file in the home.
 pub const FILE_NAME: &str = "toolgate.toml";
@@ -66,6 +72,8 @@ pub struct Config {
     pub log: Sourced<Option<LogLevel>>,
     /// The folder behind the `local` drive provider.
     pub drive_local_root: Sourced<PathBuf>,
+    /// Which drives there are, and how their services are reached.
+    pub drive: DriveSettings,
     /// Who commits: name.
     pub git_author_name: Sourced<String>,
     /// Who commits: address.
@@ -150,6 +158,10 @@ pub struct Config {
     pub vault_key: Sourced<VaultKeyPlace>,
     /// The file of the vault's master key, where the operator names one.
     pub vault_key_file: Sourced<Option<PathBuf>>,
+    /// What the web is searched and read with.
+    pub web: WebSettings,
+    /// The channels that messages leave by.
+    pub notify: NotifySettings,
     /// How others than this machine reach the server.
     pub http: HttpSettings,
     /// Whether the tools that a conformance suite asks for are served besides. Only an option can say so, and no release has it.

@@ -53,15 +53,16 @@ pub fn resolve(options: &Options, ambient: &Ambient, file: Option<&SettingsFile>
         }
     };
     let cache = ambient.platform.cache_dir.as_ref().map_or_else(|| home.value.join("cache"), |cache| cache.join("toolgate"));
+    let egress_private = resolver.list("egress.private");
     let config = Config {
         file: file.map(|file| file.path.clone()),
         log: resolver.word("log", None, |word| LogLevel::from_word(word).map(Some), &LogLevel::ALL.map(LogLevel::as_str)),
         drive_local_root: resolver.path("drive.local_root", home.value.join("drive")),
+        drive: super::drive::read(&mut resolver),
         git_author_name: resolver.identity("git.author_name", "toolgate"),
         git_author_email: resolver.identity("git.author_email", "toolgate@localhost"),
         python_cache_dir: resolver.path("python.cache_dir", cache),
         egress_proxy: resolver.perhaps_text("egress.proxy"),
-        egress_private: resolver.list("egress.private"),
         egress_extra_roots: resolver.perhaps_path("egress.extra_roots"),
         sandbox_cgroup: resolver.perhaps_path("sandbox.cgroup"),
         sandbox_require_cgroup: resolver.word("sandbox.require_cgroup", false, yes_or_no, &["yes", "no"]),
@@ -107,6 +108,9 @@ pub fn resolve(options: &Options, ambient: &Ambient, file: Option<&SettingsFile>
         otlp_sample_percent: resolver.number("telemetry.otlp.sample_percent", 100, 0..=100),
         vault_key: resolver.vault_key(),
         vault_key_file: resolver.perhaps_path("vault.key_file"),
+        web: super::web::read(&mut resolver),
+        notify: super::notify::read(&mut resolver, &egress_private.value),
+        egress_private,
         http: super::http::read(&mut resolver),
         #[cfg(debug_assertions)]
         fixtures: options.fixtures,
@@ -159,6 +163,21 @@ pub(super) struct Resolver<'a> {
 impl<'a> Resolver<'a> {
     fn new(options: &'a Options, ambient: &'a Ambient, file: Option<&'a SettingsFile>) -> Self {
         Self { options, ambient, file, problems: Vec::new() }
+    }
+
+    /// The settings file, where there is one.
+    pub(super) fn file(&self) -> Option<&'a SettingsFile> {
+        self.file
+    }
+
+    /// Notes what is wrong.
+    pub(super) fn problem(&mut self, problem: Problem) {
+        self.problems.push(problem);
+    }
+
+    /// A path as it is meant in the settings file.
+    pub(super) fn beside_file(&self, path: &str) -> PathBuf {
+        absolute(path.as_ref(), self.file.and_then(|file| file.path.parent()), self.ambient)
     }
 
     fn option(&self, key: &Key) -> Option<OsString> {

@@ -169,6 +169,27 @@ impl Folder {
         Ok((metadata.len(), step::mode(&metadata)))
     }
 
+    /// A plain file as a survey would list it; `None` where no plain file stands there.
+    ///
+    /// # Errors
+    /// `PATH_REFUSED` where a link is on the way.
+    pub fn entry(&self, path: &RelPath) -> Result<Option<super::FileEntry>, Fault> {
+        let dir = match self.parent(path, false) {
+            Ok(dir) => dir,
+            Err(fault) if fault.code == ErrorCode::NotFound => return Ok(None),
+            Err(fault) => return Err(fault),
+        };
+        match dir.symlink_metadata(path.name()) {
+            Ok(metadata) if Kind::of(&metadata) == Kind::File => {
+                let (size, mode, stamp) = (metadata.len(), step::mode(&metadata), step::stamp(&metadata));
+                Ok(Some(super::FileEntry { path: path.clone(), size, mode, stamp }))
+            }
+            Ok(_) => Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(failed("looked at", path, &error)),
+        }
+    }
+
     /// Writes a whole file by a temporary file and a rename, making the folders on the way. Readers see the old bytes or the new.
     ///
     /// # Errors
@@ -214,7 +235,8 @@ impl Folder {
             return Err(failed("written", path, &error));
         }
         if durably {
-            dir.into_std_file().sync_all().map_err(|error| failed("written", path, &error))?;
+            // The folder's own handle may be one that only names it, which cannot be synced.
+            step::dir(&dir, ".").and_then(|dir| dir.into_std_file().sync_all()).map_err(|error| failed("written", path, &error))?;
         }
         Ok(())
     }

@@ -80,3 +80,17 @@ pub(super) fn mode(metadata: &cap_std::fs::Metadata) -> u32 {
         0o644
     }
 }
+
+/// When the file was last changed, in nanoseconds since 1970; 0 where nothing tells. Unlike the time of its content nobody sets it.
+pub(super) fn stamp(metadata: &cap_std::fs::Metadata) -> i64 {
+    #[cfg(unix)]
+    {
+        use cap_std::fs::MetadataExt as _;
+        metadata.ctime().saturating_mul(1_000_000_000).saturating_add(metadata.ctime_nsec())
+    }
+    #[cfg(not(unix))]
+    {
+        let since = metadata.modified().ok().and_then(|time| time.into_std().duration_since(std::time::UNIX_EPOCH).ok());
+        since.and_then(|since| i64::try_from(since.as_nanos()).ok()).unwrap_or(0)
+    }
+}

@@ -18,6 +18,8 @@ pub struct FileEntry {
     pub size: u64,
     /// Unix permission bits (0o644 or 0o755 where the platform has none).
     pub mode: u32,
+    /// When it was last changed, name and rights counted where the platform tells; nanoseconds since 1970, 0 where nothing tells.
+    pub stamp: i64,
 }
 
 /// Something that is not a plain file with a plain name.
@@ -100,7 +102,12 @@ impl Walk<'_> {
             // What vanishes while we look was not there.
             let Ok(metadata) = dir.symlink_metadata(path.name()) else { continue };
             match Kind::of(&metadata) {
-                Kind::File => self.survey.files.push(FileEntry { path, size: metadata.len(), mode: step::mode(&metadata) }),
+                Kind::File => self.survey.files.push(FileEntry {
+                    path,
+                    size: metadata.len(),
+                    mode: step::mode(&metadata),
+                    stamp: step::stamp(&metadata),
+                }),
                 Kind::Folder => match step::dir(dir, path.name()) {
                     Ok(inner) => self.enter(&inner, Some(&path))?,
                     Err(_) => self.other(path, "a folder that cannot be opened"),

@@ -75,6 +75,8 @@ codes! {
     WorkflowInvalid = "WORKFLOW_INVALID", Model;
     /// An expression in a workflow cannot be evaluated.
     ExpressionInvalid = "EXPRESSION_INVALID", Model;
+    /// No channel took a message.
+    NotifyFailed = "NOTIFY_FAILED", Model;
     /// The checks of an eval step did not pass.
     EvalFailed = "EVAL_FAILED", Model;
     /// A tool manifest is wrong.
@@ -139,6 +141,12 @@ codes! {
     FilterFailed = "FILTER_FAILED", Model;
     /// No drive provider of that name is configured, or it does not answer.
     DriveUnavailable = "DRIVE_UNAVAILABLE", Model;
+    /// Nobody is logged in to the drive, or the login has ended.
+    DriveLoginRequired = "DRIVE_LOGIN_REQUIRED", Model;
+    /// The drive takes no more for now: a rate, a quota or its room is used up.
+    DriveLimited = "DRIVE_LIMITED", Model;
+    /// The drive does not allow it, or asks for more rights than were given.
+    DriveRefused = "DRIVE_REFUSED", Model;
     /// The effect may or may not have happened; its outcome could not be recorded.
     OutcomeUnknown = "OUTCOME_UNKNOWN", Internal;
     /// The database cannot be read or written.

@@ -96,6 +96,10 @@ uuid_id! {
     TaskId, "task"
 }
 uuid_id! {
+    /// One message on its way out, through all attempts to send it: whoever gets it twice knows it by this.
+    MessageId, "msg"
+}
+uuid_id! {
     /// One toolgate process: the owner of the calls it has in flight and of the runs it drives.
     OwnerId, "own"
 }

@@ -34,6 +34,9 @@ pub struct RequestRecord {
     pub address: Option<SocketAddr>,
     /// Whether it went to the operator's proxy, which then chose the address.
     pub proxied: bool,
+    /// Whether it was answered from what was kept, and nothing was sent.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub cached: bool,
     /// The status, as soon as there was one; also when the answer was given up afterwards.
     pub status: Option<u16>,
     /// Why the hop was refused or failed.

@@ -24,7 +24,7 @@ use super::record::{shown_path, shown_word};
 use super::resolve::Guard;
 use super::target::Target;
 use super::{
-    Answer, Caps, Credentials, Fill, NoFill, Origin, Outgoing, PrivateException, Request, RequestLog, RequestRecord, Resolve, Terms,
+    Answer, Caps, Credentials, Fill, NoFill, Origin, Outgoing, Pace, PrivateException, Request, RequestLog, RequestRecord, Resolve, Terms,
     failure,
 };
 
@@ -49,6 +49,7 @@ pub struct EgressOptions {
 #[derive(Clone)]
 pub struct Egress {
     pub(super) inner: Arc<Inner>,
+    pace: Option<Pace>,
 }
 
 pub(super) struct Inner {
@@ -72,7 +73,22 @@ impl Egress {
         let EgressOptions { proxy, private, extra_roots_pem, resolver, credentials } = options;
         let guard = Guard::new(&private)?;
         let clients = Clients::new(proxy.map(ProxyHost::new).transpose()?, extra_roots_pem.as_deref())?;
-        Ok(Self { inner: Arc::new(Inner { guard, clients, resolver, credentials, meter: OnceLock::new() }) })
+        Ok(Self { inner: Arc::new(Inner { guard, clients, resolver, credentials, meter: OnceLock::new() }), pace: None })
+    }
+
+    /// The same, with a bound on the requests to each host.
+    #[must_use]
+    pub fn paced(self, pace: Pace) -> Self {
+        Self { pace: Some(pace), ..self }
+    }
+
+    /// Waits until it is the host's turn, where there is a bound, and then sends the hop.
+    async fn in_turn(&self, hop: &Hop, terms: &Terms, ports: (&dyn Fill, &dyn RequestLog), note: &mut Note) -> Result<Step, Fault> {
+        // What is refused waits for nothing.
+        if let (Some(pace), true) = (&self.pace, terms.rules.allows(&hop.target.origin)) {
+            pace.turn(&hop.target.origin).await;
+        }
+        self.inner.exchange(hop, terms, ports, note).await
     }
 
     /// Tells of every hop from now on; the first meter stays.
@@ -112,7 +128,7 @@ impl Egress {
                 biased;
                 () = cancel.cancelled() => Err(cancelled(&hop.target.origin)),
                 () = sleep_until(deadline) => Err(too_late(&hop.target.origin, terms.caps.wall)),
-                step = self.inner.exchange(&hop, terms, (secrets, log), &mut note).instrument(span.clone()) => step,
+                step = self.in_turn(&hop, terms, (secrets, log), &mut note).instrument(span.clone()) => step,
             };
             note.tell(&span, step.as_ref().err());
             drop(span);
@@ -204,6 +220,11 @@ impl Inner {
         self.answer(hop, response, &terms.caps, &mask, note).await.map(Step::Answer)
     }
 
+    /// Whether the operator excepted this host for this purpose.
+    pub(super) fn excepts(&self, purpose: &str, origin: &Origin) -> bool {
+        self.guard.excepts(purpose, origin)
+    }
+
     /// What this hop may dial, and whether through the proxy. Exceptions are near, so they are dialled directly.
     pub(super) async fn pin(&self, origin: &Origin, purpose: &str) -> Result<(Pin, bool), Fault> {
         match self.clients.proxy() {
@@ -264,6 +285,7 @@ impl Note {
             hop,
             address: None,
             proxied: false,
+            cached: false,
             status: None,
             error: None,
             bytes_out: Bytes(0),

@@ -10,11 +10,12 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::call::{Along, Asking, Origin, RawCall, TOOL_CALL, whole};
-use crate::domain::{CallId, Digest, ErrorCode, Fault, Labels, RunId, ToolName};
+use crate::domain::{CallId, Digest, Effects, ErrorCode, Fault, Labels, RunId, ToolName};
 use crate::run::{Event, EventDraft, EventKind};
 use crate::store::{Append, Change};
 use crate::tools::CallContext;
 use crate::tools::python::{CodeCall, CodeCalls, CodeTool, ProgramAnswer, Recorded, Recording, Resumed, Seen};
+use crate::tools::workers::ToolCalls;
 
 use super::{Gateway, Inner};
 
@@ -85,23 +86,23 @@ impl CodeCalls for CodeGate {
     }
 
     async fn call(&self, context: &CallContext, call: CodeCall) -> Result<Value, Fault> {
+        self.gateway()?.call_of(context, call).await
+    }
+}
+
+/// A worker's calls are those of a program that is ours.
+#[async_trait]
+impl ToolCalls for CodeGate {
+    fn effects_of(&self, tools: &[&str]) -> Result<Effects, Fault> {
         let gateway = self.gateway()?;
-        gateway.inner.mark_so_far(context).await?;
-        let reply = gateway
-            .call(RawCall {
-                tool: call.tool.to_string(),
-                arguments: call.arguments,
-                origin: Origin::Code { call: context.call, number: call.number, seen: call.seen },
-                actor: context.actor.clone(),
-                run: context.run,
-                tokens: 0,
-                along: Along::default(),
-                cancel: call.cancel,
-                asking: Asking::default(),
-                progress: call.progress,
-            })
-            .await;
-        reply.outcome.map(|output| output.value).map_err(|fault| fault.for_agent(&reply.call.to_string()))
+        let described = tools.iter().map(|name| describe(&gateway, name)).collect::<Result<Vec<_>, _>>()?;
+        Ok(Effects::of(described.iter().flat_map(|tool| tool.effects.iter())))
+    }
+
+    async fn call(&self, context: &CallContext, number: u32, tool: &str, arguments: Value) -> Result<Value, Fault> {
+        let tool: ToolName = tool.parse().map_err(|error| Fault::internal(format!("{error}")))?;
+        let (cancel, progress) = (context.cancel.child_token(), context.progress.clone());
+        self.gateway()?.call_of(context, CodeCall { tool, arguments, number, seen: json!({}), cancel, progress }).await
     }
 }
 
@@ -137,6 +138,26 @@ fn describe(gateway: &Gateway, name: &str) -> Result<CodeTool, Fault> {
 }
 
 impl Gateway {
+    /// A call that the program of this call makes.
+    async fn call_of(&self, context: &CallContext, call: CodeCall) -> Result<Value, Fault> {
+        self.inner.mark_so_far(context).await?;
+        let reply = self
+            .call(RawCall {
+                tool: call.tool.to_string(),
+                arguments: call.arguments,
+                origin: Origin::Code { call: context.call, number: call.number, seen: call.seen },
+                actor: context.actor.clone(),
+                run: context.run,
+                tokens: 0,
+                along: Along::default(),
+                cancel: call.cancel,
+                asking: Asking::default(),
+                progress: call.progress,
+            })
+            .await;
+        reply.outcome.map(|output| output.value).map_err(|fault| fault.for_agent(&reply.call.to_string()))
+    }
+
     /// What an interrupted call had done and seen, and where.
     async fn interrupted_program(&self, call: CallId, run: RunId) -> Result<Resumed, Fault> {
         let (calls, run) = self.lineage(call, run).await?;

@@ -210,7 +210,7 @@ impl Inner {
         who.decided = Some(seen(EventDraft::new(EventKind::ToolError, who.actor.clone()), &decision, &prepared, &around.facts).payload);
         let leave = match decision.verdict {
             Verdict::Deny => return Err(self.refuse(who, "policy", decision.refusal(), written).await),
-            Verdict::Ask => match self.ask(&prepared, &decision, (&policy, &context)).as_stage(stage!("ask")).await {
+            Verdict::Ask => match self.ask(&prepared, &decision, (&policy, &context)).staged(stage!("ask")).await {
                 Ok(Yes::Once(approved)) => Leave::Human(approved),
                 Ok(Yes::Standing(grant, id)) => Leave::Standing(grant, id),
                 Err(fault) => return Err(self.refuse(who, "approval", fault, written).await),
@@ -249,7 +249,7 @@ impl Inner {
         }
         let shelf = self.shelf(&parsed.actor);
         let context = self.context(&parsed, &shelf)?;
-        let preparation = match self.registry.prepare(&parsed, &context).as_stage(stage!("prepare")).await {
+        let preparation = match self.registry.prepare(&parsed, &context).staged(stage!("prepare")).await {
             Ok(preparation) => preparation,
             Err(fault) => return Err(self.refuse(who, "prepare", fault, written.clone()).await),
         };
@@ -265,11 +265,11 @@ impl Inner {
     /// From the leave to a recorded outcome.
     async fn carry_out(&self, ready: Ready, patience: Option<Patience>) -> Result<CheckedOutput, Fault> {
         let Ready { call, decision, leave, context, around, shelf } = ready;
-        let (mut open, grant) = self.record_intent(&call, &decision, leave, &around).as_stage(stage!("intent")).await?;
+        let (mut open, grant) = self.record_intent(&call, &decision, leave, &around).staged(stage!("intent")).await?;
         let _program = self.scopes.begin(&call);
         let started = self.clock.now();
         let (output, _going) = {
-            let mut running = std::pin::pin!(self.execute(&call, grant, &context).as_stage(stage!("execute")));
+            let mut running = std::pin::pin!(self.execute(&call, grant, &context).staged(stage!("execute")));
             let in_time = match &patience {
                 Some(Patience { until, .. }) => tokio::time::timeout_at(*until, &mut running).await.ok(),
                 None => Some((&mut running).await),
@@ -289,7 +289,7 @@ impl Inner {
         };
         let checked = output.and_then(|output| self.registry.check(&call, output));
         let millis = self.clock.now().since(started).0;
-        self.record_outcome(call.parsed(), open, checked, millis, (&context, &around, &shelf)).as_stage(stage!("outcome")).await
+        self.record_outcome(call.parsed(), open, checked, millis, (&context, &around, &shelf)).staged(stage!("outcome")).await
     }
 
     /// Writes the intent and takes the Grant that it allows. A call that leaves nothing behind and that nobody was asked about

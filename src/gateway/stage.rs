@@ -31,7 +31,7 @@ fn note(span: &Span, fault: Option<&Fault>) {
 /// Work that is a stage.
 pub(super) trait Staged<T>: Future<Output = Result<T, Fault>> + Send + Sized {
     /// Does it within its span.
-    fn as_stage(self, span: Span) -> impl Future<Output = Result<T, Fault>> + Send {
+    fn staged(self, span: Span) -> impl Future<Output = Result<T, Fault>> + Send {
         async move {
             let result = self.instrument(span.clone()).await;
             note(&span, result.as_ref().err());

@@ -69,6 +69,11 @@ fn key(principal: &Principal, id: &TaskId) -> Digest {
     Digest::of_parts("toolgate/task/v1", &[principal.as_str().as_bytes(), id.to_string().as_bytes()])
 }
 
+/// What is remembered of a task that is to end.
+fn end_key(principal: &Principal, id: &TaskId) -> Digest {
+    Digest::of_parts("toolgate/task/end/v1", &[principal.as_str().as_bytes(), id.to_string().as_bytes()])
+}
+
 fn text<'e>(event: &'e Event, field: &str) -> Option<&'e str> {
     event.payload.get(field).and_then(Value::as_str)
 }
@@ -149,6 +154,30 @@ impl Gateway {
     /// Where that cannot be recorded.
     pub async fn end_task(&self, actor: &Actor, id: &TaskId, call: CallId, run: RunId) -> Result<(), Fault> {
         self.inner.record_end(actor, id, (call, run), RunStatus::Cancelled).await
+    }
+
+    /// Records that a task is to end which another process of this home runs: that process sees it and cancels the call.
+    ///
+    /// # Errors
+    /// Where that cannot be recorded.
+    pub async fn ask_task_to_end(&self, actor: &Actor, id: &TaskId, task: &KeptTask) -> Result<(), Fault> {
+        if self.is_task_to_end(actor, id).await? {
+            return Ok(());
+        }
+        let asked = EventDraft::new(EventKind::SystemEvent, actor.clone())
+            .call(task.call)
+            .field("event", "task_cancel_requested")
+            .field("task", id.to_string());
+        let changes = vec![Change::Remember { key: end_key(&actor.principal, id), call: task.call }];
+        self.inner.store.record(Append { run: Some(task.run), events: vec![asked], changes, ..Append::default() }).await
+    }
+
+    /// Whether a task of this actor was asked to end, by whatever process.
+    ///
+    /// # Errors
+    /// Where the store cannot be read.
+    pub async fn is_task_to_end(&self, actor: &Actor, id: &TaskId) -> Result<bool, Fault> {
+        Ok(self.inner.store.remembered(&end_key(&actor.principal, id)).await?.is_some())
     }
 
     /// How a run of this principal stands; `None` where it has no such run. Tells nothing of what is in it.

@@ -42,14 +42,14 @@ const LONGEST_HINT: usize = 120;
 pub fn load(files: &[ManifestFile]) -> Result<Vec<ToolDef>, Problems> {
     let mut problems = Vec::new();
     let mut tools: BTreeMap<ToolName, ToolDef> = BTreeMap::new();
-    for file in files {
-        let before = problems.len();
-        let read = Node::read(&file.path, &file.text).map_err(|problem| problems.push(problem)).ok();
-        let Some(found) = read.and_then(|node| Reader { file, problems: &mut problems }.tool(&node)) else { continue };
-        let (tool, line) = found;
-        if problems.len() > before {
-            continue;
-        }
+    for (file, read) in files.iter().zip(read_all(files)) {
+        let (tool, line) = match read {
+            Ok(found) => found,
+            Err(found) => {
+                problems.extend(found);
+                continue;
+            }
+        };
         match tools.get(&tool.name) {
             Some(earlier) => problems.push(
                 Problem::new(&file.path, format!("tool `{}` is already described in {}", tool.name, earlier.file))
@@ -63,6 +63,35 @@ pub fn load(files: &[ManifestFile]) -> Result<Vec<ToolDef>, Problems> {
     }
     Problems::check(problems)?;
     Ok(tools.into_values().collect())
+}
+
+/// A tool and the line of its name, or what is wrong with its file.
+type Read = Result<(ToolDef, Option<u64>), Vec<Problem>>;
+
+/// Each file by itself, one half beside the other: a server's start waits for this.
+fn read_all(files: &[ManifestFile]) -> Vec<Read> {
+    let (first, second) = files.split_at(files.len() / 2);
+    let read = |files: &[ManifestFile]| files.iter().map(read).collect::<Vec<_>>();
+    std::thread::scope(|scope| {
+        let beside = std::thread::Builder::new().name("manifests".to_owned()).spawn_scoped(scope, || read(second));
+        let mut all = read(first);
+        all.extend(match beside.map(std::thread::ScopedJoinHandle::join) {
+            Ok(Ok(second)) => second,
+            Ok(Err(panic)) => std::panic::resume_unwind(panic),
+            // No thread is to be had.
+            Err(_) => read(second),
+        });
+        all
+    })
+}
+
+fn read(file: &ManifestFile) -> Read {
+    let mut problems = Vec::new();
+    let node = Node::read(&file.path, &file.text).map_err(|problem| vec![problem])?;
+    match (Reader { file, problems: &mut problems }).tool(&node) {
+        Some(found) if problems.is_empty() => Ok(found),
+        Some(_) | None => Err(problems),
+    }
 }
 
 struct Reader<'a> {

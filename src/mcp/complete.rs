@@ -110,19 +110,11 @@ async fn of_kind(reader: &impl Reader, catalog: &Catalog, kind: Kind) -> Result<
 
 /// The branches of the repository in the current run's workspace; none where there is no repository.
 async fn branches(reader: &impl Reader, catalog: &Catalog) -> Result<Vec<String>, Refused> {
-    let (tool, member) =
-        if catalog.find("repo.git.branch").is_some() { ("repo.git.branch", "branches") } else { ("repo.git.status", "branch") };
-    if catalog.find(tool).is_none() {
+    if catalog.find("repo.git.status").is_none() {
         return Ok(Vec::new());
     }
     // Whatever keeps the repository from being read keeps its branches from being told, and no more.
-    let Ok(answer) = reader.call(tool, json!({})).await else { return Ok(Vec::new()) };
-    Ok(match answer.get(member) {
-        Some(Value::String(branch)) => vec![branch.clone()],
-        Some(Value::Array(branches)) => {
-            let name = |branch: &Value| branch.as_str().or_else(|| branch.get("name")?.as_str()).map(str::to_owned);
-            branches.iter().filter_map(name).collect()
-        }
-        Some(_) | None => Vec::new(),
-    })
+    let Ok(answer) = reader.call("repo.git.status", json!({})).await else { return Ok(Vec::new()) };
+    let listed = answer.get("branches").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    Ok(listed.iter().filter_map(Value::as_str).map(str::to_owned).collect())
 }

@@ -15,8 +15,18 @@ pub(super) fn input(schema: &Value) -> Map<String, Value> {
     // The tool's own description says what the arguments as a whole are.
     root.remove("description");
     root.entry("type").or_insert_with(|| "object".into());
+    if let Some(members) = root.get_mut("properties").and_then(Value::as_object_mut) {
+        for (name, told) in TOLD_ONCE {
+            if let Some(member) = members.get_mut(name).and_then(Value::as_object_mut) {
+                member.retain(|word, value| word != "description" || value != told);
+            }
+        }
+    }
     root
 }
+
+/// Members of many tools, with what each tool says of them: the instructions say it once for all.
+const TOLD_ONCE: [(&str, &str); 2] = [("run_id", "Default: the current run."), ("idempotency_key", "Same key, same outcome.")];
 
 /// The answer's schema as the names of its members and their types only; `None` where the answer is not always an object, as clients of the older
 /// generation accept nothing else.

@@ -66,4 +66,5 @@ output}, where output fits its output_schema. Stop when `done`. Entries that wai
 An error is {error: {code, message, hint}}: do what the hint says. After APPROVAL_REQUIRED tell the user what `details.how` says, then make \
 the same call again.
 {status: \"running\", run_id, cursor} means that a call goes on: run_watch with both tells in `calls` what came of it.
+`run_id` names a run, by default the current one. The same `idempotency_key` and arguments again give the recorded outcome.
 Long answers are cut: artifact_read gives the whole. tool_search finds tools that are not listed; tool_call calls them.";

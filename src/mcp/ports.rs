@@ -95,6 +95,22 @@ pub trait Gate: Send + Sync {
         Err(no_tasks())
     }
 
+    /// Records that a task of another process is to end.
+    ///
+    /// # Errors
+    /// As `Gateway::ask_task_to_end`.
+    async fn ask_task_to_end(&self, _actor: &Actor, _id: &TaskId, _task: &KeptTask) -> Result<(), Fault> {
+        Err(no_tasks())
+    }
+
+    /// Whether another process asked this task to end.
+    ///
+    /// # Errors
+    /// As `Gateway::is_task_to_end`.
+    async fn is_task_to_end(&self, _actor: &Actor, _id: &TaskId) -> Result<bool, Fault> {
+        Err(no_tasks())
+    }
+
     /// A task of this actor, as the log has it.
     ///
     /// # Errors

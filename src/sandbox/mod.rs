@@ -17,6 +17,7 @@ mod outcome;
 pub mod peer;
 #[cfg_attr(not(target_os = "linux"), path = "process_absent.rs")]
 pub mod process;
+pub mod reader;
 mod spec;
 mod tape;
 pub mod wasm;

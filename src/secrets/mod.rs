@@ -7,6 +7,7 @@ pub mod access;
 mod files;
 pub mod live;
 pub mod operator;
+pub mod own_file;
 pub mod redact;
 pub mod reference;
 pub mod scan;

@@ -63,6 +63,15 @@ pub fn signature(key: &[u8], parts: &[&[u8]]) -> Result<String, Fault> {
     Ok(mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
+/// The value of the header that signs a request: `t=SECOND,v1=SIGNATURE` over the second, a period and the body.
+///
+/// # Errors
+/// As [`signature`].
+pub fn signature_header(key: &[u8], second: u64, body: &[u8]) -> Result<String, Fault> {
+    let second = second.to_string();
+    Ok(format!("t={second},v1={}", signature(key, &[second.as_bytes(), b".", body])?))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

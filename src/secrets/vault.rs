@@ -8,6 +8,7 @@ mod carry;
 mod exchange;
 mod key;
 mod place;
+mod renew;
 mod ring;
 mod rotate;
 mod seal;

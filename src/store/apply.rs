@@ -17,7 +17,7 @@ use super::questions::state::{QuestionShare, is_pending};
 use super::questions::write::QuestionWrite;
 use super::state::{ApprovalState, Head, State};
 use super::tree;
-use super::{ApprovalStatus, Change, Channel, Guard, NewApproval, RunRow, Taken};
+use super::{ApprovalStatus, Change, Channel, Guard, NewApproval, OutboxWrite, RunRow, Taken};
 
 /// An event ready to be given its place.
 pub(super) struct Ready {
@@ -92,14 +92,16 @@ pub(super) struct Writes {
     pub(super) remembered: Vec<(Digest, Option<Remembered>)>,
     pub(super) sealing: Sealing,
     pub(super) vault: Vec<VaultWrite>,
+    /// Messages that are to leave, each with the run that tells of it.
+    pub(super) outbox: Vec<(RunId, Timestamp, OutboxWrite)>,
 }
 
 impl Writes {
     /// Whether there is anything beside records, runs and calls in flight: most batches have nothing, and need one statement less.
     pub(super) fn holds_rare(&self) -> bool {
-        let Self { approvals, questions, artifacts, remembered, sealing, vault, taken, .. } = self;
+        let Self { approvals, questions, artifacts, remembered, sealing, vault, taken, outbox, .. } = self;
         let is_empty = approvals.is_empty() && questions.is_empty() && artifacts.is_empty() && remembered.is_empty();
-        !(is_empty && sealing.is_empty() && vault.is_empty() && taken.is_empty())
+        !(is_empty && sealing.is_empty() && vault.is_empty() && taken.is_empty() && outbox.is_empty())
     }
 }
 
@@ -202,6 +204,7 @@ fn take_in(mut share: Share, events: &[Ready], now: Timestamp, state: &mut State
     }
     writes.remembered.append(&mut share.writes.remembered);
     writes.vault.append(&mut share.writes.vault);
+    writes.outbox.append(&mut share.writes.outbox);
     rows
 }
 
@@ -365,6 +368,10 @@ impl Stage<'_> {
                 self.share.writes.artifacts.push(ArtifactLink { run, artifact: artifact.clone(), owner: None, at: self.now });
             }
             Change::Vault(write) => self.share.writes.vault.push(write.clone()),
+            Change::Outbox(write) => {
+                let run = self.the_run(run)?.id;
+                self.share.writes.outbox.push((run, self.now, write.clone()));
+            }
             Change::TakeAway(taken) => {
                 let run = self.the_run(run)?.id;
                 self.share.writes.taken.push((run, taken.clone()));

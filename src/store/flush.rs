@@ -14,7 +14,7 @@ use crate::domain::{Digest, OwnerId, RunId};
 
 use super::apply::{ApprovalWrite, ArtifactLink, Remembered, Row, Writes};
 use super::fault::int;
-use super::{Taken, questions, vault};
+use super::{Taken, outbox, questions, vault};
 
 /// Rows of one insert: the least that will do is taken, and what is left over is NULL and not inserted. Few sizes, so that every
 /// statement stays prepared.
@@ -203,6 +203,9 @@ async fn rare(connection: &mut SqliteConnection, writes: &Writes) -> Result<(), 
     writes.sealing.write(connection).await?;
     for write in &writes.vault {
         vault::write(connection, write).await?;
+    }
+    for (run, at, write) in &writes.outbox {
+        outbox::write(connection, (*run, *at), write).await?;
     }
     for ArtifactLink { run, artifact, owner, at } in &writes.artifacts {
         // What it stored stays its own, however often it is named.

@@ -4,6 +4,7 @@
 
 mod calls;
 mod keep;
+mod outbox;
 
 use std::collections::HashMap;
 use std::path::PathBuf;

@@ -28,6 +28,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/0006_questions.sql"),
     include_str!("../../migrations/0007_budgets.sql"),
     include_str!("../../migrations/0008_owners.sql"),
+    include_str!("../../migrations/0009_outbox.sql"),
 ];
 /// The format from which on records have their place in the tree.
 const TREE: u32 = 4;

@@ -14,6 +14,7 @@ use crate::domain::{
 use crate::policy::Coverage;
 use crate::run::{EventDraft, RunKind, RunStatus, reached_draft};
 
+use super::OutboxWrite;
 use super::SignedCheckpoint;
 use super::questions::{AskLimits, Channel, NewGrant};
 
@@ -168,6 +169,8 @@ pub enum Change {
     NameArtifact(ArtifactRef),
     /// A row of the vault; the events must tell of it.
     Vault(VaultWrite),
+    /// A row of the outbox; the events must tell of it.
+    Outbox(OutboxWrite),
     /// Something is taken away for good.
     TakeAway(Taken),
 }

@@ -497,6 +497,7 @@ fn asked(jobs: &[Job]) -> Asked {
                         | Change::NameArtifact(_)
                         | Change::TakeAway(_)
                         | Change::Vault(_)
+                        | Change::Outbox(_)
                         | Change::ToldOf(_)
                         | Change::PauseQuestions { .. }
                         | Change::ReleaseQuestions

@@ -26,6 +26,7 @@ pub mod status;
 mod text;
 pub mod tool_search;
 pub mod transform;
+pub mod web;
 pub mod workers;
 pub mod workspace;
 

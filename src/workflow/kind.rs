@@ -84,8 +84,12 @@ impl StepKind {
                 Some(closed(json!({ "summary": text, "tasks": list(task) }), &["summary", "tasks"]))
             }
             Self::Research => {
-                let citation = closed(json!({ "title": text, "source": text, "extract": text }), &["title", "source", "extract"]);
-                Some(closed(json!({ "summary": text, "citations": list(citation) }), &["summary", "citations"]))
+                // Where in an artifact the extract stands, in characters.
+                let place = json!({ "type": "integer", "minimum": 0 });
+                let parts = json!({ "title": text, "source": text, "extract": text, "artifact": text, "start": place, "end": place });
+                let citation = closed(parts, &["title", "source", "extract"]);
+                let whole = json!({ "summary": text, "citations": list(citation), "notes": list(text.clone()) });
+                Some(closed(whole, &["summary", "citations"]))
             }
             Self::Codegen => {
                 let file = closed(

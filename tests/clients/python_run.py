@@ -17,7 +17,7 @@ async def scenario(session: Session):
     check(tool.title == "python.run" or (tool.meta or {}).get("toolgate/id") == "python.run", "the canonical id is told", tool.title)
     # The list keeps its bytes by leaving out the largest of these.
     schemas = [tool.output_schema for tool in listed.tools if tool.output_schema]
-    check(len(schemas) > 15 and all(schema["type"] == "object" for schema in schemas), "nearly every answer has a schema", len(schemas))
+    check(schemas and all(schema["type"] == "object" for schema in schemas), "answers have schemas as far as there is room", len(schemas))
 
     answer = await session.use("python_run", {"entrypoint": "inline", "code": "print('hi')"})
     check(answer["return_code"] == 0 and answer["stdout"] == "hi\n", "code runs", answer)

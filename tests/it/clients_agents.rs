@@ -1,11 +1,11 @@
-//! Claude Code and Codex, the programs themselves, with toolgate as `install` writes it and a model that plays a script: a tool call, a
+//! Claude Code and Codex, the programs themselves, with toolgate as `install` writes it and over HTTP, and a model that plays a script: a tool call, a
 //! question that the operator answers, a workflow; and that no form which such a program answers by itself is taken for a yes.
 
 use serde_json::{Value, json};
 
 use crate::main_job::answer;
 use crate::support::Toolgate;
-use crate::support::agents::{Agent, Kind};
+use crate::support::agents::{Agent, Kind, Way};
 use crate::support::clients::{LONGEST, TRUSTING, or_skip};
 
 fn goes_out(word: &str) -> Value {
@@ -33,21 +33,23 @@ fn is_in_the_log(toolgate: &Toolgate, tool: &str, text: &str) -> usize {
         .count()
 }
 
-fn is_listed_as_connected(kind: Kind) {
-    let Some(agent) = or_skip(Agent::with(kind, "", &json!([]))) else { return };
+fn is_listed_as_connected(seat: (Kind, Way)) {
+    let Some(agent) = or_skip(Agent::with(seat, "", &json!([]))) else { return };
     let listed = agent.lists_servers();
     let line = listed.lines().find(|line| line.contains("toolgate")).unwrap_or_else(|| panic!("{listed}"));
-    let due = if kind == Kind::ClaudeCode { "Connected" } else { "enabled" };
-    assert!(line.contains(due) && line.contains(env!("CARGO_BIN_EXE_toolgate")), "{listed}");
+    let due = if seat.0 == Kind::ClaudeCode { "Connected" } else { "enabled" };
+    let place =
+        agent.served.as_ref().map_or_else(|| env!("CARGO_BIN_EXE_toolgate").to_owned(), |served| format!("http://{}/mcp", served.address));
+    assert!(line.contains(due) && line.contains(&place), "{listed}");
 }
 
-fn calls_a_tool(kind: Kind) {
+fn calls_a_tool(seat: (Kind, Way)) {
     let turns = json!([
         { "call": "python_run", "arguments": { "entrypoint": "inline", "code": "print(6 * 7, 'is the answer')" } },
         { "call": "python_run", "arguments": { "entrypoint": "inline", "code": 7 } },
         { "say": "DONE" },
     ]);
-    let Some(agent) = or_skip(Agent::with(kind, "", &turns)) else { return };
+    let Some(agent) = or_skip(Agent::with(seat, "", &turns)) else { return };
     let transcript = agent.goes();
     assert!(transcript.contains("42 is the answer") && transcript.contains("DONE"), "{transcript}");
     let saw = agent.model.saw("python_run");
@@ -60,7 +62,7 @@ fn calls_a_tool(kind: Kind) {
     assert!(shown["id"] == runs[0]["id"] && shown["kind"] == "adhoc", "{shown}");
 }
 
-fn asks_the_operator(kind: Kind) {
+fn asks_the_operator(seat: (Kind, Way)) {
     let gate = tempfile::tempdir().unwrap();
     let answered = gate.path().join("answered");
     let turns = json!([
@@ -68,7 +70,7 @@ fn asks_the_operator(kind: Kind) {
         { "call": "python_run", "arguments": goes_out("allowed"), "after": answered },
         { "say": "DONE" },
     ]);
-    let Some(agent) = or_skip(Agent::with(kind, "[approvals]\nwait_sec = 0\n", &turns)) else { return };
+    let Some(agent) = or_skip(Agent::with(seat, "[approvals]\nwait_sec = 0\n", &turns)) else { return };
     let transcript = std::thread::scope(|scope| {
         scope.spawn(|| {
             let id = asked(&agent.toolgate);
@@ -102,7 +104,7 @@ fn asked(toolgate: &Toolgate) -> String {
     panic!("nothing was asked");
 }
 
-fn drives_a_workflow(kind: Kind) {
+fn drives_a_workflow(seat: (Kind, Way)) {
     let plan = json!({ "summary": "two files", "tasks": [{ "path": "a.py", "purpose": "one" }, { "path": "b.py", "purpose": "two" }] });
     let watch = |until: &str| {
         let arguments = json!({ "run_id": "$run_start.run_id", "cursor": "$run_watch.cursor", "wait_sec": 20 });
@@ -115,7 +117,7 @@ fn drives_a_workflow(kind: Kind) {
         watch("done"),
         { "say": "DONE" },
     ]);
-    let Some(agent) = or_skip(Agent::with(kind, "", &turns)) else { return };
+    let Some(agent) = or_skip(Agent::with(seat, "", &turns)) else { return };
     let transcript = agent.goes();
     let watched = agent.model.saw("run_watch");
     let last = watched.last().unwrap_or_else(|| panic!("{:?}\n{transcript}", agent.model.seen()));
@@ -128,13 +130,13 @@ fn drives_a_workflow(kind: Kind) {
 }
 
 /// The home trusts the human in front of the client, but there is none: whatever the program answers by itself is no yes.
-fn takes_no_form_for_a_yes(kind: Kind) {
+fn takes_no_form_for_a_yes(seat: (Kind, Way)) {
     let turns = json!([
         { "call": "python_run", "arguments": goes_out("never") },
         { "call": "python_run", "arguments": goes_out("never") },
         { "say": "DONE" },
     ]);
-    let Some(agent) = or_skip(Agent::with(kind, &format!("{TRUSTING}wait_sec = 0\n"), &turns)) else { return };
+    let Some(agent) = or_skip(Agent::with(seat, &format!("{TRUSTING}wait_sec = 0\n"), &turns)) else { return };
     let transcript = agent.goes();
     for saw in agent.model.saw("python_run") {
         let text = saw["saw"].as_str().unwrap();
@@ -144,7 +146,7 @@ fn takes_no_form_for_a_yes(kind: Kind) {
     let rows = agent.toolgate.json(0, &["approvals", "list", "--all", "--json"]);
     assert!(!rows.as_array().unwrap().is_empty(), "it was asked");
     // Codex declines forms that want something, which is a no; Claude Code closes them, which is no answer.
-    let due = if kind == Kind::Codex { "denied" } else { "pending" };
+    let due = if seat.0 == Kind::Codex { "denied" } else { "pending" };
     assert!(rows.as_array().unwrap().iter().all(|row| row["status"] == due), "{rows}");
     assert_eq!(is_in_the_log(&agent.toolgate, "python.run", "NEVER"), 0);
 }
@@ -153,23 +155,44 @@ fn takes_no_form_for_a_yes(kind: Kind) {
 #[test]
 fn codex_accepts_a_form_without_fields_by_itself() {
     let turns = json!([{ "call": "naive_ask", "arguments": {} }, { "say": "DONE" }]);
-    let Some(agent) = or_skip(Agent::with(Kind::Codex, "", &turns)) else { return };
+    let Some(agent) = or_skip(Agent::with((Kind::Codex, Way::Lines), "", &turns)) else { return };
     agent.has_also("naive_server.py");
     let transcript = agent.goes();
     let saw = agent.model.saw("naive_ask");
     assert!(saw[0]["saw"].as_str().unwrap().ends_with("ACTED"), "{saw:?}\n{transcript}");
 }
 
-/// The same for both.
-macro_rules! both {
-    ($($what:ident),*) => {
-        mod claude_code {
-            $(#[test] fn $what() { super::$what(super::Kind::ClaudeCode); })*
-        }
-        mod codex {
-            $(#[test] fn $what() { super::$what(super::Kind::Codex); })*
+/// Every test with this agent, this way.
+macro_rules! seat {
+    ($module:ident, $kind:ident, $way:ident) => {
+        mod $module {
+            use crate::support::agents::{Kind, Way};
+            const SEAT: (Kind, Way) = (Kind::$kind, Way::$way);
+            #[test]
+            fn is_listed_as_connected() {
+                super::is_listed_as_connected(SEAT);
+            }
+            #[test]
+            fn calls_a_tool() {
+                super::calls_a_tool(SEAT);
+            }
+            #[test]
+            fn asks_the_operator() {
+                super::asks_the_operator(SEAT);
+            }
+            #[test]
+            fn drives_a_workflow() {
+                super::drives_a_workflow(SEAT);
+            }
+            #[test]
+            fn takes_no_form_for_a_yes() {
+                super::takes_no_form_for_a_yes(SEAT);
+            }
         }
     };
 }
 
-both!(is_listed_as_connected, calls_a_tool, asks_the_operator, drives_a_workflow, takes_no_form_for_a_yes);
+seat!(claude_code, ClaudeCode, Lines);
+seat!(claude_code_over_http, ClaudeCode, Http);
+seat!(codex, Codex, Lines);
+seat!(codex_over_http, Codex, Http);

@@ -12,7 +12,7 @@ use crate::support::{Toolgate, files};
 /// Everything in the home that governs calls, by its bytes; not what calls are meant to add to: the database, workspaces, artifacts, drive.
 fn governing(home: &Path) -> BTreeMap<String, Vec<u8>> {
     // What every call may add to: its files, the log and the signed end of the log.
-    let kept = ["runs/", "artifacts/", "drive/", "toolgate.db", "audit/checkpoint"];
+    let kept = ["runs/", "artifacts/", "drive/", "drive-index.db", "toolgate.db", "audit/checkpoint"];
     let name = |path: &Path| path.strip_prefix(home).unwrap().to_str().unwrap().to_owned();
     files(home)
         .into_iter()
@@ -55,9 +55,27 @@ fn attempts(home: &str) -> BTreeMap<&'static str, Vec<Value>> {
         ("repo.git.add_all", vec![json!({"path": "../../policies"}), json!({"path": home})]),
         ("repo.git.commit", vec![json!({"path": "../../policies", "message": "x"}), json!({"path": home, "message": "x"})]),
         ("notify.send", vec![json!({"message": evil, "channel": format!("{home}/toolgate.toml")})]),
+        (
+            "drive.upload",
+            [up, &format!("{home}/policies/evil.cedar"), "../policies/evil.cedar", ".versions/../../policies/evil.cedar"]
+                .map(|name| json!({"path": "evil.cedar", "name": name}))
+                .to_vec(),
+        ),
+        ("drive.download", [up, &format!("{home}/policies/evil.cedar")].map(|to| json!({"path": "evil.cedar", "to": to})).to_vec()),
         ("run.start", vec![json!({"workflow": format!("{home}/workflows/evil.yaml")}), json!({"workflow": "../policies/evil"})]),
         ("run.submit", vec![json!({"run_id": "run_x", "step_id": "x", "output": {"policy": evil}})]),
         ("run.cancel", vec![json!({"run_id": "../policies"})]),
+        ("web.search", vec![json!({"query": evil, "provider": format!("{home}/policies/evil.cedar")})]),
+        (
+            "web.fetch",
+            [
+                format!("file://{home}/toolgate.toml"),
+                "http://127.0.0.1:1/policies/evil.cedar".to_owned(),
+                format!("http:{home}/toolgate.toml"),
+            ]
+            .map(|url| json!({"url": url}))
+            .to_vec(),
+        ),
         (
             "tool.call",
             vec![

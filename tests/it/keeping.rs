@@ -270,6 +270,35 @@ fn a_copy_comes_back_by_the_operators_word_and_in_no_other_way() {
 }
 
 #[test]
+fn a_copy_whose_log_was_changed_is_refused_whatever_its_manifest_says() {
+    let (toolgate, _) = home_with_canary(false);
+    let copy = toolgate.home().join("copy");
+    let at = copy.to_str().unwrap();
+    toolgate.run(&["backup", at]).exits(0);
+    let (database, manifest) = (copy.join("toolgate.db"), copy.join("backup.json"));
+    let (real, other) = (b"\"tool\":\"transform.jq\"", b"\"tool\":\"transform.jo\"");
+    let mut bytes = std::fs::read(&database).unwrap();
+    let places: Vec<usize> = (0..bytes.len() - real.len()).filter(|at| bytes[*at..].starts_with(real)).collect();
+    assert!(!places.is_empty(), "the log names its tools");
+    for place in places {
+        bytes[place..place + other.len()].copy_from_slice(other);
+    }
+    std::fs::write(&database, &bytes).unwrap();
+    // Whoever can change the copy can change its manifest.
+    let mut told: Value = serde_json::from_slice(&std::fs::read(&manifest).unwrap()).unwrap();
+    told["files"]["toolgate.db"]["sha256"] = toolgate::domain::Digest::of(&bytes).to_string().into();
+    std::fs::write(&manifest, told.to_string()).unwrap();
+
+    let before = toolgate.json(0, &["audit", "verify", "--json"]);
+    let refused = operator(&toolgate, &["restore", at, "--reason", "x"]).exits(1);
+    assert!(refused.stderr.contains("AUDIT_BROKEN") && refused.stderr.contains("of the copy does not verify"), "{}", refused.stderr);
+    assert_eq!(toolgate.json(0, &["audit", "verify", "--json"]), before, "the home is as it was");
+    let aside =
+        std::fs::read_dir(toolgate.data()).unwrap().any(|entry| entry.unwrap().file_name().to_string_lossy().starts_with("before-restore"));
+    assert!(!aside, "nothing was moved");
+}
+
+#[test]
 fn a_copy_with_its_keys_makes_a_home_elsewhere() {
     let (toolgate, run) = home_with_canary(true);
     let copy = toolgate.home().join("copy");

@@ -61,13 +61,28 @@ const CRATES: &[(&str, &[&str])] = &[
     ("hyper_util", &["mcp/http/"]),
     ("reqwest", &["egress/"]),
     ("rustls", &["egress/", "mcp/http/"]),
-    ("tokio_rustls", &["mcp/http/"]),
+    ("rustls_platform_verifier", &["egress/"]),
+    ("tokio_rustls", &["egress/", "mcp/http/"]),
+    ("lettre", &["tools/notify/"]),
+    ("notify_rust", &["tools/notify/"]),
     ("jsonwebtoken", &["mcp/auth/"]),
     ("zip", &["packages/"]),
     ("landlock", &["sandbox/process/"]),
     ("seccompiler", &["sandbox/process/"]),
     ("libc", &["sandbox/process/"]),
     ("roxmltree", &["tools/eval/"]),
+    ("oauth2", &["tools/drive/google/"]),
+    ("opendal", &["tools/drive/objects/"]),
+    ("md5", &["tools/drive/"]),
+    ("dom_query", &["tools/web/"]),
+    ("dom_smoothie", &["tools/web/"]),
+    ("htmd", &["tools/web/"]),
+    ("html5ever", &["tools/web/"]),
+    ("pdf_extract", &["tools/web/"]),
+    ("encoding_rs", &["tools/web/"]),
+    ("http_cache_semantics", &["egress/"]),
+    ("flate2", &["egress/"]),
+    ("backon", &["egress/", "tools/drive/google/"]),
     ("prometheus_client", &["telemetry/"]),
     ("opentelemetry", &["telemetry/otlp/"]),
     ("opentelemetry_http", &["telemetry/otlp/"]),
@@ -78,7 +93,7 @@ const CRATES: &[(&str, &[&str])] = &[
 
 /// Text that only these files may hold.
 const WORDS: &[(&str, &[&str])] = &[
-    ("std::process::Command", &["packages/installer.rs", "sandbox/peer.rs", "sandbox/process/launcher.rs"]),
+    ("std::process::Command", &["packages/installer.rs", "sandbox/peer.rs", "sandbox/process/launcher.rs", "sandbox/reader.rs"]),
     (
         "std::env::",
         &[
@@ -92,7 +107,7 @@ const WORDS: &[(&str, &[&str])] = &[
     ),
     // Where text leaves for a terminal, a pipe or a log: each of these goes through the redactor (docs/redaction.md lists them).
     ("stderr()", &["app/mod.rs", "app/panic.rs", "cli/log.rs", "cli/output.rs", "cli/tree.rs", "mcp/stdio.rs"]),
-    ("stdout()", &["cli/output.rs", "mcp/stdio.rs"]),
+    ("stdout()", &["cli/output.rs", "mcp/stdio.rs", "sandbox/reader.rs"]),
     ("unsafe {", UNSAFE),
     ("unsafe fn", UNSAFE),
 ];

@@ -35,6 +35,12 @@ mod cpython;
 mod crash;
 #[cfg(target_os = "linux")]
 mod doctor_clients;
+mod drive;
+mod drive_google;
+mod drive_login;
+mod drive_objects;
+mod drive_upload;
+mod egress_bytes;
 #[cfg(target_os = "linux")]
 mod endings;
 mod escape;
@@ -58,6 +64,16 @@ mod mcp_tasks;
 mod native_eval;
 mod native_network;
 mod native_service;
+#[cfg(unix)]
+mod notify_crash;
+#[cfg(unix)]
+mod notify_http;
+#[cfg(unix)]
+mod notify_mail;
+#[cfg(unix)]
+mod notify_others;
+#[cfg(unix)]
+mod notify_policy;
 mod observe;
 mod omissions;
 mod otlp;
@@ -76,6 +92,7 @@ mod python_packages;
 mod questions_in_clients;
 mod quotas;
 mod redaction;
+mod research;
 mod schemas;
 mod script_network;
 mod support;
@@ -85,4 +102,7 @@ mod threat_model;
 mod tool_call;
 mod vault;
 mod vault_life;
+mod web;
+mod web_pdf;
+mod web_services;
 mod wire_bytes;

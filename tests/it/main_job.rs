@@ -20,8 +20,10 @@ fn build_service_plans_writes_tests_and_commits_with_nothing_but_this_program() 
     let steps: Vec<(String, String)> =
         view["steps"].as_array().unwrap().iter().map(|step| (step["id"].to_string(), step["state"].to_string())).collect();
     assert!(
-        steps.iter().all(|(id, state)| state == "\"succeeded\"" || (id == "\"search\"" && state == "\"failed\"")),
-        "every step ended well; the drive may be missing: {steps:?}"
+        steps
+            .iter()
+            .all(|(id, state)| state == "\"succeeded\"" || (["\"search\"", "\"web\""].contains(&id.as_str()) && state == "\"failed\"")),
+        "every step ended well; drive and network may be missing: {steps:?}"
     );
     let commit = view["output"]["repo"]["commit"].as_str().unwrap();
     assert!(view["output"]["eval"]["passed"].as_bool().unwrap());

@@ -134,6 +134,34 @@ fn protocol_message(line: &str) -> Value {
 }
 
 #[test]
+fn the_branches_of_the_workspace_are_completed() {
+    let toolgate = crate::support::Toolgate::new();
+    let folder = toolgate.data().join("workflows");
+    std::fs::create_dir_all(&folder).unwrap();
+    let workflow = "name: merges\nversion: 1.0.0\ninputs: {base_branch: {type: string}}\nsteps:\n- {id: one, kind: transform, input: {filter: ., input: 1}}\n";
+    std::fs::write(folder.join("merges.yaml"), workflow).unwrap();
+    let mut server = Server::opened(&toolgate.data());
+    let calls = [
+        ("workspace_write", json!({"files": [{"path": "a.txt", "content": "a"}]})),
+        ("repo_git_init", json!({})),
+        ("repo_git_add_all", json!({})),
+        ("repo_git_commit", json!({"message": "First"})),
+    ];
+    for (id, (name, arguments)) in (10..).zip(calls) {
+        let answer = server.request(id, "tools/call", json!({"name": name, "arguments": arguments}));
+        assert!(answer["result"]["isError"] != true && answer["error"].is_null(), "{name}: {answer}");
+    }
+    let heads = crate::support::files(&toolgate.data().join("runs")).into_iter().find(|path| path.ends_with("refs/heads/main")).unwrap();
+    std::fs::copy(&heads, heads.with_file_name("feature")).unwrap();
+    let mut completed = |id, typed| {
+        let argument = json!({"name": "base_branch", "value": typed});
+        let params = json!({"ref": {"type": "ref/prompt", "name": "merges"}, "argument": argument});
+        server.request(id, "completion/complete", params)["result"]["completion"]["values"].clone()
+    };
+    assert_eq!((completed(20, ""), completed(21, "f")), (json!(["feature", "main"]), json!(["feature"])));
+}
+
+#[test]
 fn standard_output_carries_protocol_lines_only() {
     let home = tempfile::tempdir().unwrap();
     let mut server = Server::opened(home.path());

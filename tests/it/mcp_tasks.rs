@@ -253,6 +253,27 @@ fn tasks_outlive_the_process_that_ran_them() {
 }
 
 #[test]
+fn a_task_is_cancelled_by_way_of_another_process() {
+    let toolgate = Toolgate::new();
+    let (mut server, mut id) = (Server::start(&toolgate.data()), 0);
+    python(&mut server, &mut id, "print(1)");
+    let task = python(&mut server, &mut id, SLEEPS)["taskId"].clone();
+    let (mut beside, mut other) = (Server::start(&toolgate.data()), 0);
+    let cancelled = ask(&mut beside, &mut other, "tasks/cancel", json!({"taskId": task}));
+    assert!(cancelled["error"].is_null(), "{cancelled}");
+    // The program would go on for ten minutes.
+    assert_eq!(over(&mut beside, &mut other, &task)["status"], "cancelled");
+    assert_eq!(over(&mut server, &mut id, &task)["status"], "cancelled");
+    // Asked again, a task that is over stays what it is, and nothing more is on record.
+    ask(&mut beside, &mut other, "tasks/cancel", json!({"taskId": task}));
+    let runs = toolgate.json(0, &["runs", "list", "--json"]);
+    let told = runs.as_array().unwrap().iter().map(|run| run["id"].as_str().unwrap().to_owned());
+    let requests =
+        told.map(|run| toolgate.run(&["runs", "events", &run, "--json"]).exits(0).stdout.matches("task_cancel_requested").count());
+    assert_eq!(requests.sum::<usize>(), 1);
+}
+
+#[test]
 fn a_run_is_followed_as_a_task_through_a_restart_and_cancelled_by_it() {
     let toolgate = Toolgate::new();
     let folder = toolgate.data().join("workflows");

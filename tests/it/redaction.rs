@@ -184,7 +184,8 @@ fn what_is_logged_and_shown_cannot_be_forged() {
         ("repo.git.commit", json!({ "path": ATTACK, "message": ATTACK })),
         ("python.run", json!({ "entrypoint": "inline", "code": "1", "allow_network": true, "allowed_hosts": [ATTACK] })),
         ("workspace.read", json!({ "paths": [ATTACK] })),
-        ("notify.send", json!({ "title": ATTACK, "message": ATTACK, "level": "info" })),
+        ("notify.send", json!({ "title": ATTACK, "message": "m" })),
+        ("notify.send", json!({ "title": ATTACK.replace(['\r', '\n', '\0'], ""), "message": ATTACK, "level": "info" })),
         (ATTACK, json!({})),
         ("transform.jq", json!({ "filter": ".", "input": large })),
     ];

@@ -137,6 +137,8 @@ fn ways(things: &Things) -> Vec<(&'static str, Value)> {
             ("repo.git.add_all", json!({ "run_id": run })),
             ("repo.git.log", json!({ "run_id": run })),
             ("repo.git.commit", json!({ "run_id": run, "message": "m" })),
+            ("drive.download", json!({ "run_id": run, "path": "raw.png", "to": "got.png" })),
+            ("drive.upload", json!({ "run_id": run, "path": if run == direct { "secret.txt" } else { "a.txt" }, "name": "put.txt" })),
             ("policy.explain", json!({ "tool": "workspace.list", "arguments": { "run_id": run } })),
             ("policy.explain", json!({ "tool": "run.show", "arguments": { "run_id": run } })),
         ]);
@@ -144,6 +146,7 @@ fn ways(things: &Things) -> Vec<(&'static str, Value)> {
     all.extend([
         ("workspace.write", json!({ "files": stored(artifact) })),
         ("workspace.write", json!({ "files": stored(large) })),
+        ("drive.upload", json!({ "artifact": artifact, "name": "put.png" })),
         ("run.submit", json!({ "run_id": run, "step_id": "think", "output": { "no": "plan" } })),
         ("run.cancel", json!({ "run_id": run })),
     ]);

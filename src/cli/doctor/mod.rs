@@ -1,6 +1,7 @@
 //! `doctor`: what works on this machine, and what to do about the rest.
 
 mod clients;
+mod online;
 
 use crate::config::Config;
 
@@ -13,6 +14,9 @@ use super::text::printable;
 pub(super) async fn run(args: &Doctor, desk: &Desk, config: &Config, door: &dyn Door) -> Ending {
     let mut checks = door.doctor(config).await;
     checks.extend(clients::checks(desk, &config.home.value, door).await);
+    if args.online {
+        checks.extend(online::checks(config, door).await);
+    }
     let failed = checks.iter().filter(|check| !check.ok).count();
     if args.json.json {
         desk.console.json(&serde_json::json!({ "ok": failed == 0, "checks": checks }))?;

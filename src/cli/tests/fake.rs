@@ -562,6 +562,9 @@ impl House for FakeHouse {
     async fn release(&self, _run: &RunId, _proof: OperatorProof) -> Result<(), Fault> {
         Ok(())
     }
+    fn drives(&self) -> Result<Arc<dyn crate::cli::drive_port::DriveDesk>, Fault> {
+        Err(Fault::internal("this house has no drives"))
+    }
     fn tokens(&self) -> Result<crate::secrets::tokens::Tokens, Fault> {
         Err(Fault::internal("this house has no tokens"))
     }

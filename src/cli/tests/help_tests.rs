@@ -52,6 +52,7 @@ fn every_verb_of_the_specification_is_there() {
             "restore",
             "verify-bundle",
             "vault",
+            "drive",
             "tokens",
             "config",
             "log-level",

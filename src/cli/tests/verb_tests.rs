@@ -414,12 +414,25 @@ async fn config() {
     home $HOME/toolgate default
     log error environment TOOLGATE_LOG
     drive.local_root $HOME/toolgate/drive default
+    drive.providers ["local"] default
+    drive.google_client_id default
+    drive.google_client_secret default
+    drive.google_scope drive.file default
+    drive.google_shared no default
+    drive.google_endpoints [] default
+    drive.google_chunk_bytes 8388608 default
+    drive.s3 [] default
+    drive.webdav [] default
+    drive.onedrive [] default
+    drive.dropbox [] default
     git.author_name Ann $HOME/toolgate/toolgate.toml:2
     git.author_email toolgate@localhost default
     python.cache_dir $HOME/toolgate/cache default
     egress.proxy default
     egress.private [] default
     egress.extra_roots default
+    egress.per_host_per_second 20 default
+    egress.per_host_burst 60 default
     sandbox.cgroup default
     sandbox.require_cgroup no default
     sandbox.jobs_at_once 8 default
@@ -475,6 +488,17 @@ async fn config() {
     telemetry.otlp.sample_percent 100 default
     vault.key auto default
     vault.key_file default
+    notify.default [] default
+    notify.attempts 10 default
+    notify.wait_sec 5 default
+    web.providers ["duckduckgo","wikipedia"] default
+    web.keys [] default
+    web.endpoints [] default
+    web.google_engine default
+    web.daily [] default
+    web.robots heed default
+    web.cache_bytes 67108864 default
+    web.timeout_sec 25 default
     --- stderr
     note: the variable `TOOLGATE_STRAY` means nothing to toolgate
     --- exit 0

@@ -112,7 +112,7 @@ impl Server {
         Ok(())
     }
 
-    /// `tasks/cancel`. A task that is over stays what it is; one that another process of this home runs goes on there.
+    /// `tasks/cancel`. A task that is over stays what it is; one that another process of this home runs is ended there.
     pub(super) async fn cancel_task_of(&self, text: &str, cx: &RequestContext<RoleServer>) -> Result<(), ErrorData> {
         let actor = Self::actor(cx)?;
         let id = self.known(text, &actor).await.map_err(|fault| told(&fault, cx))?;
@@ -121,15 +121,18 @@ impl Server {
             return Ok(());
         }
         let kept = self.gate().task(&actor, &id).await.map_err(|fault| told(&fault, cx))?;
-        let goes_on = kept.filter(|kept| matches!(kept.standing, crate::gateway::Standing::Working));
-        if let Some(run) = goes_on.and_then(|kept| kept.follows) {
-            let admitted = Self::admitted(cx)?.cloned();
-            let caller = Caller { actor, admitted, asking: Asking::default(), tokens: 0, along: along_of(cx) };
-            let arguments = json!({ "run_id": run, "reason": "its task was cancelled" });
-            let stopped = self.passing.pass("run.cancel", arguments, caller, cx.ct.child_token(), Arc::new(NoProgress)).await;
-            stopped.and_then(|reply| reply.outcome).map_err(|fault| told(&fault, cx))?;
-        }
-        Ok(())
+        let Some(kept) = kept.filter(|kept| matches!(kept.standing, crate::gateway::Standing::Working)) else { return Ok(()) };
+        let asked = match kept.follows {
+            None => self.gate().ask_task_to_end(&actor, &id, &kept).await,
+            Some(run) => {
+                let admitted = Self::admitted(cx)?.cloned();
+                let caller = Caller { actor, admitted, asking: Asking::default(), tokens: 0, along: along_of(cx) };
+                let arguments = json!({ "run_id": run, "reason": "its task was cancelled" });
+                let stopped = self.passing.pass("run.cancel", arguments, caller, cx.ct.child_token(), Arc::new(NoProgress)).await;
+                stopped.and_then(|reply| reply.outcome).map(drop)
+            }
+        };
+        asked.map_err(|fault| told(&fault, cx))
     }
 
     async fn known(&self, text: &str, actor: &Actor) -> Result<TaskId, Fault> {

@@ -4,6 +4,7 @@
 //! asked about a call that has become a task is what policy asks, and the yes or no goes to the gateway as always.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,6 +22,8 @@ use super::{Live, Tasks, Work, live::Noted, shown};
 
 /// How often a human's answers may lead to the same call being made again.
 const MOST_ROUNDS: usize = 3;
+/// How often a task looks whether another process was asked to end it.
+const HEED: Duration = Duration::from_secs(1);
 /// What the one question of an approval is called.
 const APPROVAL: &str = "approval";
 
@@ -154,31 +157,54 @@ impl Seed {
     }
 
     /// The rest of the task's life.
-    fn go_on(self, growing: Growing, mut making: Making, run: RunId) -> Work {
+    fn go_on(self, growing: Growing, making: Making, run: RunId) -> Work {
         Box::pin(async move {
-            let mut rounds = 0;
-            let outcome = loop {
-                let reply = (&mut making.reply).await;
-                let asked = reply.as_ref().ok().and_then(asking::question).filter(|_| self.caller.asking.elsewhere && rounds < MOST_ROUNDS);
-                let Some(question) = asked else { break reply };
-                rounds += 1;
-                match self.once_more(&growing, question, run).await {
-                    Ok(Some(next)) => making = next,
-                    Ok(None) if growing.live.is_cancelled() => {
-                        // The log says that a human was asked; that nobody waits for the answer has to be said as well.
-                        let ended = self.passing.gate.end_task(&self.caller.actor, &growing.id, making.call, run).await;
-                        break Err(ended.err().unwrap_or_else(|| Fault::new(ErrorCode::Cancelled, "the task was cancelled")));
-                    }
-                    Ok(None) => break reply,
-                    Err(fault) => {
-                        tracing::warn!("a task cannot go on after its question: {fault}");
-                        break reply;
-                    }
-                }
+            let (outcome, call) = tokio::select! {
+                over = self.see_through(&growing, making, run) => over,
+                never = self.heed(&growing) => match never {},
             };
-            growing.live.end(outcome, (making.call, run));
+            growing.live.end(outcome, (call, run));
             self.tasks.end(growing.id);
         })
+    }
+
+    /// What the task comes to, and the call that came to it.
+    async fn see_through(&self, growing: &Growing, mut making: Making, run: RunId) -> (Result<Reply, Fault>, CallId) {
+        let mut rounds = 0;
+        loop {
+            let reply = (&mut making.reply).await;
+            let asked = reply.as_ref().ok().and_then(asking::question).filter(|_| self.caller.asking.elsewhere && rounds < MOST_ROUNDS);
+            let Some(question) = asked else { return (reply, making.call) };
+            rounds += 1;
+            match self.once_more(growing, question, run).await {
+                Ok(Some(next)) => making = next,
+                Ok(None) if growing.live.is_cancelled() => {
+                    // The log says that a human was asked; that nobody waits for the answer has to be said as well.
+                    let ended = self.passing.gate.end_task(&self.caller.actor, &growing.id, making.call, run).await;
+                    let cancelled = || Fault::new(ErrorCode::Cancelled, "the task was cancelled");
+                    return (Err(ended.err().unwrap_or_else(cancelled)), making.call);
+                }
+                Ok(None) => return (reply, making.call),
+                Err(fault) => {
+                    tracing::warn!("a task cannot go on after its question: {fault}");
+                    return (reply, making.call);
+                }
+            }
+        }
+    }
+
+    /// Cancels the call as soon as another process of this home was asked to; never ends by itself.
+    async fn heed(&self, growing: &Growing) -> Infallible {
+        let (gate, actor) = (&self.passing.gate, &self.caller.actor);
+        loop {
+            tokio::time::sleep(HEED).await;
+            match gate.is_task_to_end(actor, &growing.id).await {
+                Ok(false) => {}
+                Ok(true) => break growing.live.cancel(),
+                Err(fault) => tracing::warn!("whether a task is to end cannot be read: {fault}"),
+            }
+        }
+        std::future::pending().await
     }
 
     /// Asks the client's human what policy asks; then the same call again. `None` where there is nobody to ask or no answer came.

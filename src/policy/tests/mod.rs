@@ -51,6 +51,7 @@ fn tools() -> Vec<ToolDef> {
         tool("notify.send", &[Write, ExternalWrite], &open),
         tool("repo.git.push", &[ExternalWrite], &closed(&json!({ "remote": { "type": "string" }, "force": { "type": "boolean" } }))),
         tool("web.fetch", &[Egress], &closed(&json!({ "url": { "type": "string" } }))),
+        tool("web.search", &[Egress], &closed(&json!({ "query": { "type": "string" } }))),
     ];
     for (name, effect) in [
         ("workspace.read", Read),

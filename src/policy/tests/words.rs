@@ -77,13 +77,13 @@ fn a_group_of_tools_is_a_family_an_effect_or_a_scope() {
     assert_eq!(allowed(&rule("repo.git")), ["repo.git.push", "repo.git.commit"]);
     assert_eq!(allowed(&rule("repo")), ["repo.git.push", "repo.git.commit"]);
     assert_eq!(allowed(&rule("effect:external_write")), ["notify.send", "repo.git.push"]);
-    assert_eq!(allowed(&rule("effect:egress")), ["python.run", "web.fetch"]);
+    assert_eq!(allowed(&rule("effect:egress")), ["python.run", "web.fetch", "web.search"]);
     assert_eq!(allowed(&rule("scope:thing")).len(), tools().len());
     assert_eq!(allowed(&rule("web.fetch")), ["web.fetch"]);
     let both = "permit (principal, action in [toolgate::Action::\"workspace\", toolgate::Action::\"web.fetch\"], resource);";
     assert_eq!(allowed(both), ["web.fetch", "workspace.read", "workspace.list", "workspace.write", "workspace.remove"]);
     let condition = "permit (principal, action, resource) when { action in toolgate::Action::\"effect:egress\" };";
-    assert_eq!(allowed(condition), ["python.run", "web.fetch"]);
+    assert_eq!(allowed(condition), ["python.run", "web.fetch", "web.search"]);
     // A group is not a tool: nothing is called `repo.git`.
     assert!(wrong("permit (principal, action == toolgate::Action::\"repo.git\", resource);").contains("p.cedar:1"));
     assert!(wrong(&rule("repo.gti")).contains("repo.gti"));

@@ -77,13 +77,27 @@ impl Redactor {
     /// # Errors
     /// Where the rules of the program cannot be read.
     pub fn new(live: LiveSecrets) -> Result<Self, Fault> {
-        let core = Core {
-            live,
-            scanner: Scanner::shipped()?,
-            settings: RwLock::new(Settings::default()),
-            exact: RwLock::new(Arc::new(Exact::default())),
-        };
-        Ok(Self { core: Arc::new(core) })
+        Ok(Self::by(Scanner::shipped()?, live))
+    }
+
+    /// The same at the start of a process, which goes on while the rules are being read; see [`Redactor::is_ready`].
+    #[must_use]
+    pub fn beginning(live: LiveSecrets) -> Self {
+        Self::by(Scanner::reading(), live)
+    }
+
+    fn by(scanner: Scanner, live: LiveSecrets) -> Self {
+        let settings = RwLock::new(Settings::default());
+        let core = Core { live, scanner, settings, exact: RwLock::new(Arc::new(Exact::default())) };
+        Self { core: Arc::new(core) }
+    }
+
+    /// Waits until the rules are read.
+    ///
+    /// # Errors
+    /// Where the rules of the program cannot be read.
+    pub fn is_ready(&self) -> Result<(), Fault> {
+        Scanner::shipped().map(drop)
     }
 
     /// What is taken out from now on.

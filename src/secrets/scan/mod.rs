@@ -50,11 +50,9 @@ pub struct Finding {
     pub line: usize,
 }
 
-/// The shipped rules, ready to be used.
+/// What finds by the shipped rules.
 #[derive(Clone, Copy)]
-pub struct Scanner {
-    rules: &'static Rules,
-}
+pub struct Scanner(());
 
 static SHIPPED: LazyLock<Result<Rules, String>> = LazyLock::new(|| Rules::read(include_str!("rules.toml")));
 
@@ -65,15 +63,28 @@ impl Scanner {
     /// Where they cannot be read, which a test rules out.
     pub fn shipped() -> Result<Self, Fault> {
         match &*SHIPPED {
-            Ok(rules) => Ok(Self { rules }),
+            Ok(_) => Ok(Self(())),
             Err(why) => Err(Fault::internal(format!("the rules of the secret scanner are broken: {why}"))),
         }
+    }
+
+    /// The same, while the rules are being read on a thread of their own; whoever needs them before waits.
+    #[must_use]
+    pub fn reading() -> Self {
+        // Where there is no thread they are read when they are first needed.
+        drop(std::thread::Builder::new().name("scan-rules".to_owned()).spawn(|| LazyLock::force(&SHIPPED)));
+        Self(())
+    }
+
+    /// The rules; `None` where they are broken: then everything counts as found.
+    fn rules_read(self) -> Option<&'static Rules> {
+        SHIPPED.as_ref().ok()
     }
 
     /// Every rule.
     #[must_use]
     pub fn rules(&self) -> &'static [Rule] {
-        self.rules.all()
+        self.rules_read().map(Rules::all).unwrap_or_default()
     }
 
     /// Everything in `bytes` that looks like a credential, in order. Text in UTF-16 is read as such.
@@ -102,7 +113,7 @@ impl Scanner {
 
     /// Whether a keyword of any rule stands in `bytes`.
     pub(super) fn may_find(&self, bytes: &[u8], sureness: Sureness) -> bool {
-        self.rules.has_keyword(bytes, sureness)
+        self.rules_read().is_none_or(|rules| rules.has_keyword(bytes, sureness))
     }
 
     /// From where on `bytes` may be a credential whose kind more bytes will show.
@@ -112,6 +123,7 @@ impl Scanner {
 
     /// Tells each place in UTF-8 or other bytes where a rule fits; in no order, and perhaps twice.
     pub(super) fn find(&self, bytes: &[u8], sureness: Sureness, tell: &mut dyn FnMut(&'static str, Range<usize>)) {
+        let Some(rules) = self.rules_read() else { return tell("unreadable", 0..bytes.len()) };
         let mut pieces = pieces(bytes);
         let mut batch: Vec<(Range<usize>, Chosen)> = Vec::new();
         loop {
@@ -119,7 +131,7 @@ impl Scanner {
             batch.clear();
             for piece in pieces.by_ref().take(BATCH) {
                 taken += 1;
-                let chosen = self.rules.choose(bytes.get(piece.clone()).unwrap_or_default(), sureness);
+                let chosen = rules.choose(bytes.get(piece.clone()).unwrap_or_default(), sureness);
                 if !chosen.is_empty() {
                     any.and(&chosen);
                     batch.push((piece, chosen));
@@ -128,7 +140,7 @@ impl Scanner {
             if taken == 0 {
                 return;
             }
-            for (at, rule) in self.rules.chosen(&any) {
+            for (at, rule) in rules.chosen(&any) {
                 for (piece, _) in batch.iter().filter(|(_, chosen)| chosen.has(at)) {
                     let text = bytes.get(piece.clone()).unwrap_or_default();
                     rule.find(text, &mut |range| tell(&rule.id, piece.start + range.start..piece.start + range.end));

@@ -18,9 +18,10 @@ use super::{Notice, Notifier};
 const BEHIND: usize = 64;
 
 /// One way to show a message.
+#[async_trait]
 pub trait Sink: Send + Sync {
     /// Shows it; whether that worked. Must not wait for a person.
-    fn show(&self, notice: &Notice) -> bool;
+    async fn show(&self, notice: &Notice) -> bool;
 }
 
 /// All channels of a process. The faces add theirs when they start.
@@ -86,14 +87,21 @@ impl Notifier for NotifyHub {
     async fn notify(&self, notice: &Notice, channel: Option<&str>) -> Result<Vec<String>, Fault> {
         let clean = |text: &String| self.redact.text(text).into_owned();
         let notice = &Notice { title: notice.title.as_ref().map(clean), message: clean(&notice.message), ..notice.clone() };
-        Ok(self.chosen(channel).into_iter().filter(|(_, sink)| sink.show(notice)).map(|(name, _)| name).collect())
+        let mut delivered = Vec::new();
+        for (name, sink) in self.chosen(channel) {
+            if sink.show(notice).await {
+                delivered.push(name);
+            }
+        }
+        Ok(delivered)
     }
 }
 
 struct Stream(broadcast::Sender<Notice>);
 
+#[async_trait]
 impl Sink for Stream {
-    fn show(&self, notice: &Notice) -> bool {
+    async fn show(&self, notice: &Notice) -> bool {
         self.0.send(notice.clone()).is_ok()
     }
 }
@@ -109,8 +117,9 @@ impl<W: Write + Send> WriterSink<W> {
     }
 }
 
+#[async_trait]
 impl<W: Write + Send> Sink for WriterSink<W> {
-    fn show(&self, notice: &Notice) -> bool {
+    async fn show(&self, notice: &Notice) -> bool {
         // Further lines are set in, so that a message cannot pass for another one's beginning.
         let text = notice.title.as_ref().map_or_else(|| notice.message.clone(), |title| format!("{title}: {}", notice.message));
         let line = format!("[{}] {}\n", notice.level.as_str(), text.replace('\n', "\n    "));

@@ -68,4 +68,18 @@ impl Opened {
         let target = head.symbolic_target_bytes().map(|bytes| String::from_utf8_lossy(bytes).into_owned());
         Ok(target.map(|target| shown(target.strip_prefix("refs/heads/").unwrap_or(&target))))
     }
+
+    /// The local branches, at most `most` of them, in order.
+    pub(super) fn branches(&self, most: usize) -> Result<Vec<String>, Fault> {
+        let found = self.repository.branches(Some(git2::BranchType::Local)).map_err(failed("read"))?;
+        let mut names = Vec::new();
+        for branch in found {
+            let (branch, _) = branch.map_err(failed("read"))?;
+            // A name that is no text cannot be typed either.
+            names.extend(branch.name().ok().flatten().map(shown));
+        }
+        names.sort_unstable();
+        names.truncate(most);
+        Ok(names)
+    }
 }

@@ -20,6 +20,8 @@ use super::tree;
 
 /// Paths of each kind that are told.
 const MOST_TOLD: usize = 1_000;
+/// Branches that are told.
+const MOST_BRANCHES: usize = 100;
 
 /// The tool.
 pub struct GitStatus;
@@ -43,6 +45,8 @@ pub struct StatusInput {
 #[schemars(inline)]
 pub struct StatusOutput {
     branch: Option<String>,
+    /// The local branches, the first 100.
+    branches: Vec<String>,
     /// The last commit.
     head: Option<String>,
     /// Index against last commit.
@@ -113,6 +117,7 @@ fn status(workspace: &Folder, path: Option<&RelPath>) -> Result<StatusOutput, Fa
     }
     Ok(StatusOutput {
         branch: opened.branch()?,
+        branches: opened.branches(MOST_BRANCHES)?,
         head: head.map(|commit| commit.id().to_string()),
         staged,
         modified,

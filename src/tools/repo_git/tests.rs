@@ -61,7 +61,10 @@ async fn a_history_grows() {
 
     let first = commit(&bench, &tools, "First\n\nbody").await;
     assert_eq!((&first["files"], &first["summary"], &first["branch"]), (&json!(3), &json!("First"), &json!("main")));
-    assert_eq!(call(&tools.status, &bench, json!({})).await.unwrap()["clean"], true);
+    let repository = git2::Repository::open(&bench.root).unwrap();
+    repository.branch("feature/x", &repository.head().unwrap().peel_to_commit().unwrap(), false).unwrap();
+    let status = call(&tools.status, &bench, json!({})).await.unwrap();
+    assert_eq!((&status["clean"], &status["branches"]), (&json!(true), &json!(["feature/x", "main"])));
 
     put(&bench, "README.md", "# ho\n");
     std::fs::remove_file(bench.root.join("src/app.py")).unwrap();

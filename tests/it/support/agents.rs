@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use serde_json::Value;
 
 use super::clients::{Npm, ended, home_that_asks, python};
+use super::served::Served;
 use super::{Ran, Toolgate, root};
 
 /// Which agent.
@@ -41,17 +42,28 @@ impl Kind {
     }
 }
 
+/// How the agent reaches toolgate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// It starts the program, as `install` has written it.
+    Lines,
+    /// It goes to a server that runs already, with a token, as a person writes it by the documentation.
+    Http,
+}
+
 /// An agent that has toolgate, and the model that it asks.
 pub struct Agent {
     kind: Kind,
+    /// Where toolgate serves, over HTTP.
+    pub served: Option<Served>,
     program: PathBuf,
     pub toolgate: Toolgate,
     pub model: FakeModel,
 }
 
 impl Agent {
-    /// On a home with these settings; its model plays these turns. `install` has written the entry.
-    pub fn with(kind: Kind, settings: &str, turns: &Value) -> Result<Self, String> {
+    /// On a home with these settings; its model plays these turns.
+    pub fn with((kind, way): (Kind, Way), settings: &str, turns: &Value) -> Result<Self, String> {
         let npm = Npm::with(kind.package())?;
         let program = npm.file(kind.program());
         if !program.is_file() {
@@ -70,21 +82,43 @@ impl Agent {
             std::fs::write(folder.join("config.toml"), format!("{main}\n[model_providers.fake]\n{provider}")).unwrap();
         }
         std::fs::create_dir_all(toolgate.home().join("project")).unwrap();
-        let data = toolgate.data();
-        toolgate.run(&["--home", data.to_str().unwrap(), "install", kind.name()]).exits(0);
-        Ok(Self { kind, program, toolgate, model })
+        let mut agent = Self { kind, served: None, program, toolgate, model };
+        match way {
+            Way::Lines => {
+                let data = agent.toolgate.data();
+                agent.toolgate.run(&["--home", data.to_str().unwrap(), "install", kind.name()]).exits(0);
+            }
+            Way::Http => agent.goes_to(Served::start(&agent.toolgate, &[])),
+        }
+        Ok(agent)
+    }
+
+    /// Names this server in the agent's settings.
+    fn goes_to(&mut self, served: Served) {
+        let url = format!("http://{}/mcp", served.address);
+        match self.kind {
+            Kind::ClaudeCode => {
+                let header = format!("Authorization: Bearer {}", served.token);
+                let add = ["mcp", "add", "--scope", "user", "--transport", "http", "toolgate", &url, "--header", &header];
+                let ran = Ran::of(ended(&mut self.command(&add)));
+                assert_eq!(ran.code, 0, "{}\n{}", ran.stdout, ran.stderr);
+            }
+            Kind::Codex => self.adds(&format!("[mcp_servers.toolgate]\nurl = \"{url}\"\nbearer_token_env_var = \"TOOLGATE_TOKEN\"\n")),
+        }
+        self.served = Some(served);
+    }
+
+    /// Adds lines to Codex's settings.
+    fn adds(&self, lines: &str) {
+        use std::io::Write as _;
+        let file = self.toolgate.home().join(".codex/config.toml");
+        write!(std::fs::OpenOptions::new().append(true).open(file).unwrap(), "\n{lines}").unwrap();
     }
 
     /// Gives Codex another server beside toolgate: a script of `tests/clients`.
     pub fn has_also(&self, script: &str) {
-        use std::io::Write as _;
-        let file = self.toolgate.home().join(".codex/config.toml");
-        let entry = format!(
-            "\n[mcp_servers.naive]\ncommand = {:?}\nargs = [\"-B\", {:?}]\n",
-            python("").unwrap(),
-            root().join("tests/clients").join(script)
-        );
-        std::fs::OpenOptions::new().append(true).open(file).unwrap().write_all(entry.as_bytes()).unwrap();
+        let script = root().join("tests/clients").join(script);
+        self.adds(&format!("[mcp_servers.naive]\ncommand = {:?}\nargs = [\"-B\", {script:?}]\n", python("").unwrap()));
     }
 
     /// The agent's program in a project of its user, offline.
@@ -100,6 +134,7 @@ impl Agent {
             .env("CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC", "1")
             .env("DISABLE_AUTOUPDATER", "1")
             .env("ENABLE_TOOL_SEARCH", "false")
+            .envs(self.served.as_ref().map(|served| ("TOOLGATE_TOKEN", &served.token)))
             .current_dir(self.toolgate.home().join("project"))
             .args(arguments);
         command

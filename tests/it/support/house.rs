@@ -336,8 +336,12 @@ impl TestHouse {
         }
         let defs = manifest::load(&files).unwrap_or_else(|p| panic!("{p}"));
         let registry = Registry::build(defs.clone(), handlers).unwrap_or_else(|p| panic!("{p}"));
+        // The shipped rules speak of tools that are not here.
+        let mut spoken_of = manifest::shipped().unwrap_or_else(|p| panic!("{p}"));
+        spoken_of.retain(|def| defs.iter().all(|here| here.name != def.name));
+        spoken_of.extend(defs.iter().cloned());
         let rules = Arc::new(policy::Current::new(
-            PolicySet::load_for(&sources, &defs, &bounds.world.principals).unwrap_or_else(|p| panic!("{p}")),
+            PolicySet::load_for(&sources, &spoken_of, &bounds.world.principals).unwrap_or_else(|p| panic!("{p}")),
         ));
         let runs = tempfile::tempdir().unwrap();
         let gateway = Gateway::new(Parts {
@@ -355,7 +359,7 @@ impl TestHouse {
         code.lead_to(&gateway);
         let me = Actor::agent(Principal::local());
         let run = gateway.adhoc_run(&me).await.unwrap();
-        Self { gateway, store, rules, defs, _runs: runs, ran, me, target, outside, clock: moved, run }
+        Self { gateway, store, rules, defs: spoken_of, _runs: runs, ran, me, target, outside, clock: moved, run }
     }
 
     pub fn raw(&self, tool: &str, arguments: Value) -> RawCall {

@@ -4,12 +4,17 @@ pub mod agents;
 pub mod clients;
 pub mod collector;
 pub mod door;
+pub mod drive_room;
+pub mod google;
 pub mod house;
 pub mod http_server;
+pub mod mail_server;
 pub mod native;
+pub mod notified;
 pub mod served;
 pub mod tenants;
 pub mod token_proxy;
+pub mod web_server;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};

@@ -91,7 +91,7 @@ impl Tenants {
         let (address, shutdown) = (listener.local_addr().unwrap(), CancellationToken::new());
         let (first, names, told) = (names[0], Names(names.to_vec()), shutdown.clone());
         let mut server = JoinSet::new();
-        server.spawn(async move { FrontDoor::new()?.serve_at(&config, Entrance::local(listener, Arc::new(names)), told).await });
+        server.spawn(async move { FrontDoor::new().serve_at(&config, Entrance::local(listener, Arc::new(names)), told).await });
         let tenants = Self { home, address, shutdown, server, next: AtomicI64::new(1) };
         // The first answer means that the home is open.
         let ready = tenants.send("GET", "/readyz", first, &[], "").await;

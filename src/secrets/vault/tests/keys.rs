@@ -168,3 +168,16 @@ async fn values_and_names_that_cannot_be_are_refused_without_being_repeated() {
     }
     assert!(world.store.head().await.unwrap().is_none(), "nothing was recorded");
 }
+
+#[tokio::test]
+async fn a_service_renews_a_value_and_nothing_else() {
+    let (world, by) = (World::new().await, proof());
+    let unknown = world.vault.renew(&name("LOGIN"), &SecretString::from("a value of nobody's")).await.unwrap_err();
+    assert_eq!(unknown.code, ErrorCode::UnknownSecret);
+    let first = world.set("LOGIN", "the first login", &by).await.unwrap();
+    let renewed = world.vault.renew(&name("LOGIN"), &SecretString::from("the second login")).await.unwrap();
+    assert_eq!((renewed.version, &renewed.terms), (first.version + 1, &first.terms));
+    assert_eq!(value(&world.another(), "LOGIN").await.unwrap(), "the second login");
+    assert_eq!(world.vault.renew(&name("LOGIN"), &SecretString::from("short")).await.unwrap_err().code, ErrorCode::InvalidInput);
+    assert_eq!(value(&world.another(), "LOGIN").await.unwrap(), "the second login");
+}
