@@ -54,6 +54,13 @@ fn attempts(home: &str) -> BTreeMap<&'static str, Vec<Value>> {
         ("repo.git.init", vec![json!({"path": "../../policies"}), json!({"path": home})]),
         ("repo.git.add_all", vec![json!({"path": "../../policies"}), json!({"path": home})]),
         ("repo.git.commit", vec![json!({"path": "../../policies", "message": "x"}), json!({"path": home, "message": "x"})]),
+        (
+            "worker.research",
+            vec![
+                json!({"query": up, "search": ["drive"]}),
+                json!({"query": "x", "search": [], "sources": [{"path": format!("{home}/toolgate.toml"), "text": evil}]}),
+            ],
+        ),
         ("notify.send", vec![json!({"message": evil, "channel": format!("{home}/toolgate.toml")})]),
         (
             "drive.upload",
