@@ -86,6 +86,12 @@ fn by_whatever_tool_a_labelled_run_is_read_the_reader_takes_its_labels_on() {
         ("repo.git.log", plain()),
         ("repo.git.commit", (vec![json!({ "run_id": run, "message": "m", "author_name": "a", "author_email": "a@example.org" })], true)),
         ("eval.run", (vec![json!({ "run_id": run, "commands": ["python -c pass"], "files": [] })], true)),
+        ("drive.download", (vec![json!({ "run_id": run, "path": "doc.txt", "to": "doc.txt" })], true)),
+        // Where a human is asked first, nothing is read yet.
+        (
+            "drive.upload",
+            (vec![json!({ "run_id": run, "path": "b.txt", "name": "one.txt" }), json!({ "artifact": artifact, "name": "two.txt" })], false),
+        ),
         // A run that is over takes no answer and no end; where it refuses, it tells nothing.
         ("run.submit", (vec![json!({ "run_id": run, "step_id": "doc", "output": {} })], false)),
         ("run.cancel", (vec![json!({ "run_id": run })], false)),
@@ -114,8 +120,9 @@ fn by_whatever_tool_a_labelled_run_is_read_the_reader_takes_its_labels_on() {
                 assert_eq!(labels(&after[0]), BOTH, "{name} {arguments}: {}", ran.stdout);
             }
         }
-        // A naive house that goes by manifests alone would have marked nobody.
-        assert!(def.marks.of(&def.effects).is_empty() || def.effects.contains(toolgate::domain::Effect::Egress), "{name}");
+        // A naive house that goes by manifests alone would have marked nobody, but for what comes from a drive.
+        let marks_itself = def.effects.contains(toolgate::domain::Effect::Egress) || name == "drive.download";
+        assert!(def.marks.of(&def.effects).is_empty() || marks_itself, "{name}");
     }
     // Who only lists runs learns nothing of what they hold, and is not marked.
     let _list = toolgate.json(0, &["tools", "call", "run.list", "{}", "--json"]);
