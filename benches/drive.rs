@@ -84,7 +84,7 @@ fn context(workspace: &Path) -> Outcome<CallContext> {
 
 /// Words as rare and as common as those of a language: the n-th is as often there as 1/n.
 fn text(seed: usize, words: usize) -> String {
-    let mut state = seed as u64 * 0x9E37_79B9_7F4A_7C15 + 1;
+    let mut state = (seed as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15).wrapping_add(1);
     let mut out = String::new();
     for _ in 0..words {
         state ^= state << 13;
