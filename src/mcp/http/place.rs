@@ -30,7 +30,10 @@ impl Place {
 
     /// Whether a request that names this host means us.
     pub(super) fn is_us(&self, authority: &Authority) -> bool {
-        if authority.as_str().contains('@') {
+        // What follows the host must be a port: the parser passes over what is none, and a name with it would be taken for one without.
+        let rest = authority.as_str().strip_prefix(authority.host());
+        let is_plain = rest.is_some_and(|rest| rest.is_empty() || rest.strip_prefix(':').is_some_and(|port| port.parse::<u16>().is_ok()));
+        if authority.as_str().contains('@') || !is_plain {
             return false;
         }
         let is_own = self.is_loopback && LOOPBACK.iter().any(|ours| ours.eq_ignore_ascii_case(authority.host()));
@@ -102,7 +105,8 @@ mod tests {
         }
         assert_eq!(open.hosts(), ["tools.example.com"]);
         let inside = Place::new(true, 8801, false, public);
-        assert_eq!(takes(&inside, &["tools.example.com", "localhost:8801", "evil.example"]), [true, true, false]);
+        assert_eq!(takes(&inside, &["tools.example.com", "localhost:8801", "[::1]:8801", "evil.example"]), [true, true, true, false]);
+        assert_eq!(takes(&inside, &["127.0.0.1:W01", "localhost:", "localhost:99999", "tools.example.com:x"]), [false; 4]);
         assert!(inside.is_our_page("http://localhost:8801") && !inside.is_our_page("https://localhost:8801"));
     }
 }
