@@ -188,8 +188,8 @@ impl Door for FrontDoor {
         let invalid = |problems: Problems| problems.into_fault(ErrorCode::WorkflowInvalid);
         let plan = Library::read_file(file).map_err(invalid)?;
         // Manifests that are wrong are told where they are needed; what a workflow names can then not be judged.
-        if let Ok(tools) = super::manifest_files(&config.home.value).and_then(|files| manifest::load(&files)) {
-            let known = super::callable(&tools);
+        if let Ok(tools) = super::files::manifest_files(&config.home.value).and_then(|files| manifest::load(&files)) {
+            let known = super::files::callable(&tools);
             plan.unknown_tools(&file.display().to_string(), &known).map_err(invalid)?;
         }
         Ok(views::workflow(&plan, &file.display().to_string()))

@@ -11,6 +11,7 @@ mod doctor;
 mod door;
 mod drive;
 mod drive_desk;
+mod files;
 mod gate;
 mod handlers;
 mod house;
@@ -50,22 +51,22 @@ pub use start::{front_door, launcher, on_runtime};
 pub use tasks::Tasks;
 pub use vault::StoreShelf;
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::call::{Redact, is_tool_call};
+use crate::call::Redact;
 use crate::cli::ports::LogSwitch;
 use crate::config::Config;
-use crate::domain::{Bytes, Clock, ErrorCode, Fault, Meter, Problem, Problems, ToolName};
+use crate::domain::{Bytes, Clock, ErrorCode, Fault, Meter, ToolName};
 use crate::egress::Roots;
 use crate::engine::{Control, Driver, DriverParts, DriverSettings, RunTraces};
 use crate::gateway::{CodeGate, Gateway, Parts};
-use crate::manifest::{self, ToolDef};
+use crate::manifest::ToolDef;
 use crate::policy;
 use crate::registry::Registry;
 use crate::sandbox::process::ProcessSandbox;
@@ -81,6 +82,8 @@ use crate::tools::drive::LocalDrive;
 use crate::tools::notify::{Courier, Leaving, NotifyHub, WriterSink};
 use crate::tools::{Handler, blocking};
 use crate::workflow::Library;
+
+use files::{Files, callable};
 
 /// How long the end of the process waits for calls that are being stopped; a client expects it gone within a second.
 const LAST_CALLS: Duration = Duration::from_millis(350);
@@ -150,24 +153,15 @@ impl App {
         let process = Arc::new(native::process_sandbox(config, Arc::new(tasks.clone())));
         let hub = Arc::new(NotifyHub::redacting(redact.clone()));
         hub.attach("console", Arc::new(notes::OnTerminal(WriterSink::new(std::io::stderr()))));
-
         channels::attach_desktops(config, &hub)?;
-
         let policy = {
             let (policies, tools) = (files.policies.clone(), files.tools.clone());
             blocking(move || policies.load(&tools).map_err(|problems| problems.into_fault(ErrorCode::PolicyInvalid)))
         };
-        let (opening, proven) = (audit_room::opening(config, &clock, redact.clone()), audit_room::options(config));
         // Opening the database mostly waits; the rules are made ready meanwhile.
-        let (policy, store) = tokio::join!(policy, Store::open_proven(opening, &proven));
+        let (policy, store) = tokio::join!(policy, open_store(config, &clock, redact));
         let store = store?;
         store.measured_by(meter.clone());
-        let some = |limit: Bytes| Some(limit).filter(|limit| limit.0 > 0);
-        store.limit_room(RoomLimits {
-            home: some(config.storage_max.value),
-            run: some(config.storage_run_max.value),
-            free: config.storage_min_free.value,
-        });
         let vault = vault::vault(config, &store, redactor.live(), &clock)?;
         let tokens = tokens::tokens(&store, &clock)?;
         let keys = drive::VaultKeys { vault: vault.clone(), live: redactor.live().clone() };
@@ -368,61 +362,16 @@ impl App {
     }
 }
 
-/// What the home and the program say, read and checked.
-struct Files {
-    tools: Vec<ToolDef>,
-    policies: policies::Policies,
-    workflows: Library,
-}
-
-impl Files {
-    fn read(config: &Config) -> Result<Self, Fault> {
-        let home = &config.home.value;
-        let mut problems: Vec<Problem> = Vec::new();
-        let mut code = ErrorCode::Internal;
-        let mut keep = |found: Problems, of: ErrorCode| {
-            if problems.is_empty() {
-                code = of;
-            }
-            problems.extend(found.list().iter().cloned());
-        };
-        let files = manifest_files(home);
-        #[cfg(debug_assertions)]
-        let files = files.and_then(|files| with_fixtures(config, files));
-        let tools = files.and_then(|files| manifest::load(&files));
-        let tools = tools.map_err(|found| keep(found, ErrorCode::ManifestInvalid)).unwrap_or_default();
-        let policies = policies::Policies::read(config).map_err(|found| keep(found, ErrorCode::PolicyInvalid));
-        let workflows = Library::open(Some(&home.join("workflows"))).map_err(|found| keep(found, ErrorCode::WorkflowInvalid));
-        let workflows = workflows.and_then(|workflows| {
-            let named = workflows.check_tools(&callable(&tools));
-            named.map_err(|found| keep(found, ErrorCode::WorkflowInvalid)).map(|()| workflows)
-        });
-        match (Problems::check(problems), workflows, policies) {
-            (Ok(()), Ok(workflows), Ok(policies)) => Ok(Self { tools, policies, workflows }),
-            (Err(problems), ..) => Err(problems.into_fault(code)),
-            (Ok(()), ..) => Err(Fault::internal("files failed without a problem")),
-        }
-    }
-}
-
-/// The tools that a step may name: every one but `tool.call`, as a step names its tool itself.
-fn callable(tools: &[ToolDef]) -> BTreeSet<ToolName> {
-    tools.iter().map(|tool| tool.name.clone()).filter(|name| !is_tool_call(name.as_str())).collect()
-}
-
-fn manifest_files(home: &Path) -> Result<Vec<manifest::ManifestFile>, Problems> {
-    let mut files = manifest::shipped_files()?;
-    files.extend(manifest::read_folder(&home.join("tool-manifests"))?);
-    Ok(files)
-}
-
-/// These manifests and, where they are asked for, those of the fixtures.
-#[cfg(debug_assertions)]
-fn with_fixtures(config: &Config, mut files: Vec<manifest::ManifestFile>) -> Result<Vec<manifest::ManifestFile>, Problems> {
-    if config.fixtures {
-        files.extend(manifest::fixture_files()?);
-    }
-    Ok(files)
+/// The database, checked against what was signed of it, with the room that it may take.
+async fn open_store(config: &Config, clock: &Arc<dyn Clock>, redact: Arc<dyn Redact>) -> Result<Store, Fault> {
+    let store = Store::open_proven(audit_room::opening(config, clock, redact), &audit_room::options(config)).await?;
+    let some = |limit: Bytes| Some(limit).filter(|limit| limit.0 > 0);
+    store.limit_room(RoomLimits {
+        home: some(config.storage_max.value),
+        run: some(config.storage_run_max.value),
+        free: config.storage_min_free.value,
+    });
+    Ok(store)
 }
 
 /// Every manifest with its handler.

@@ -145,7 +145,7 @@ fn tests_at(path: &Path) -> Result<Vec<PolicySource>, Problems> {
 
 /// The tools rules speak of.
 pub(super) fn tools(config: &Config) -> Result<Vec<ToolDef>, Fault> {
-    let files = super::manifest_files(&config.home.value);
+    let files = super::files::manifest_files(&config.home.value);
     files.and_then(|files| manifest::load(&files)).map_err(|problems| problems.into_fault(ErrorCode::ManifestInvalid))
 }
 

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use url::Url;
 
 use crate::config::Config;
@@ -10,12 +11,23 @@ use crate::domain::{Bytes, Clock, Fault, Millis, SecretName};
 use crate::egress::Cache;
 use crate::sandbox::process::Launcher;
 use crate::sandbox::reader::Reader;
+use crate::store::Tally;
 use crate::tools::network::NetworkPorts;
 use crate::tools::web::providers::{Brave, DuckDuckGo, Google, KeyHeader, Provider, SearXng, Tavily, Wikipedia};
-use crate::tools::web::{Quotas, Robots, WebPorts};
+use crate::tools::web::{self, Quotas, Robots, WebPorts};
 
 /// Where the searches of a day are counted, in the home.
 const COUNT: &str = "web-searches.json";
+
+/// Searches, counted in the home.
+struct Counted(Tally);
+
+#[async_trait]
+impl web::Tally for Counted {
+    async fn take(&self, what: &str, day: &str, most: u32) -> Result<bool, Fault> {
+        self.0.take(what, day, most).await
+    }
+}
 
 /// What the web tools get.
 ///
@@ -32,7 +44,7 @@ pub(super) fn ports(config: &Config, network: NetworkPorts, clock: Arc<dyn Clock
         cache,
         clock: clock.clone(),
         providers,
-        quotas: Quotas { daily: settings.daily.clone(), file: home.join(COUNT), clock },
+        quotas: Quotas { daily: settings.daily.clone(), tally: Arc::new(Counted(Tally::of(home.join(COUNT)))), clock },
         reader: Reader { program: own_program()? },
         robots: if settings.heeds_robots.value { Robots::Heed } else { Robots::Ignore },
         wall: Millis(u64::from(settings.timeout.value).saturating_mul(1_000)),

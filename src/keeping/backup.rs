@@ -25,6 +25,8 @@ pub(super) const MANIFEST: &str = "backup.json";
 pub(super) const DATABASE: &str = "toolgate.db";
 /// What belongs to a process or a moment, and not to the home.
 const PASSING: &[&str] = &["toolgate.db-wal", "toolgate.db-shm", "toolgate.lock", "owners", "operator.unlock", "operator.lock", "ballast"];
+/// What can be made again.
+const REMADE: &[&str] = &["drive-index.db", "drive-index.db-wal", "drive-index.db-shm"];
 /// Secrets: whoever has them can sign for the home, open its vault or try the operator's passphrase at leisure.
 pub(super) const SECRET: &[&str] = &["audit/key", "vault/key", "operator.json"];
 
@@ -135,7 +137,8 @@ impl Copy {
             names.push(entry.file_name().to_string_lossy().into_owned());
         }
         names.sort();
-        let passing = |name: &str| PASSING.contains(&name) || name.starts_with("before-restore-") || name == "restoring";
+        let passing =
+            |name: &str| PASSING.contains(&name) || REMADE.contains(&name) || name.starts_with("before-restore-") || name == "restoring";
         for name in names.iter().filter(|name| !passing(name) && *name != DATABASE && *name != "audit") {
             self.tree(name)?;
         }

@@ -27,6 +27,7 @@ mod room;
 mod runs;
 mod scrub;
 mod state;
+mod tally;
 mod tree;
 mod types;
 mod vault;
@@ -41,6 +42,7 @@ pub use outbox::{OutboxRow, OutboxWrite};
 pub use proof::{AuditOptions, InclusionProof, SignedCheckpoint};
 pub use questions::{AskLimits, Channel, GrantRow, GrantStatus, NewGrant, PausedRun};
 pub use room::{NoRoom, RoomLimits, Usage};
+pub use tally::Tally;
 pub use types::{
     Append, ApprovalFilter, ApprovalRow, ApprovalStatus, BadRecord, Change, Durability, Guard, Lease, NewApproval, OpenCall, OpenOptions,
     RecordColumns, RunFilter, RunRow, StoreResult, StoredRecord, Taken, VerifyReport,

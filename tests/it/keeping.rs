@@ -219,8 +219,11 @@ fn a_copy_comes_back_by_the_operators_word_and_in_no_other_way() {
     let (toolgate, run) = home_with_canary(true);
     let copy = toolgate.home().join("copy");
     let at = copy.to_str().unwrap();
+    toolgate.run(&["tools", "call", "drive.search", r#"{"query": "x"}"#]).exits(0);
+    assert!(toolgate.data().join("drive-index.db").exists());
     let made = toolgate.json(0, &["backup", at, "--json"]);
     assert_eq!(made["keys"], false);
+    assert!(!copy.join("drive-index.db").exists(), "what is made again is not copied");
     assert!(!copy.join("audit/key").exists() && !copy.join("operator.json").exists(), "secrets were copied unasked");
     assert!(copy.join("audit/key.pub").exists());
     toolgate.run(&["backup", at]).exits(2);

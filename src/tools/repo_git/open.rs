@@ -55,6 +55,9 @@ pub(super) fn optional<T>(answer: Result<T, git2::Error>) -> Result<Option<T>, g
     }
 }
 
+/// Branches that are looked at.
+const MOST_READ: usize = 10_000;
+
 impl Opened {
     /// The commit that HEAD names, where there is one yet.
     pub(super) fn head(&self) -> Result<Option<git2::Commit<'_>>, Fault> {
@@ -73,7 +76,8 @@ impl Opened {
     pub(super) fn branches(&self, most: usize) -> Result<Vec<String>, Fault> {
         let found = self.repository.branches(Some(git2::BranchType::Local)).map_err(failed("read"))?;
         let mut names = Vec::new();
-        for branch in found {
+        // A repository may hold any number of them.
+        for branch in found.take(MOST_READ) {
             let (branch, _) = branch.map_err(failed("read"))?;
             // A name that is no text cannot be typed either.
             names.extend(branch.name().ok().flatten().map(shown));

@@ -19,7 +19,7 @@ mod tree;
 pub use fetch::WebFetch;
 pub use page::{Link, Page};
 pub use ports::{Robots, WebPorts};
-pub use quota::Quotas;
+pub use quota::{Quotas, Tally};
 pub use search::WebSearch;
 
 /// What egress calls the requests of these tools.

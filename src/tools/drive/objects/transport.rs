@@ -142,7 +142,8 @@ impl Transport {
 
 impl HttpTransport for Transport {
     async fn fetch(&self, request: http::Request<Buffer>) -> opendal::Result<http::Response<HttpBody>> {
-        let answer = match self.exchange(request).await {
+        let is_last = is_last_part(&request);
+        let mut answer = match self.exchange(request).await {
             Ok(answer) => answer,
             Err(fault) => {
                 let kind = if fault.code == ErrorCode::ConfigInvalid { ErrorKind::ConfigInvalid } else { ErrorKind::Unexpected };
@@ -150,6 +151,10 @@ impl HttpTransport for Transport {
                 return Err(Error::new(kind, "the request failed"));
             }
         };
+        if is_last && answer.status == 200 {
+            // Of a document that was replaced OneDrive says 200, which `opendal` takes for a part in the middle.
+            answer.status = 201;
+        }
         if answer.status >= 400 {
             let asked = answer.headers.iter().find(|(name, _)| name == "retry-after").and_then(|(_, value)| value.trim().parse().ok());
             self.note(|noted| (noted.status, noted.retry_after) = (Some(answer.status), asked));
@@ -162,6 +167,13 @@ impl HttpTransport for Transport {
         let body = HttpBody::new(stream::iter([Ok(Buffer::from(answer.body))]), size);
         response.body(body).map_err(|_| Error::new(ErrorKind::Unexpected, "the answer has no form"))
     }
+}
+
+/// Whether a request sends the last part of a document.
+fn is_last_part(request: &http::Request<Buffer>) -> bool {
+    let range = request.headers().get(http::header::CONTENT_RANGE).and_then(|range| range.to_str().ok());
+    let parts = range.and_then(|range| range.strip_prefix("bytes ")?.split_once('-')?.1.split_once('/'));
+    parts.is_some_and(|(end, total)| end.parse::<u64>().ok().and_then(|end| end.checked_add(1)) == total.parse().ok())
 }
 
 /// Lets keys go to the service's own places.
