@@ -67,20 +67,25 @@ fn componentize(here: &Path, app: &str, path: &[&Path], output: &Path) -> Done {
     Ok(())
 }
 
-/// Writes every file beneath `folder` into one: per file the length of its path, its own length (both as 4 bytes, little-endian), path and bytes.
+/// Writes every file beneath `folder` into one: how many they are, per file the lengths of its path and of itself and the path, then the bytes of
+/// all in the same order. Numbers are 4 bytes, little-endian. What is read to know the files lies together, so that the rest stays unread until
+/// a program opens it.
 fn pack(folder: &Path, output: &Path) -> Done {
     let mut files = Vec::new();
     list(folder, &mut files)?;
     files.sort();
     let mut pack = std::io::BufWriter::new(fs::File::create(output)?);
+    let mut contents = Vec::new();
+    pack.write_all(&u32::try_from(files.len())?.to_le_bytes())?;
     for file in files {
         let name = file.strip_prefix(folder)?.to_str().ok_or("a file's name is not UTF-8")?.replace('\\', "/");
         let bytes = fs::read(&file)?;
         pack.write_all(&u32::try_from(name.len())?.to_le_bytes())?;
         pack.write_all(&u32::try_from(bytes.len())?.to_le_bytes())?;
         pack.write_all(name.as_bytes())?;
-        pack.write_all(&bytes)?;
+        contents.extend(bytes);
     }
+    pack.write_all(&contents)?;
     Ok(pack.flush()?)
 }
 

@@ -210,20 +210,32 @@ impl App {
         let serving = face(gate, options);
         // Serving over lines sets standard output apart at its first poll; only then may anything else begin.
         let begin = async {
-            self.sandbox.warm();
-            self.process.warm();
+            self.warm_soon();
             self.drive();
         };
         let (served, ()) = tokio::join!(biased; serving, begin);
         self.close().await;
         served
     }
+
+    /// Makes the sandboxes ready in the background, once a client's first questions had the processors for themselves. A call that needs one
+    /// sooner makes it ready itself.
+    fn warm_soon(&self) {
+        let (sandbox, process, stop) = (self.sandbox.clone(), self.process.clone(), self.stop.clone());
+        let warming = async move {
+            if stop.run_until_cancelled(tokio::time::sleep(super::FIRST_QUESTIONS)).await.is_some() {
+                sandbox.warm();
+                process.warm();
+            }
+        };
+        crate::call::Spawner::spawn(&self.tasks, "sandboxes", Box::pin(warming));
+    }
 }
 
 fn toolsets(config: &Config) -> Vec<String> {
-    let mut words = config.toolsets.value.clone();
+    let words = config.toolsets.value.clone();
     #[cfg(debug_assertions)]
-    words.extend(config.fixtures.then(|| "fixtures".to_owned()));
+    let words = words.into_iter().chain(config.fixtures.then(|| "fixtures".to_owned())).collect();
     words
 }
 

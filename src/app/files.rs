@@ -7,7 +7,7 @@ use std::path::Path;
 
 use crate::call::is_tool_call;
 use crate::config::Config;
-use crate::domain::{ErrorCode, Fault, Problem, Problems, ToolName};
+use crate::domain::{ErrorCode, Fault, Problem, Problems, ToolName, beside};
 use crate::manifest::{self, ToolDef};
 use crate::workflow::Library;
 
@@ -38,10 +38,11 @@ impl Files {
         let files = manifest_files(home);
         #[cfg(debug_assertions)]
         let files = files.and_then(|files| with_fixtures(config, files));
-        let tools = files.and_then(|files| manifest::load(&files));
+        let tools = || files.and_then(|files| manifest::load(&files));
+        let (tools, workflows) = beside("workflows", tools, || Library::open(Some(&home.join("workflows"))));
         let tools = tools.map_err(|found| keep(found, ErrorCode::ManifestInvalid)).unwrap_or_default();
         let policies = policies::Policies::read(config).map_err(|found| keep(found, ErrorCode::PolicyInvalid));
-        let workflows = Library::open(Some(&home.join("workflows"))).map_err(|found| keep(found, ErrorCode::WorkflowInvalid));
+        let workflows = workflows.map_err(|found| keep(found, ErrorCode::WorkflowInvalid));
         let workflows = workflows.and_then(|workflows| {
             let named = workflows.check_tools(&callable(&tools));
             named.map_err(|found| keep(found, ErrorCode::WorkflowInvalid)).map(|()| workflows)

@@ -58,6 +58,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 use crate::call::Redact;
 use crate::cli::ports::LogSwitch;
@@ -87,6 +88,9 @@ use files::{Files, callable};
 
 /// How long the end of the process waits for calls that are being stopped; a client expects it gone within a second.
 const LAST_CALLS: Duration = Duration::from_millis(350);
+
+/// How long the sandboxes wait for a client to ask for its lists, before they take a processor each to become ready.
+const FIRST_QUESTIONS: Duration = Duration::from_millis(150);
 
 /// Guests of the sandbox that stand ready: enough for a client's few calls at once, few enough for an idle server.
 const KEPT_READY: usize = 2;
@@ -154,13 +158,12 @@ impl App {
         let hub = Arc::new(NotifyHub::redacting(redact.clone()));
         hub.attach("console", Arc::new(notes::OnTerminal(WriterSink::new(std::io::stderr()))));
         channels::attach_desktops(config, &hub)?;
-        let policy = {
+        // Nothing needs the rules before the gateway does; they are made ready meanwhile.
+        let policy = tokio::spawn({
             let (policies, tools) = (files.policies.clone(), files.tools.clone());
-            blocking(move || policies.load(&tools).map_err(|problems| problems.into_fault(ErrorCode::PolicyInvalid)))
-        };
-        // Opening the database mostly waits; the rules are made ready meanwhile.
-        let (policy, store) = tokio::join!(policy, open_store(config, &clock, redact));
-        let store = store?;
+            blocking(move || policies.load(&tools).map_err(|problems| problems.into_fault(ErrorCode::PolicyInvalid))).in_current_span()
+        });
+        let store = open_store(config, &clock, redact).await?;
         store.measured_by(meter.clone());
         let vault = vault::vault(config, &store, redactor.live(), &clock)?;
         let tokens = tokens::tokens(&store, &clock)?;
@@ -236,7 +239,7 @@ impl App {
         };
         let drive_ports = drive::ports(&ports);
         let registry = join(files.tools, &ports)?;
-        let policy = policy?;
+        let policy = policy.await.map_err(|_| Fault::internal("making the rules ready was broken off"))??;
         let policy = rules.get_or_init(|| Arc::new(policy::Current::new(policy))).clone();
         let in_force = policy.clone();
         let gateway = Gateway::new(Parts {

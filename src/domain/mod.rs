@@ -2,6 +2,7 @@
 //!
 //! INVARIANT: no I/O, no async, no knowledge of any other room.
 
+pub mod beside;
 pub mod budget;
 pub mod code;
 pub mod digest;
@@ -29,6 +30,7 @@ pub mod time;
 pub mod twin;
 pub mod vault;
 
+pub use beside::beside;
 pub use budget::{Allowance, Amounts, Budgets, LimitOf, Overrun, Quantity, day_of, next_day};
 pub use code::{ErrorCode, Reader};
 pub use digest::Digest;

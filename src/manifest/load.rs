@@ -9,7 +9,7 @@ use super::marks::Marks;
 use super::reach::{Reach, Said};
 use super::yaml::Node;
 use super::{Example, Executor, ManifestFile, ToolDef, limits};
-use crate::domain::{Digest, Effect, Effects, Limits, Problem, Problems, TaskUse, ToolName, nearest};
+use crate::domain::{Digest, Effect, Effects, Limits, Problem, Problems, TaskUse, ToolName, beside, nearest};
 use crate::schema::Schema;
 
 const KNOWN: &[&str] = &[
@@ -72,17 +72,9 @@ type Read = Result<(ToolDef, Option<u64>), Vec<Problem>>;
 fn read_all(files: &[ManifestFile]) -> Vec<Read> {
     let (first, second) = files.split_at(files.len() / 2);
     let read = |files: &[ManifestFile]| files.iter().map(read).collect::<Vec<_>>();
-    std::thread::scope(|scope| {
-        let beside = std::thread::Builder::new().name("manifests".to_owned()).spawn_scoped(scope, || read(second));
-        let mut all = read(first);
-        all.extend(match beside.map(std::thread::ScopedJoinHandle::join) {
-            Ok(Ok(second)) => second,
-            Ok(Err(panic)) => std::panic::resume_unwind(panic),
-            // No thread is to be had.
-            Err(_) => read(second),
-        });
-        all
-    })
+    let (mut all, rest) = beside("manifests", || read(first), || read(second));
+    all.extend(rest);
+    all
 }
 
 fn read(file: &ManifestFile) -> Read {
@@ -298,8 +290,11 @@ impl Reader<'_> {
         let bytes = self.sibling(name, "schema", line)?;
         let json: Value =
             serde_json::from_slice(&bytes).map_err(|error| self.problem(line, format!("schema `{name}` is not JSON: {error}"))).ok()?;
-        let schema = Schema::compile(&json).map_err(|fault| self.problem(line, format!("schema `{name}`: {}", fault.message))).ok()?;
-        if json.get("type").and_then(Value::as_str) != Some("object") {
+        let schema = match self.file.is_shipped {
+            true => Schema::tried(json),
+            false => Schema::compile(&json).map_err(|fault| self.problem(line, format!("schema `{name}`: {}", fault.message))).ok()?,
+        };
+        if schema.json().get("type").and_then(Value::as_str) != Some("object") {
             self.problem(line, format!("schema `{name}` must have `type: object` at its top"));
             return None;
         }
@@ -321,9 +316,10 @@ impl Reader<'_> {
         examples
     }
 
-    /// Reads one example and tries it.
+    /// Reads one example and tries it, unless it is the program's own.
     fn example(&mut self, item: &Node, input: Option<&Schema>) -> Option<Example> {
         let fields = Fields::of(&self.file.path, "an example", item, &["accept", "refuse", "because"], self.problems)?;
+        let tried = input.filter(|_| !self.file.is_shipped);
         let because = fields.text("because", self.problems).map(|(text, _)| text.trim().to_owned()).filter(|text| !text.is_empty());
         match (fields.get("accept"), fields.get("refuse")) {
             (Some(arguments), None) => {
@@ -331,7 +327,7 @@ impl Reader<'_> {
                     self.problem(fields.line(), "`because` belongs to a refused example");
                 }
                 let arguments = arguments.to_json();
-                if let Some(Err(fault)) = input.map(|input| input.check(&arguments)) {
+                if let Some(Err(fault)) = tried.map(|input| input.check(&arguments)) {
                     self.problem(item.line, format!("the accepted example is refused: {}", fault.message));
                 }
                 Some(Example::Accept(arguments))
@@ -342,7 +338,7 @@ impl Reader<'_> {
                     return None;
                 };
                 let arguments = arguments.to_json();
-                match input.map(|input| input.check(&arguments)) {
+                match tried.map(|input| input.check(&arguments)) {
                     Some(Ok(())) => self.problem(item.line, "the refused example passes the input schema"),
                     Some(Err(fault)) if !fault.message.to_lowercase().contains(&because.to_lowercase()) => {
                         self.problem(item.line, format!("the example is refused, but not because of `{because}`: {}", fault.message));

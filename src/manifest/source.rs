@@ -30,6 +30,8 @@ pub struct ManifestFile {
     pub text: String,
     /// Schemas and scripts by file name: for a shipped manifest those of `schemas/` and beside it, for others those beside it.
     pub siblings: Arc<BTreeMap<String, Vec<u8>>>,
+    /// Whether it is part of the program: the program's tests tried its examples, and no start tries them again.
+    pub is_shipped: bool,
 }
 
 /// The tools whose manifests are part of the program.
@@ -45,7 +47,8 @@ pub fn shipped() -> Result<Vec<ToolDef>, Problems> {
 /// # Errors
 /// Where one is not UTF-8.
 pub fn shipped_files() -> Result<Vec<ManifestFile>, Problems> {
-    gather("tool-manifests", embedded(&MANIFESTS), embedded(&SCHEMAS))
+    let files = gather("tool-manifests", embedded(&MANIFESTS), embedded(&SCHEMAS))?;
+    Ok(files.into_iter().map(|file| ManifestFile { is_shipped: true, ..file }).collect())
 }
 
 /// The manifests of the fixtures, with the schemas beside them.
@@ -113,7 +116,7 @@ fn gather(folder: &str, files: BTreeMap<String, Vec<u8>>, mut siblings: BTreeMap
     for (name, bytes) in manifests {
         let path = format!("{folder}/{name}");
         match String::from_utf8(bytes) {
-            Ok(text) => found.push(ManifestFile { path, text, siblings: Arc::clone(&siblings) }),
+            Ok(text) => found.push(ManifestFile { path, text, siblings: Arc::clone(&siblings), is_shipped: false }),
             Err(_) => problems.push(Problem::new(path, "the file is not UTF-8")),
         }
     }

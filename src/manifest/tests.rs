@@ -35,7 +35,7 @@ pub(crate) fn file(path: &str, text: &str) -> ManifestFile {
         ("count.py", "print(1)".to_owned()),
     ];
     let siblings = siblings.into_iter().map(|(name, text)| (name.to_owned(), text.into_bytes())).collect();
-    ManifestFile { path: path.to_owned(), text: text.to_owned(), siblings: std::sync::Arc::new(siblings) }
+    ManifestFile { path: path.to_owned(), text: text.to_owned(), siblings: std::sync::Arc::new(siblings), is_shipped: false }
 }
 
 fn problems(text: &str) -> String {
@@ -197,6 +197,14 @@ fn shipped_manifests_load() {
     let tools = shipped().unwrap_or_else(|problems| panic!("{problems}"));
     let files = shipped_files().unwrap();
     assert_eq!(tools.len(), files.len());
+}
+
+#[test]
+fn shipped_manifests_are_sound_when_they_are_tried_as_anybodys() {
+    let files: Vec<ManifestFile> = shipped_files().unwrap().into_iter().map(|file| ManifestFile { is_shipped: false, ..file }).collect();
+    let tried = load(&files).unwrap_or_else(|problems| panic!("{problems}"));
+    let digests = |tools: &[ToolDef]| tools.iter().map(|tool| (tool.name.clone(), tool.digest)).collect::<Vec<_>>();
+    assert_eq!(digests(&tried), digests(&shipped().unwrap()));
 }
 
 mod never_panics {

@@ -18,7 +18,7 @@ use crate::domain::Fault;
 use super::notices::Listeners;
 use super::server::{Ending, Server};
 use super::wire::{Wire, write_lines};
-use super::{Gate, ServeOptions};
+use super::{Gate, ServeOptions, Toolset};
 
 /// After the input's end everything is over within this, whatever still hangs.
 const LAST_MOMENT: Duration = Duration::from_millis(850);
@@ -30,7 +30,9 @@ const LAST_MOMENT: Duration = Duration::from_millis(850);
 /// `CONFIG_INVALID` for a toolset that does not exist, before anything is touched, so that [`super::serve_broken`] can tell it; else only
 /// where standard output cannot be set apart.
 pub async fn serve_stdio(gate: Arc<dyn Gate>, options: ServeOptions, shutdown: CancellationToken) -> Result<(), Fault> {
-    options.toolset.check(&gate.tools())?;
+    if let Toolset::Words(_) = options.toolset {
+        options.toolset.check(&gate.tools())?;
+    }
     let failed = |what: &str, error: io::Error| Fault::internal(format!("{what}: {error}"));
     let output = private_stdout().map_err(|error| failed("standard output cannot be set apart", error))?;
     let (written, flushed) = write_thread(output).map_err(|error| failed("the writer cannot start", error))?;

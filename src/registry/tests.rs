@@ -60,7 +60,7 @@ fn defs(names: &[&str], change: impl Fn(&mut BTreeMap<String, Vec<u8>>)) -> Vec<
                 "{{name: {name}, version: 1.0.0, description: Repeats., executor: builtin, effects: [pure], limits: {{wall: 1s, output: 64B}}, \
                  input_schema: in, output_schema: out, examples: [{{accept: {{word: a}}}}, {{refuse: {{}}, because: word}}]}}"
             );
-            ManifestFile { path: format!("{name}.yaml"), text, siblings: Arc::clone(&siblings) }
+            ManifestFile { path: format!("{name}.yaml"), text, siblings: Arc::clone(&siblings), is_shipped: false }
         })
         .collect();
     load(&files).unwrap_or_else(|problems| panic!("{problems}"))

@@ -7,7 +7,7 @@ mod bounds;
 mod describe;
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use jsonschema::{Draft, PatternOptions, Validator};
 use serde_json::{Value, json};
@@ -23,7 +23,7 @@ const PATTERN_BYTES: usize = 1 << 20;
 #[derive(Clone)]
 pub struct Schema {
     json: Arc<Value>,
-    validator: Arc<Validator>,
+    validator: Arc<OnceLock<Validator>>,
 }
 
 impl Schema {
@@ -34,36 +34,39 @@ impl Schema {
     /// 20,000 values, 1,000 subschemas, 10,000 with its references written out), refers to itself without looking deeper into the
     /// value, or has a pattern with look-around or back-references.
     pub fn compile(json: &Value) -> Result<Self, Fault> {
-        let invalid = |message: String| Fault::new(ErrorCode::SchemaInvalid, message);
-        bounds::check(json).map_err(|breach| invalid(breach.message).hint(breach.hint))?;
-        let validator = jsonschema::options()
-            .with_draft(Draft::Draft202012)
-            .offline()
-            .with_pattern_options(PatternOptions::regex().size_limit(PATTERN_BYTES).dfa_size_limit(PATTERN_BYTES))
-            .build(json)
-            .map_err(|error| {
-                invalid(format!(
-                    "the schema is wrong at {}: {}",
-                    describe::place(error.instance_path().as_str()),
-                    describe::told(&error, json)
-                ))
-                .hint("write it in JSON Schema draft 2020-12; patterns may use neither look-around nor back-references")
-            })?;
-        Ok(Self { json: Arc::new(json.clone()), validator: Arc::new(validator) })
+        let validator = built(json)?;
+        Ok(Self { json: Arc::new(json.clone()), validator: Arc::new(validator.into()) })
+    }
+
+    /// A schema that is known to compile, which it does when it is first needed.
+    #[must_use]
+    pub fn tried(json: Value) -> Self {
+        Self { json: Arc::new(json), validator: Arc::default() }
+    }
+
+    fn validator(&self) -> Result<&Validator, Fault> {
+        match self.validator.get() {
+            Some(validator) => Ok(validator),
+            None => {
+                let validator = built(&self.json)?;
+                Ok(self.validator.get_or_init(|| validator))
+            }
+        }
     }
 
     /// Checks a value.
     ///
     /// # Errors
     /// `INVALID_INPUT`: the message tells up to five mistakes, each with the JSON pointer of its field, and
-    /// `details` is `{errors: [{path, message}], more: bool}`.
+    /// `details` is `{errors: [{path, message}], more: bool}`. `SCHEMA_INVALID` for a schema that was wrongly taken for tried.
     pub fn check(&self, value: &Value) -> Result<(), Fault> {
-        if self.validator.is_valid(value) {
+        let validator = self.validator()?;
+        if validator.is_valid(value) {
             return Ok(());
         }
         let mut mistakes = Vec::new();
         let mut more = false;
-        for error in self.validator.iter_errors(value) {
+        for error in validator.iter_errors(value) {
             if mistakes.len() == TOLD {
                 more = true;
                 break;
@@ -87,6 +90,21 @@ impl Schema {
     pub fn json(&self) -> &Value {
         &self.json
     }
+}
+
+fn built(json: &Value) -> Result<Validator, Fault> {
+    let invalid = |message: String| Fault::new(ErrorCode::SchemaInvalid, message);
+    bounds::check(json).map_err(|breach| invalid(breach.message).hint(breach.hint))?;
+    jsonschema::options()
+        .with_draft(Draft::Draft202012)
+        .offline()
+        .with_pattern_options(PatternOptions::regex().size_limit(PATTERN_BYTES).dfa_size_limit(PATTERN_BYTES))
+        .build(json)
+        .map_err(|error| {
+            let place = describe::place(error.instance_path().as_str());
+            invalid(format!("the schema is wrong at {place}: {}", describe::told(&error, json)))
+                .hint("write it in JSON Schema draft 2020-12; patterns may use neither look-around nor back-references")
+        })
 }
 
 impl fmt::Debug for Schema {

@@ -120,3 +120,14 @@ fn other_drafts_and_broken_schemas_are_refused() {
     schema(json!({ "$schema": "https://json-schema.org/draft/2020-12/schema", "type": "object" }));
     schema(json!(true));
 }
+
+#[test]
+fn a_schema_known_to_compile_does_so_at_its_first_check() {
+    let json = json!({ "type": "object", "properties": { "a": { "pattern": "^x+$" } }, "required": ["a"] });
+    let (tried, compiled) = (Schema::tried(json.clone()), Schema::compile(&json).unwrap());
+    for value in [json!({ "a": "xx" }), json!({ "a": "y" }), json!({}), json!(1)] {
+        assert_eq!(tried.check(&value), compiled.check(&value), "{value}");
+    }
+    let wrong = Schema::tried(json!({ "type": "no such type" }));
+    assert_eq!(wrong.check(&json!({})).unwrap_err().code, ErrorCode::SchemaInvalid);
+}

@@ -1,11 +1,12 @@
 //! Verifies the whole journal as `audit` says, reading it in large pieces and checking them on all cores.
 //!
 //! INVARIANT: what is reported sound was recomputed from the stored bytes; damage is a finding, only a database that cannot be used at
-//! all is a fault. Each piece is read quickly, as one long text and two long blobs; where such a piece is not sound beyond doubt, it is
-//! read again row by row, and that decides. Does not repair.
+//! all is a fault. Each piece is read quickly, as one long blob; where such a piece is not sound beyond doubt, it is read again row by row,
+//! and that decides. Does not repair.
 
 use std::collections::VecDeque;
 
+use futures_util::TryStreamExt as _;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Connection as _, Row as _, SqliteConnection};
 use toolgate_evidence::tree::{Frontier, Hash, leaf};
@@ -19,10 +20,10 @@ use super::open::Readers;
 use super::proof::{Broken, Checks, Outside, Signatures};
 use super::{BadRecord, VerifyReport};
 
-/// Records of one piece: few enough that its texts are allocated from memory used before, and not from fresh pages.
-const PIECE: u64 = 128;
-/// Pieces that are being checked while the next one is read.
-const AHEAD: usize = 4;
+/// Records of one piece: few enough that its bytes are allocated from memory used before, and not from fresh pages.
+const PIECE: u64 = 256;
+/// Pieces that are being checked while further ones are read: enough that whoever checks never waits for whoever reads.
+const AHEAD: usize = 16;
 
 /// Verifies what the journal held when this began.
 pub(super) async fn verify(readers: &Readers, outside: Option<&Outside>) -> Result<VerifyReport, Fault> {
@@ -111,32 +112,56 @@ async fn end(connection: &mut SqliteConnection) -> Result<Result<u64, Bad>, Faul
 }
 
 async fn records(connection: &mut SqliteConnection, end: u64, walk: &mut Walk) -> Result<Option<Bad>, Fault> {
-    let mut checking: VecDeque<Checking> = VecDeque::with_capacity(AHEAD);
     let mut from = 0;
-    while from < end || !checking.is_empty() {
-        let to = (from + PIECE).min(end);
-        let oldest = if from == end || checking.len() == AHEAD { checking.pop_front() } else { None };
-        let checked = async {
-            match oldest {
-                Some(oldest) => Some((oldest.from, oldest.to, oldest.sound.await)),
-                None => None,
-            }
+    while from < end {
+        from = match quickly(connection, from, end, walk).await? {
+            Quickly::Done => end,
+            Quickly::Bad(bad) => return Ok(Some(bad)),
+            Quickly::Look(from, to) => match one_by_one(connection, from, to, walk).await? {
+                None => to,
+                bad => return Ok(bad),
+            },
         };
-        let (read, checked) = tokio::join!(piece(connection, from, to), checked);
-        if from < to {
-            checking.push_back(Checking::start(from, to, read?));
-        }
-        from = to;
-        let bad = match checked {
-            None => None,
-            Some((_, _, Ok(Some(sound)))) => sound.take_in(walk).err(),
-            Some((from, to, _)) => one_by_one(connection, from, to, walk).await?,
-        };
-        if bad.is_some() {
-            return Ok(bad);
-        }
     }
     Ok(None)
+}
+
+/// How far the quick way led.
+enum Quickly {
+    Done,
+    Bad(Bad),
+    /// Every record before these was taken in; these must be looked at one by one.
+    Look(u64, u64),
+}
+
+/// Takes in the records `from..end`, piece by piece as the database hands them over.
+async fn quickly(connection: &mut SqliteConnection, mut from: u64, end: u64, walk: &mut Walk) -> Result<Quickly, Fault> {
+    let mut pieces = sqlx::query(READ).bind(int(from)).bind(int(end)).bind(int(PIECE)).fetch(connection);
+    let mut checking: VecDeque<Checking> = VecDeque::with_capacity(AHEAD);
+    let mut is_readable = true;
+    loop {
+        while is_readable && from < end && checking.len() < AHEAD {
+            let to = (from + PIECE).min(end);
+            let piece = match pieces.try_next().await {
+                Ok(piece) => piece,
+                Err(error) if kind(&error) == Kind::Busy => return Err(failed("reading the journal", &error)),
+                // Too long, damaged, or whatever: one by one it will show.
+                Err(_) => None,
+            };
+            is_readable = piece.is_some();
+            checking.push_back(Checking::start(from, to, piece));
+            from = to;
+        }
+        let Some(oldest) = checking.pop_front() else { return Ok(Quickly::Done) };
+        match oldest.sound.await {
+            Ok(Some(sound)) => {
+                if let Err(bad) = sound.take_in(walk) {
+                    return Ok(Quickly::Bad(bad));
+                }
+            }
+            _ => return Ok(Quickly::Look(oldest.from, oldest.to)),
+        }
+    }
 }
 
 /// Records that are being checked.
@@ -147,8 +172,9 @@ struct Checking {
 }
 
 impl Checking {
-    fn start(from: u64, to: u64, read: Option<SqliteRow>) -> Self {
-        Self { from, to, sound: tokio::task::spawn_blocking(move || read.and_then(|read| Sound::of(from, to, &read))) }
+    fn start(from: u64, to: u64, piece: Option<SqliteRow>) -> Self {
+        let check = move || Sound::of(from, to, piece?.try_get(0).ok()?);
+        Self { from, to, sound: tokio::task::spawn_blocking(check) }
     }
 }
 
@@ -171,27 +197,18 @@ async fn one_by_one(connection: &mut SqliteConnection, from: u64, to: u64, walk:
     Ok(None)
 }
 
-/// The records `from..to`: how many there are, how many hashes of 32 bytes, eight lines a record (see [`Sound::of`]), their hashes, and
-/// their columns `tree`. What may not be NULL becomes two lines where it is, so that there are too many, as where a text holds a line's end.
-const READ: &str = "SELECT count(*), sum(octet_length(hash) = 32), group_concat(concat_ws(char(10), \
-    coalesce(run_id, char(10)), coalesce(seq, char(10)), coalesce(kind, char(10)), coalesce(step_id, ''), coalesce(call_id, ''), \
-    coalesce(sealed, ''), \
-    coalesce(octet_length(tree) * 8 + (step_id IS NULL) * 4 + (call_id IS NULL) * 2 + (sealed IS NULL), char(10)), \
-    coalesce(record, char(10))), char(10)), CAST(group_concat(hash, '') AS BLOB), CAST(group_concat(tree, '') AS BLOB) \
-    FROM journal WHERE idx >= ?1 AND idx < ?2";
+/// The records `?1..?2`, a row for each `?3` of them: per record a line of nine numbers with a comma between them, namely `seq` and the
+/// lengths of the columns that follow it without anything between them, in the order in which they stand; a column that is NULL has no number. So
+/// nothing that a column holds is taken for anything else.
+const READ: &str = "WITH RECURSIVE piece(at) AS (VALUES(?1) UNION ALL SELECT at + ?3 FROM piece WHERE at + ?3 < ?2) \
+    SELECT (SELECT CAST(group_concat(concat( \
+        iif(typeof(seq) = 'integer', seq, ''), ',', octet_length(run_id), ',', octet_length(kind), ',', octet_length(step_id), ',', \
+        octet_length(call_id), ',', octet_length(sealed), ',', octet_length(hash), ',', octet_length(tree), ',', octet_length(record), char(10), \
+        run_id, kind, step_id, call_id, sealed, hash, tree, record), '') AS BLOB) \
+        FROM journal WHERE idx >= at AND idx < min(at + ?3, ?2)) FROM piece";
 
-/// Reads records `from..to`; `None` where they cannot be read at once.
-async fn piece(connection: &mut SqliteConnection, from: u64, to: u64) -> Result<Option<SqliteRow>, Fault> {
-    if from >= to {
-        return Ok(None);
-    }
-    match sqlx::query(READ).bind(int(from)).bind(int(to)).fetch_one(connection).await {
-        Ok(row) => Ok(Some(row)),
-        Err(error) if kind(&error) == Kind::Busy => Err(failed("reading the journal", &error)),
-        // Too long, damaged, or whatever: row by row it will show.
-        Err(_) => Ok(None),
-    }
-}
+/// How many columns of [`READ`] are bytes.
+const COLUMNS: usize = 8;
 
 /// Records that are sound by themselves.
 struct Sound {
@@ -202,35 +219,34 @@ struct Sound {
 }
 
 impl Sound {
-    /// Checks what [`READ`] found; `None` where it is not sound beyond doubt.
-    fn of(from: u64, to: u64, read: &SqliteRow) -> Option<Self> {
-        let count = int(to - from);
-        let (records, whole): (i64, i64) = (read.try_get(0).ok()?, read.try_get(1).ok()?);
-        let lines: &str = read.try_get(2).ok()?;
-        let (hashes, rest) = read.try_get::<&[u8], _>(3).ok()?.as_chunks::<32>();
-        let tree: &[u8] = read.try_get(4).ok()?;
-        if (records, whole) != (count, count) || hashes.len() != usize::try_from(count).ok()? || !rest.is_empty() {
-            return None;
-        }
-        let mut lines = lines.split('\n');
-        let (mut links, mut leaves) = (Vec::with_capacity(hashes.len()), Vec::with_capacity(hashes.len()));
-        for (hash, index) in hashes.iter().zip(from..to) {
-            let (run_id, seq, kind) = (lines.next()?, lines.next()?, lines.next()?);
-            let (step, call, sealed) = (lines.next()?, lines.next()?, lines.next()?);
-            let shape = audit::canonical::whole(lines.next()?)?;
-            let there = |text, bit: u64| if shape & bit == 0 { Some(text) } else { None };
-            let record = lines.next()?.as_bytes();
+    /// Checks the records `from..to` as [`READ`] gives them; `None` where they are not sound beyond doubt.
+    fn of(from: u64, to: u64, mut piece: &[u8]) -> Option<Self> {
+        let count = usize::try_from(to - from).ok()?;
+        let mut sound = Self { links: Vec::with_capacity(count), leaves: Vec::with_capacity(count), tree: Vec::with_capacity(64 * count) };
+        for index in from..to {
+            let (seq, columns) = cut(&mut piece)?;
+            let [run_id, kind, step_id, call_id, sealed, hash, tree, record] = columns;
+            let (tree, record) = (tree?, record?);
             // A leaf, and a subtree for every trailing 1 of the index.
-            if shape >> 3 != 32 * (1 + u64::from(index.trailing_ones())) {
+            if tree.len() as u64 != 32 * (1 + u64::from(index.trailing_ones())) {
                 return None;
             }
-            let seq = audit::canonical::whole(seq)?;
-            let (step_id, call_id, sealed) = (there(step, 4), there(call, 2), there(sealed, 1));
-            let view = View { index, run_id, seq, kind, step_id, call_id, record, hash, sealed };
-            links.push(audit::check(&view).ok()?);
-            leaves.push(leaf(record));
+            let view = View {
+                index,
+                run_id: text(run_id)??,
+                seq,
+                kind: text(kind)??,
+                step_id: text(step_id)?,
+                call_id: text(call_id)?,
+                record,
+                hash: hash?,
+                sealed: text(sealed)?,
+            };
+            sound.links.push(audit::check(&view).ok()?);
+            sound.leaves.push(leaf(record));
+            sound.tree.extend_from_slice(tree);
         }
-        lines.next().is_none().then(|| Self { links, leaves, tree: tree.to_vec() })
+        piece.is_empty().then_some(sound)
     }
 
     /// Takes the records into the walk, or says which is the first bad one.
@@ -238,6 +254,30 @@ impl Sound {
         let mut stored = self.tree.as_slice();
         self.links.iter().zip(&self.leaves).try_for_each(|(link, leaf)| walk.add(link, *leaf, &mut stored))
     }
+}
+
+/// A column's text, if it is not NULL; `None` where it is no text.
+fn text(column: Option<&[u8]>) -> Option<Option<&str>> {
+    column.map(std::str::from_utf8).transpose().ok()
+}
+
+/// Cuts off the next record: its `seq` and its columns.
+fn cut<'a>(piece: &mut &'a [u8]) -> Option<(u64, [Option<&'a [u8]>; COLUMNS])> {
+    let end = piece.iter().position(|byte| *byte == b'\n')?;
+    let (line, rest) = piece.split_at_checked(end)?;
+    let mut numbers = std::str::from_utf8(line).ok()?.split(',');
+    let seq = audit::canonical::whole(numbers.next()?)?;
+    let mut rest = rest.get(1..)?;
+    let mut columns = [None; COLUMNS];
+    for column in &mut columns {
+        let length = numbers.next()?;
+        if !length.is_empty() {
+            let (taken, after) = rest.split_at_checked(usize::try_from(audit::canonical::whole(length)?).ok()?)?;
+            (*column, rest) = (Some(taken), after);
+        }
+    }
+    *piece = rest;
+    numbers.next().is_none().then_some((seq, columns))
 }
 
 /// Reads and checks one record by itself.

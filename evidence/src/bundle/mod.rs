@@ -25,18 +25,6 @@ pub fn hex(hash: &[u8; 32]) -> String {
     hash.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 0xf)]).collect()
 }
 
-/// What each byte is worth as a digit; what is none has bits that no digit has.
-#[expect(clippy::indexing_slicing, reason = "filled in by the compiler, which would refuse a place outside")]
-const DIGITS: [u8; 256] = {
-    let mut worth = [0xf0; 256];
-    let mut digit = 0_u8;
-    while digit < 16 {
-        worth[if digit < 10 { b'0' + digit } else { b'a' + digit - 10 } as usize] = digit;
-        digit += 1;
-    }
-    worth
-};
-
 /// The hash that 64 lower case hexadecimal digits spell.
 #[must_use]
 pub fn unhex(text: &str) -> Option<[u8; 32]> {
@@ -52,13 +40,15 @@ pub fn unhex_number(text: &str) -> Option<u128> {
 fn spelled<const N: usize>(text: &str) -> Option<[u8; N]> {
     let (pairs, rest) = text.as_bytes().as_chunks::<2>();
     let pairs: &[[u8; 2]; N] = pairs.try_into().ok().filter(|_| rest.is_empty())?;
-    let worth = |byte: u8| DIGITS.get(usize::from(byte)).copied().unwrap_or(0xf0);
-    let (mut bytes, mut all) = ([0_u8; N], 0);
-    for (byte, [high, low]) in bytes.iter_mut().zip(pairs) {
-        let (high, low) = (worth(*high), worth(*low));
-        all |= high | low;
-        *byte = high << 4 | low;
-    }
+    let worth = |byte: u8| match (byte.wrapping_sub(b'0'), byte.wrapping_sub(b'a')) {
+        (digit @ 0..10, _) => digit,
+        (_, letter @ 0..6) => letter + 10,
+        _ => 0xf0,
+    };
+    // No table and no early end, so that many digits are read at once.
+    let worths = pairs.map(|pair| pair.map(worth));
+    let bytes = worths.map(|[high, low]| high << 4 | low);
+    let all = worths.as_flattened().iter().fold(0, |all, worth| all | worth);
     (all < 16).then_some(bytes)
 }
 

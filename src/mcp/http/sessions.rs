@@ -33,7 +33,7 @@ const IDLE: Duration = Duration::from_hours(1);
 /// A principal that has its share of sessions gives up one that it has not used for so long, rather than being refused a new one.
 const UNUSED: Duration = Duration::from_mins(2);
 /// Sessions at once; each holds a server of its own until it is over.
-pub(super) const MOST: usize = 256;
+pub(super) const MOST: usize = 512;
 /// The event that the library sends before there is one with a place of its own.
 const PRIMING: &str = "0";
 

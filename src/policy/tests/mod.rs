@@ -27,7 +27,7 @@ pub(crate) fn tool(name: &str, effects: &[Effect], input: &Value) -> ToolDef {
     );
     let output = json!({ "type": "object", "properties": { "n": { "type": "integer" } } });
     let siblings = [("in".to_owned(), input.to_string().into_bytes()), ("out".to_owned(), output.to_string().into_bytes())];
-    let file = ManifestFile { path: format!("{name}.yaml"), text, siblings: std::sync::Arc::new(siblings.into()) };
+    let file = ManifestFile { path: format!("{name}.yaml"), text, siblings: std::sync::Arc::new(siblings.into()), is_shipped: false };
     load(&[file]).unwrap_or_else(|problems| panic!("{problems}")).remove(0)
 }
 

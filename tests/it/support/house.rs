@@ -482,5 +482,5 @@ fn manifest_of(name: &str, effect: Effect, probe: &Arc<dyn Handler>) -> Manifest
         ("in.json".to_owned(), probe.input_schema().to_string().into_bytes()),
         ("out.json".to_owned(), probe.output_schema().to_string().into_bytes()),
     ]);
-    ManifestFile { path: format!("probe.{name}.yaml"), text, siblings: Arc::new(schemas) }
+    ManifestFile { path: format!("probe.{name}.yaml"), text, siblings: Arc::new(schemas), is_shipped: false }
 }
