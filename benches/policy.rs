@@ -39,6 +39,7 @@ fn tools() -> Vec<ToolDef> {
                  examples: [{{accept: {{}}}}, {{refuse: 3, because: object}}]}}"
             ),
             siblings: Arc::clone(&siblings),
+            is_shipped: false,
         })
         .collect();
     load(&files).expect("the manifests load")

@@ -58,7 +58,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
-use tracing::Instrument as _;
 
 use crate::call::Redact;
 use crate::cli::ports::LogSwitch;
@@ -81,7 +80,7 @@ use crate::telemetry::otlp::{Traced, TracedSpans};
 use crate::tools::control::RunControl;
 use crate::tools::drive::LocalDrive;
 use crate::tools::notify::{Courier, Leaving, NotifyHub, WriterSink};
-use crate::tools::{Handler, blocking};
+use crate::tools::Handler;
 use crate::workflow::Library;
 
 use files::{Files, callable};
@@ -159,10 +158,11 @@ impl App {
         hub.attach("console", Arc::new(notes::OnTerminal(WriterSink::new(std::io::stderr()))));
         channels::attach_desktops(config, &hub)?;
         // Nothing needs the rules before the gateway does; they are made ready meanwhile.
-        let policy = tokio::spawn({
-            let (policies, tools) = (files.policies.clone(), files.tools.clone());
-            blocking(move || policies.load(&tools).map_err(|problems| problems.into_fault(ErrorCode::PolicyInvalid))).in_current_span()
-        });
+        let policy = {
+            let (policies, tools, span) = (files.policies.clone(), files.tools.clone(), tracing::Span::current());
+            let load = move || policies.load(&tools).map_err(|problems| problems.into_fault(ErrorCode::PolicyInvalid));
+            tokio::task::spawn_blocking(move || span.in_scope(load))
+        };
         let store = open_store(config, &clock, redact).await?;
         store.measured_by(meter.clone());
         let vault = vault::vault(config, &store, redactor.live(), &clock)?;

@@ -25,6 +25,12 @@ fn copy(home: &Path) -> tempfile::TempDir {
     copy
 }
 
+async fn damaged(home: &Path, statement: &'static str, index: u64) {
+    let mut connection = raw(home).await;
+    sqlx::query(statement).bind(i64::try_from(index).unwrap()).execute(&mut connection).await.unwrap();
+    connection.close().await.unwrap();
+}
+
 async fn found(home: &Path) -> BadRecord {
     let store = open(home).await;
     let report = store.verify().await.unwrap();
@@ -67,6 +73,15 @@ async fn every_column_that_is_changed_is_found_in_its_row() {
             5,
         ),
         ("UPDATE journal SET kind = kind || char(10) || step_id, step_id = NULL WHERE idx = 1", 1),
+        // Bytes of a column that stand in its neighbour.
+        ("UPDATE journal SET kind = kind || step_id, step_id = NULL WHERE idx = 1", 1),
+        ("UPDATE journal SET run_id = substr(run_id, 1, 4), kind = substr(run_id, 5) || kind WHERE idx = 5", 5),
+        ("UPDATE journal SET tree = CAST(tree || substr(record, 1, 32) AS BLOB), record = substr(record, 33) WHERE idx = 6", 6),
+        (
+            "PRAGMA ignore_check_constraints = 1; \
+             UPDATE journal SET hash = substr(hash, 1, 31), tree = CAST(substr(hash, 32) || tree AS BLOB) WHERE idx = 7",
+            7,
+        ),
         ("UPDATE journal SET step_id = '', call_id = '' WHERE idx = 5", 5),
         ("UPDATE journal SET call_id = '' WHERE idx = 6", 6),
         ("UPDATE journal SET idx = 1000 WHERE idx = 14", 14),
@@ -77,6 +92,30 @@ async fn every_column_that_is_changed_is_found_in_its_row() {
         let copy = copy(home.path());
         sql(copy.path(), statement).await;
         assert_eq!(found(copy.path()).await.index, index, "{statement}");
+    }
+}
+
+/// Whatever is read at once, and however much is being checked meanwhile.
+#[tokio::test]
+async fn the_first_damage_of_a_long_log_is_found_wherever_it_is() {
+    const MANY: u64 = 600;
+    let home = tempfile::tempdir().unwrap();
+    let store = open(home.path()).await;
+    let run = run(&store).await;
+    for n in 1..MANY {
+        store.append(notes(run, n)).await.unwrap();
+    }
+    assert_eq!(sound(&store).await.events, MANY);
+    store.close().await;
+    for index in [0, 255, 256, 511, 512, MANY - 1] {
+        let copy = copy(home.path());
+        damaged(copy.path(), "UPDATE journal SET sealed = '{}' WHERE idx IN (?1, 599)", index).await;
+        assert_eq!(found(copy.path()).await.index, index);
+    }
+    for index in [255, 256, 512] {
+        let copy = copy(home.path());
+        damaged(copy.path(), "DELETE FROM journal WHERE idx = ?1", index).await;
+        assert_eq!(found(copy.path()).await.index, index);
     }
 }
 
