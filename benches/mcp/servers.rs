@@ -27,13 +27,11 @@ pub struct Running {
 }
 
 impl Kind {
-    /// Ours on a new home with these lines of settings, each a `key = value`.
+    /// Ours on a new home with these lines of settings, each a `key = value`, and no limit to requests in a second.
     pub fn ours(home: PathBuf, settings: &str) -> Outcome<Self> {
         std::fs::create_dir_all(&home)?;
-        if !settings.is_empty() {
-            let mut file = std::fs::File::create(home.join("toolgate.toml"))?;
-            settings.split(';').try_for_each(|line| writeln!(file, "{}", line.trim()))?;
-        }
+        let mut file = std::fs::File::create(home.join("toolgate.toml"))?;
+        std::iter::once("http.rate = 0").chain(settings.split(';')).try_for_each(|line| writeln!(file, "{}", line.trim()))?;
         Ok(Self::Ours { home })
     }
 

@@ -77,10 +77,10 @@ use crate::secrets::vault::Vault;
 use crate::store::{RoomLimits, Store};
 use crate::telemetry::Figures;
 use crate::telemetry::otlp::{Traced, TracedSpans};
+use crate::tools::Handler;
 use crate::tools::control::RunControl;
 use crate::tools::drive::LocalDrive;
 use crate::tools::notify::{Courier, Leaving, NotifyHub, WriterSink};
-use crate::tools::Handler;
 use crate::workflow::Library;
 
 use files::{Files, callable};

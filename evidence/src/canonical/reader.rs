@@ -11,32 +11,38 @@ use super::{Reader, whole};
 impl<'a> Reader<'a> {
     /// Whether these very bytes stand here.
     #[must_use]
+    #[inline]
     pub fn is_at(&self, bytes: &str) -> bool {
         self.bytes.get(self.at..).is_some_and(|rest| rest.starts_with(bytes.as_bytes()))
     }
 
     /// Passes these very bytes.
+    #[inline]
     pub fn pass(&mut self, bytes: &str) -> Option<()> {
         self.is_at(bytes).then(|| self.at += bytes.len())
     }
 
     /// Passes a value that is nested so deep, and gives its text.
+    #[inline]
     pub fn any(&mut self, depth: u32) -> Option<&'a str> {
         self.value(depth).ok()
     }
 
     /// Passes a string.
+    #[inline]
     pub fn text(&mut self) -> Option<()> {
         self.string().ok().map(drop)
     }
 
     /// Passes a string that needs no escapes, and gives what it says.
+    #[inline]
     pub fn plain(&mut self) -> Option<&'a str> {
         self.escaped = false;
         self.string().ok().filter(|_| !self.escaped)
     }
 
     /// Passes a whole number.
+    #[inline]
     pub fn whole(&mut self) -> Option<u64> {
         let rest = self.bytes.get(self.at..)?;
         let length = rest.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(rest.len());
@@ -46,6 +52,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Passes a string of 64 lower case hexadecimal digits, and gives the hash that they spell.
+    #[inline]
     pub fn hash(&mut self) -> Option<[u8; 32]> {
         self.pass("\"")?;
         let hash = self.text.get(self.at..self.at + 64).and_then(unhex)?;
